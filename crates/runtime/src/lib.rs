@@ -1,0 +1,191 @@
+//! From an OCI runtime specification and a root filesystem to a process.
+//!
+//! In: a [`Plan`] in which everything is resolved. Out: a process whose every namespace, mount, limit and right is as
+//! the plan says, and its exit. Stands on `sys`; spec types come from `oci-spec`. Does not know images, registries or
+//! networks: between [`create`] and [`Created::start`] the caller equips the network namespace.
+
+use oci::Overlay;
+use oci_spec::runtime::Spec;
+use serde::{Deserialize, Serialize};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub mod capabilities;
+pub mod cgroups;
+pub mod seccomp;
+
+/// Everything that starting a container needs, resolved beforehand.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Plan {
+    /// The OCI runtime configuration: process, mounts, namespaces (with paths to join), limits, seccomp.
+    /// `root.path` is not used.
+    pub spec: Spec,
+    /// What becomes `/`.
+    pub rootfs: Rootfs,
+    /// `user[:group]` by name or number, looked up in the container's own files; overrides `spec.process.user`.
+    pub user: Option<String>,
+    /// Further groups by name or number, likewise looked up.
+    pub groups: Vec<String>,
+    /// Run the built-in init as process 1, which forwards signals and reaps.
+    pub init: bool,
+}
+
+/// What becomes a container's `/`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Rootfs {
+    /// A directory as it is.
+    Directory(PathBuf),
+    /// A union of layers, mounted for this container alone.
+    Overlay(Overlay),
+}
+
+/// Where a container's standard streams lead.
+#[derive(Debug)]
+pub enum Streams {
+    /// Descriptors that become 0, 1 and 2; `None` is `/dev/null`.
+    Files {
+        /// Standard input.
+        stdin: Option<OwnedFd>,
+        /// Standard output.
+        stdout: Option<OwnedFd>,
+        /// Standard error.
+        stderr: Option<OwnedFd>,
+    },
+    /// A terminal made inside the container's own devpts; its master comes back in [`Created`].
+    Terminal {
+        /// Its size at the start, if known.
+        rows: u16,
+        /// Likewise.
+        columns: u16,
+    },
+}
+
+/// Whose fault a failed start is; decides the exit code that users see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StartFailure {
+    /// The command is not in the container: exit code 127.
+    CommandNotFound,
+    /// It is there and cannot be executed: 126.
+    CommandNotExecutable,
+    /// Anything else: 125.
+    Setup,
+}
+
+/// Why no process came about. Serialisable, so that a monitor can report it.
+#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct StartError {
+    /// Whose fault.
+    pub failure: StartFailure,
+    /// What was attempted, on what, and why it failed.
+    pub message: String,
+}
+
+/// A container whose first process waits, everything but its network in place.
+#[derive(Debug)]
+pub struct Created {
+    _private: (),
+}
+
+/// A running process of a container, our child.
+#[derive(Debug)]
+pub struct Process {
+    _private: (),
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The exit code, or 128 + the signal's number.
+    pub code: i32,
+    /// The signal that killed it.
+    pub signal: Option<i32>,
+}
+
+/// Makes namespaces, cgroup and root filesystem and prepares the first process up to, not including, exec.
+///
+/// The calling process must be single-threaded, and should be a sealed copy of this program
+/// ([`sys::exe::open_sealed`]).
+pub fn create(plan: &Plan, streams: Streams) -> Result<Created, StartError> {
+    todo!("{plan:?} {streams:?}")
+}
+
+impl Created {
+    /// Returns the pid of the container's first process, in the caller's pid namespace.
+    pub fn pid(&self) -> i32 {
+        todo!()
+    }
+
+    /// Returns the container's network namespace; `None` if it is the host's or another container's.
+    pub fn network_namespace(&self) -> Option<BorrowedFd<'_>> {
+        todo!()
+    }
+
+    /// Takes the master of the terminal, if one was asked for.
+    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
+        todo!()
+    }
+
+    /// Returns what had to be done differently than asked, for the user: a limit that could not be raised, say.
+    pub fn warnings(&self) -> &[String] {
+        todo!()
+    }
+
+    /// Lets the process execute its command and waits until it has. Dropping instead kills it and leaves nothing.
+    pub fn start(self) -> Result<Process, StartError> {
+        todo!()
+    }
+}
+
+impl Process {
+    /// Returns the pid, in the caller's pid namespace.
+    pub fn pid(&self) -> i32 {
+        todo!()
+    }
+
+    /// Returns the pidfd, readable when the process has ended.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        todo!()
+    }
+
+    /// Sends a signal to the process.
+    pub fn kill(&self, signal: i32) -> Result<(), sys::SysError> {
+        todo!("{signal}")
+    }
+
+    /// Waits for the end and reaps.
+    pub fn wait(&mut self) -> Result<Exit, sys::SysError> {
+        todo!()
+    }
+}
+
+/// A further process for a running container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ExecPlan {
+    /// Pid of the container's first process, in our pid namespace.
+    pub container_pid: i32,
+    /// Its start time (field 22 of `/proc/PID/stat`), so that a recycled pid is never joined.
+    pub container_start_time: u64,
+    /// The process: arguments, environment, working directory, capabilities, no_new_privileges, terminal.
+    pub process: oci_spec::runtime::Process,
+    /// `user[:group]`, looked up in the container; overrides `process.user`.
+    pub user: Option<String>,
+    /// The container's seccomp rules.
+    pub seccomp: Option<oci_spec::runtime::LinuxSeccomp>,
+    /// The container's cgroup, as in its spec.
+    pub cgroup: Option<PathBuf>,
+    /// Whether it has its own user namespace.
+    pub user_namespace: bool,
+}
+
+/// Starts a further process in a running container. The same demands on the caller as for [`create`]. With a
+/// terminal its master is the second value.
+pub fn exec(plan: &ExecPlan, streams: Streams) -> Result<(Process, Option<OwnedFd>), StartError> {
+    todo!("{plan:?} {streams:?}")
+}
+
+/// Kills all processes of a cgroup and removes it, waiting at most `patience` for them to go.
+pub fn remove_cgroup(path: &std::path::Path, patience: Duration) -> Result<(), sys::SysError> {
+    todo!("{path:?} {patience:?}")
+}

@@ -1,0 +1,220 @@
+//! The state database: one SQLite file that orders what all Coracle processes do.
+//!
+//! In: closures that read or write. Out: their results, each in a transaction of its own. `schema.sql` is the whole
+//! schema; the crates above write their own queries against the tables that bear their subject's name. Stands on
+//! `rusqlite` (SQLite compiled in). Knows no table's meaning.
+//!
+//! # On disk
+//!
+//! ```text
+//! <root>/state.db        write-ahead logged, synchronous=NORMAL
+//! <root>/state.db-wal
+//! <root>/state.db-shm
+//! ```
+//!
+//! A killed process leaves either all of a transaction or nothing. A power cut may lose the last transactions but
+//! never tears one; what must outlive a power cut is recorded through [`Database::write_durably`].
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The version of `schema.sql`. A change of the schema raises it and adds a migration.
+pub const SCHEMA_VERSION: i64 = 1;
+
+const SCHEMA: &str = include_str!("schema.sql");
+/// How long a write waits for other processes' writes, which are all short.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The open state database. Threads share it; each call holds it for the length of its closure.
+#[derive(Debug)]
+pub struct Database {
+    connection: Mutex<Connection>,
+    path: PathBuf,
+}
+
+/// Why the state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// It was written by a later version of Coracle. Nothing was changed.
+    #[error(
+        "the state in '{path}' has version {found}, this program knows {SCHEMA_VERSION}: use a newer coracle, or another --root"
+    )]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// The version in it.
+        found: i64,
+    },
+    /// The file could not be opened.
+    #[error("cannot open the state database '{path}'")]
+    Open {
+        /// The database file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A query failed.
+    #[error("the state database refused")]
+    Query(#[from] rusqlite::Error),
+}
+
+impl Database {
+    /// Opens `state.db` in the directory `root`, which exists, and makes the tables if it is new.
+    pub fn open(root: &Path) -> Result<Self, StateError> {
+        let path = root.join("state.db");
+        let failed = |source| StateError::Open {
+            path: path.clone(),
+            source,
+        };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
+        connection.busy_timeout(PATIENCE).map_err(failed)?;
+        connection
+            .pragma_update(None, "synchronous", "NORMAL")
+            .map_err(failed)?;
+        connection
+            .pragma_update(None, "foreign_keys", true)
+            .map_err(failed)?;
+        let version: i64 = connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(failed)?;
+        if version == 0 {
+            create(&mut connection).map_err(failed)?;
+        } else if version > SCHEMA_VERSION {
+            return Err(StateError::Newer { path, found: version });
+        }
+        Ok(Self {
+            connection: Mutex::new(connection),
+            path,
+        })
+    }
+
+    /// Returns the path of the database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `work` on a consistent view. It must not write.
+    pub fn read<T, E: From<StateError>>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction().map_err(StateError::from)?;
+        let result = work(&transaction)?;
+        transaction.commit().map_err(StateError::from)?;
+        Ok(result)
+    }
+
+    /// Runs `work` as the only writer and commits if it succeeds; otherwise nothing has changed.
+    ///
+    /// Keep it short: every other Coracle process on this root waits meanwhile. It must not call [`Database::read`]
+    /// or [`Database::write`] itself.
+    pub fn write<T, E: From<StateError>>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut connection = self.lock();
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(StateError::from)?;
+        let result = work(&transaction)?;
+        transaction.commit().map_err(StateError::from)?;
+        Ok(result)
+    }
+
+    /// Like [`Database::write`], and returns only when the disk has it.
+    pub fn write_durably<T, E: From<StateError>>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.set_synchronous("FULL")?;
+        let result = self.write(work);
+        self.set_synchronous("NORMAL")?;
+        result
+    }
+
+    fn set_synchronous(&self, level: &str) -> Result<(), StateError> {
+        self.lock()
+            .pragma_update(None, "synchronous", level)
+            .map_err(StateError::from)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic in another thread's closure rolled its transaction back; the connection is sound.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have been faster between our look and our lock.
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == 0 {
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    }
+    transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(database: &Database) -> i64 {
+        database
+            .read(|c| {
+                Ok::<_, StateError>(c.query_row("SELECT count(*) FROM settings", [], |row| row.get(0))?)
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn a_failed_write_changes_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let database = Database::open(root.path()).unwrap();
+        let outcome: Result<(), StateError> = database.write(|t| {
+            t.execute("INSERT INTO settings VALUES ('a', 'b')", [])?;
+            Err(rusqlite::Error::InvalidQuery.into())
+        });
+        assert!(outcome.is_err());
+        assert_eq!(count(&database), 0);
+    }
+
+    #[test]
+    fn a_later_version_is_refused_and_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        drop(Database::open(root.path()).unwrap());
+        let connection = Connection::open(root.path().join("state.db")).unwrap();
+        connection
+            .pragma_update(None, "user_version", SCHEMA_VERSION + 1)
+            .unwrap();
+        assert!(matches!(Database::open(root.path()), Err(StateError::Newer { found, .. }) if found == 2));
+    }
+
+    #[test]
+    fn many_processes_may_open_a_new_root_at_once() {
+        let root = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for number in 0..16 {
+                let path = root.path();
+                scope.spawn(move || {
+                    Database::open(path)
+                        .unwrap()
+                        .write(|t| {
+                            t.execute("INSERT INTO settings VALUES (?1, '')", [number.to_string()])?;
+                            Ok::<_, StateError>(())
+                        })
+                        .unwrap();
+                });
+            }
+        });
+        assert_eq!(count(&Database::open(root.path()).unwrap()), 16);
+    }
+}
