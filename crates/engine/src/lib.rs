@@ -1,1 +1,123 @@
+//! What users ask for: containers, images, builds, volumes, networks, events.
+//!
+//! In: typed requests from the command line, the API, Compose. Out: records in the state database, and effects through
+//! `store`, `registry`, `network`, `runtime` and `builder`, which meet only here. Never speaks HTTP, never touches a
+//! terminal, never prints.
+//!
+//! # On disk
+//!
+//! ```text
+//! <root>/state.db              what was asked for (see the state crate)
+//! <root>/containers/<id>/      upper work config.json hosts hostname resolv.conf log (json-file, rotated)
+//! <root>/volumes/<name>/_data
+//! <run root>/<id>/             lock   held by the monitor while the container runs
+//!                              control.sock   attach, resize, signal, wait, rename
+//!                              process   pid and start time of the container's first process
+//!                              exit   exit record, written before the lock is let go
+//! ```
 
+mod ca;
+mod config;
+mod error;
+mod hello;
+mod system;
+
+pub mod builds;
+pub mod containers;
+pub mod events;
+pub mod images;
+pub mod networks;
+pub mod volumes;
+
+pub use config::{Config, ConfigError, HostCa};
+pub use error::{EngineError, Kind};
+pub use system::{DiskUsage, Info, PruneRequest, Pruned};
+
+use state::Database;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use store::Store;
+
+/// Where an engine keeps its things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Locations {
+    /// What outlives a reboot: `/var/lib/coracle`.
+    pub root: PathBuf,
+    /// What does not: `/run/coracle`.
+    pub run_root: PathBuf,
+    /// The configuration file, if it is not the default one.
+    pub config: Option<PathBuf>,
+}
+
+/// The engine on one root. Every door (command line, API) opens its own; all see the same state.
+#[derive(Debug)]
+pub struct Engine {
+    locations: Locations,
+    config: Config,
+    database: Arc<Database>,
+    store: Store,
+}
+
+impl Engine {
+    /// Opens the engine, making directories (0700) where they are missing, and heals what dead processes left.
+    pub fn open(locations: Locations) -> Result<Self, EngineError> {
+        let config = Config::load(locations.config.as_deref())?;
+        for directory in [&locations.root, &locations.run_root] {
+            make_private_directory(directory)?;
+        }
+        let database = Arc::new(Database::open(&locations.root)?);
+        let store = Store::open(&locations.root, Arc::clone(&database))?;
+        let engine = Self {
+            locations,
+            config,
+            database,
+            store,
+        };
+        engine.containers().recover()?;
+        Ok(engine)
+    }
+
+    /// Containers: create, start, stop, …
+    pub fn containers(&self) -> containers::Containers<'_> {
+        containers::Containers { engine: self }
+    }
+
+    /// Images: pull, load, save, tag, …
+    pub fn images(&self) -> images::Images<'_> {
+        images::Images { engine: self }
+    }
+
+    /// Builds.
+    pub fn builds(&self) -> builds::Builds<'_> {
+        builds::Builds { engine: self }
+    }
+
+    /// Volumes.
+    pub fn volumes(&self) -> volumes::Volumes<'_> {
+        volumes::Volumes { engine: self }
+    }
+
+    /// Networks.
+    pub fn networks(&self) -> networks::Networks<'_> {
+        networks::Networks { engine: self }
+    }
+
+    /// Returns the configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns where the engine keeps its things.
+    pub fn locations(&self) -> &Locations {
+        &self.locations
+    }
+}
+
+fn make_private_directory(path: &Path) -> Result<(), EngineError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| sys::SysError::io("make the directory", path, &error).into())
+}

@@ -1,0 +1,145 @@
+//! The configuration file: one commented TOML file in which every key has a default that serves.
+
+use registry::Mirror;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// Where the configuration is looked for unless `--config-file` names another.
+const SYSTEM_FILE: &str = "/etc/coracle/config.toml";
+/// No configuration is larger.
+const LARGEST: u64 = 1 << 20;
+
+/// The configuration in force.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Whether containers and builds trust the host's own extra CA certificates.
+    pub host_ca: HostCa,
+    /// Registries (`host[:port]`) reached over plain HTTP or with certificates nobody vouches for.
+    pub insecure_registries: Vec<String>,
+    /// Log driver of containers that name none: `json-file` or `none`.
+    pub log_driver: String,
+    /// Log files of one container that are kept.
+    pub log_max_files: u32,
+    /// Bytes at which a log file is rotated.
+    pub log_max_size: u64,
+    /// Registry mirrors.
+    pub mirrors: Vec<Mirror>,
+    /// Processes and threads that a container may have unless it is told otherwise; -1 is no limit.
+    pub pids_limit: i64,
+    /// Subnet of the default bridge, `172.30.0.0/16`; picked free if there is none.
+    pub subnet: Option<ipnet::Ipv4Net>,
+}
+
+/// Whether the host's own extra CA certificates are trusted inside containers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostCa {
+    /// Where the host has any.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            host_ca: HostCa::Auto,
+            insecure_registries: Vec::new(),
+            log_driver: "json-file".into(),
+            log_max_files: 3,
+            log_max_size: 10 << 20,
+            mirrors: Vec::new(),
+            pids_limit: 4096,
+            subnet: None,
+        }
+    }
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file '{path}'")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is not TOML, or has an unknown key or a value of the wrong kind.
+    #[error("the configuration file '{path}' is wrong")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: toml::de::Error,
+    },
+    /// It is far too large to be one.
+    #[error("the configuration file '{path}' is larger than 1 MiB")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Config {
+    /// Reads the file at `path`, which must be there, or the default file, which need not.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        use std::io::Read;
+        let file = path.unwrap_or(Path::new(SYSTEM_FILE));
+        let failed = |source| ConfigError::Read {
+            path: file.to_owned(),
+            source,
+        };
+        let opened = match std::fs::File::open(file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.is_none() => {
+                return Ok(Self::default());
+            }
+            opened => opened.map_err(failed)?,
+        };
+        let mut text = String::new();
+        opened
+            .take(LARGEST + 1)
+            .read_to_string(&mut text)
+            .map_err(failed)?;
+        if text.len() as u64 > LARGEST {
+            return Err(ConfigError::TooLarge {
+                path: file.to_owned(),
+            });
+        }
+        Self::parse(&text).map_err(|source| ConfigError::Syntax {
+            path: file.to_owned(),
+            source,
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_written_keeps_its_default() {
+        let config = Config::parse(
+            "pids_limit = 100\n[[mirrors]]\nprefix = 'docker.io'\nendpoint = 'm.example/hub'\n",
+        )
+        .unwrap();
+        assert_eq!(config.pids_limit, 100);
+        assert_eq!(config.log_max_files, 3);
+        assert_eq!(config.mirrors[0].endpoint, "m.example/hub");
+    }
+
+    #[test]
+    fn a_misspelt_key_is_an_error() {
+        let error = Config::parse("pid_limit = 100").unwrap_err().to_string();
+        assert!(error.contains("pid_limit") && error.contains("line 1"), "{error}");
+    }
+}

@@ -1,0 +1,348 @@
+//! What can be asked about containers: the command line's flags and the API's bodies both become these.
+
+use network::Protocol;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A container to be made. `Default` is what `docker create IMAGE` means.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct CreateContainer {
+    /// Name; one is made up if there is none.
+    pub name: Option<String>,
+    /// Reference, id or id prefix, as the user wrote it.
+    pub image: String,
+    /// `--platform`.
+    pub platform: Option<oci::Platform>,
+    /// Whether a missing image is fetched.
+    pub pull: PullPolicy,
+    /// Arguments after the image; empty takes the image's.
+    pub command: Vec<String>,
+    /// `--entrypoint`; `Some(vec![])` (from `--entrypoint ""`) clears the image's.
+    pub entrypoint: Option<Vec<String>>,
+    /// `NAME=value`; the client has filled names without a value from its own environment. A bare `NAME` here removes
+    /// the image's variable, as Docker does.
+    pub environment: Vec<String>,
+    /// `-w`.
+    pub working_directory: Option<String>,
+    /// `-u user[:group]`.
+    pub user: Option<String>,
+    /// `--group-add`.
+    pub groups: Vec<String>,
+    /// `-h`.
+    pub hostname: Option<String>,
+    /// `--domainname`.
+    pub domain_name: Option<String>,
+    /// `-l`.
+    pub labels: BTreeMap<String, String>,
+    /// `-t`.
+    pub terminal: bool,
+    /// `-i`: keep standard input open.
+    pub open_stdin: bool,
+    /// Standard input ends when the first client that is attached to it leaves (Docker's `StdinOnce`).
+    pub stdin_once: bool,
+    /// Which streams the creating client attaches: recorded for `inspect` only.
+    pub attach: Attach,
+    /// `--rm`.
+    pub remove_when_done: bool,
+    /// `--restart`.
+    pub restart: RestartPolicy,
+    /// `--stop-signal`, a name or number.
+    pub stop_signal: Option<String>,
+    /// `--stop-timeout`.
+    pub stop_timeout: Option<Duration>,
+    /// `--init`.
+    pub init: bool,
+    /// `--read-only`.
+    pub read_only: bool,
+    /// `--privileged`.
+    pub privileged: bool,
+    /// `--cap-add`.
+    pub capabilities_add: Vec<String>,
+    /// `--cap-drop`.
+    pub capabilities_drop: Vec<String>,
+    /// `--security-opt`.
+    pub security: SecurityOptions,
+    /// `-v`, `--mount`, `--tmpfs`, in the order in which they were written.
+    pub mounts: Vec<MountRequest>,
+    /// `--network`.
+    pub network: NetworkMode,
+    /// `-p`.
+    pub publish: Vec<PublishRequest>,
+    /// `-P`.
+    pub publish_all: bool,
+    /// `--expose`, `port/protocol`.
+    pub expose: Vec<String>,
+    /// `--add-host` (name, address; the address may be `host-gateway`).
+    pub extra_hosts: Vec<(String, String)>,
+    /// `--dns`.
+    pub dns: Vec<IpAddr>,
+    /// `--dns-search`.
+    pub dns_search: Vec<String>,
+    /// `--dns-option`.
+    pub dns_options: Vec<String>,
+    /// `--ulimit`.
+    pub ulimits: Vec<Ulimit>,
+    /// Memory, processor and process limits.
+    pub limits: Limits,
+    /// `--shm-size` in bytes.
+    pub shm_size: Option<u64>,
+    /// `--device`.
+    pub devices: Vec<DeviceRequest>,
+    /// `--sysctl`.
+    pub sysctls: BTreeMap<String, String>,
+    /// `--oom-score-adj`.
+    pub oom_score_adj: i32,
+    /// `--log-driver`: `json-file` or `none`; `None` is the configured default.
+    pub log_driver: Option<String>,
+    /// `--log-opt`.
+    pub log_options: BTreeMap<String, String>,
+    /// `--cgroup-parent`.
+    pub cgroup_parent: Option<String>,
+    /// Whether the host's own extra CA certificates are trusted inside; `None` is the configured default.
+    pub host_ca: Option<bool>,
+}
+
+/// Streams that a client attaches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Attach {
+    /// Standard input.
+    pub stdin: bool,
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
+}
+
+/// When an image is fetched from its registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum PullPolicy {
+    /// Every time.
+    Always,
+    /// If it is not here.
+    #[default]
+    Missing,
+    /// Never.
+    Never,
+}
+
+/// What happens when a container's process ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum RestartPolicy {
+    /// It is started again, also after a reboot, unless it was stopped by hand just before.
+    Always,
+    /// Nothing.
+    #[default]
+    No,
+    /// It is started again if it failed, at most so many times (0: no limit).
+    OnFailure(u32),
+    /// As `Always`, but not after a reboot if it had been stopped by hand.
+    UnlessStopped,
+}
+
+/// `--security-opt`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SecurityOptions {
+    /// `no-new-privileges`.
+    pub no_new_privileges: bool,
+    /// `seccomp=…`.
+    pub seccomp: Seccomp,
+    /// `systempaths=unconfined`: neither masked nor read-only paths.
+    pub system_paths_unconfined: bool,
+    /// `apparmor=…`.
+    pub apparmor: Option<String>,
+    /// `label=…`.
+    pub labels: Vec<String>,
+}
+
+/// Which system calls are allowed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Seccomp {
+    /// Docker's default profile.
+    #[default]
+    Default,
+    /// A profile's JSON, which the client has read.
+    Profile(String),
+    /// All.
+    Unconfined,
+}
+
+/// Something to be mounted.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct MountRequest {
+    /// Where, absolute, inside.
+    pub target: String,
+    /// `ro`.
+    pub read_only: bool,
+    /// What.
+    pub source: MountSource,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum MountSource {
+    /// A file or directory of the host.
+    Bind {
+        /// Absolute.
+        path: PathBuf,
+        /// Made as a directory if it is not there (`-v` does that, `--mount` does not).
+        create: bool,
+        /// `rprivate`, `rslave`, `rshared`, `private`, `slave`, `shared`.
+        propagation: Option<String>,
+        /// `bind-recursive=disabled` is `false`.
+        recursive: bool,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Bytes.
+        size: Option<u64>,
+        /// Permission bits.
+        mode: Option<u32>,
+        /// Further options as `--tmpfs` takes them (`exec`, `uid=…`).
+        options: Vec<String>,
+    },
+    /// A volume; without a name, one for this container alone.
+    Volume {
+        /// Its name.
+        name: Option<String>,
+        /// The image's content is not copied into it.
+        no_copy: bool,
+        /// A directory in it.
+        subpath: Option<String>,
+    },
+}
+
+/// `--network`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum NetworkMode {
+    /// The default bridge.
+    #[default]
+    Bridge,
+    /// Another container's.
+    Container(String),
+    /// The host's.
+    Host,
+    /// A network by name.
+    Named(String),
+    /// Nothing but `lo`.
+    None,
+}
+
+/// `-p`: ranges are already taken apart, one request a port.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PublishRequest {
+    /// Which of the host's addresses; `None` means all.
+    pub host: Option<IpAddr>,
+    /// The host's port; 0 picks a free one. A range with one container port tries them in turn.
+    pub host_ports: std::ops::RangeInclusive<u16>,
+    /// The container's port.
+    pub port: u16,
+    /// TCP, UDP or SCTP.
+    pub protocol: Protocol,
+}
+
+/// `--ulimit`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Ulimit {
+    /// `nofile`, `nproc`, …
+    pub name: String,
+    /// -1 is unlimited.
+    pub soft: i64,
+    /// -1 is unlimited.
+    pub hard: i64,
+}
+
+/// Limits. `None` (and 0, as Docker has it) sets none.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// `-m`, bytes.
+    pub memory: Option<i64>,
+    /// `--memory-swap`: memory and swap together, bytes; -1 is unlimited.
+    pub memory_swap: Option<i64>,
+    /// `--memory-reservation`, bytes.
+    pub memory_reservation: Option<i64>,
+    /// `--cpus`, billionths.
+    pub nano_cpus: Option<i64>,
+    /// `--cpu-shares`.
+    pub cpu_shares: Option<u64>,
+    /// `--cpu-period`, microseconds.
+    pub cpu_period: Option<u64>,
+    /// `--cpu-quota`, microseconds.
+    pub cpu_quota: Option<i64>,
+    /// `--cpuset-cpus`.
+    pub cpuset_cpus: Option<String>,
+    /// `--cpuset-mems`.
+    pub cpuset_mems: Option<String>,
+    /// `--pids-limit`; -1 is unlimited, `None` the configured default.
+    pub pids: Option<i64>,
+    /// `--blkio-weight`.
+    pub blkio_weight: Option<u16>,
+}
+
+/// `--device`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DeviceRequest {
+    /// On the host.
+    pub source: PathBuf,
+    /// Inside.
+    pub target: PathBuf,
+    /// Of `r`, `w`, `m`.
+    pub permissions: String,
+}
+
+/// A further process for a running container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct ExecRequest {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// `NAME=value`, on top of the container's.
+    pub environment: Vec<String>,
+    /// `-w`; `None` is the container's.
+    pub working_directory: Option<String>,
+    /// `-u`; `None` is the container's.
+    pub user: Option<String>,
+    /// `-t`.
+    pub terminal: bool,
+    /// `-i`.
+    pub open_stdin: bool,
+    /// `--privileged`.
+    pub privileged: bool,
+    /// Rows and columns of the terminal at the start.
+    pub size: Option<(u16, u16)>,
+    /// Do not wait; the process goes on without a client.
+    pub detach: bool,
+}
+
+/// What of a log is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogRequest {
+    /// Go on as lines come.
+    pub follow: bool,
+    /// Only the last so many.
+    pub tail: Option<u64>,
+    /// Not before: nanoseconds since 1970.
+    pub since: Option<i64>,
+    /// Not after: nanoseconds since 1970.
+    pub until: Option<i64>,
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
+}
+
+/// A filter of `ps`, as parsed: key and value (`status=running`, `label=a=b`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListContainers {
+    /// Also those that do not run.
+    pub all: bool,
+    /// Only the last so many made, running or not.
+    pub last: Option<usize>,
+    /// All must hold; several of one key: one of them must.
+    pub filters: Vec<(String, String)>,
+    /// Measure the writable layers.
+    pub size: bool,
+}

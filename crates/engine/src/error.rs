@@ -1,0 +1,118 @@
+//! The engine's error, and the sole place that says of what kind each is.
+
+use std::error::Error;
+
+/// What kind of failure it is. The API maps it to an HTTP status, the command line to an exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The state does not allow it: a name in use, a container that runs.
+    Conflict,
+    /// It may not be done.
+    Forbidden,
+    /// Our fault, or the kernel's.
+    Internal,
+    /// The request makes no sense.
+    InvalidParameter,
+    /// What it names is not there.
+    NotFound,
+    /// There is no such feature.
+    NotImplemented,
+    /// Something that we need did not answer: a registry.
+    Unavailable,
+}
+
+/// Why a request was not carried out. Texts that Docker's clients match on are Docker's.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A build failed.
+    #[error(transparent)]
+    Build(#[from] Box<builder::BuildError>),
+    /// The configuration file cannot be used.
+    #[error(transparent)]
+    Config(#[from] crate::ConfigError),
+    /// The state does not allow it.
+    #[error("{message}")]
+    Conflict {
+        /// What stands against it, on what.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// The request makes no sense.
+    #[error("{message}")]
+    Invalid {
+        /// What is wrong, with what.
+        message: String,
+        /// What to write instead.
+        hint: Option<String>,
+    },
+    /// The network could not be set up.
+    #[error(transparent)]
+    Network(#[from] network::NetworkError),
+    /// There is no such thing.
+    #[error("No such {kind}: {name}")]
+    NotFound {
+        /// `container`, `image`, `volume`, `network`, `object`.
+        kind: &'static str,
+        /// As the user wrote it.
+        name: String,
+    },
+    /// We do not have it.
+    #[error("{0} is not supported")]
+    NotSupported(String),
+    /// A registry did not give what was asked for.
+    #[error(transparent)]
+    Registry(#[from] registry::RegistryError),
+    /// A container's process did not come about.
+    #[error("failed to start container: {0}")]
+    Start(#[from] runtime::StartError),
+    /// The state database failed.
+    #[error(transparent)]
+    State(#[from] state::StateError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    /// The kernel refused.
+    #[error(transparent)]
+    Sys(#[from] sys::SysError),
+}
+
+impl EngineError {
+    /// Says of what kind the failure is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Conflict { .. } => Kind::Conflict,
+            Self::Config(_) | Self::Invalid { .. } => Kind::InvalidParameter,
+            Self::NotFound { .. } => Kind::NotFound,
+            Self::NotSupported(_) => Kind::NotImplemented,
+            Self::Registry(registry::RegistryError::NotFound(_)) => Kind::NotFound,
+            Self::Registry(_) => Kind::Unavailable,
+            Self::Start(error) if error.failure != runtime::StartFailure::Setup => Kind::InvalidParameter,
+            Self::Build(_)
+            | Self::Network(_)
+            | Self::Start(_)
+            | Self::State(_)
+            | Self::Store(_)
+            | Self::Sys(_) => Kind::Internal,
+        }
+    }
+
+    /// Returns what the user may do about it, apart from the message.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Conflict { hint, .. } | Self::Invalid { hint, .. } => hint.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Returns the causes, outermost first, without this error itself.
+    pub fn causes(&self) -> Vec<String> {
+        let mut causes = Vec::new();
+        let mut source = self.source();
+        while let Some(error) = source {
+            causes.push(error.to_string());
+            source = error.source();
+        }
+        causes
+    }
+}
