@@ -346,10 +346,7 @@ mod tests {
             r#"[{DENY_ALL},{{"allow":true,"type":"c","major":1,"minor":3,"access":"rwm"}},
                 {{"allow":true,"type":"b","major":8,"minor":0,"access":"r"}}]"#
         ));
-        assert_eq!(
-            text.get(..3).unwrap(),
-            ["deny a", "allow c 1:3 rwm", "allow b 8:0 r"]
-        );
+        assert_eq!(&text[..3], ["deny a", "allow c 1:3 rwm", "allow b 8:0 r"]);
         // /dev/null was named already and is not named twice.
         assert_eq!(text.iter().filter(|line| line.contains("c 1:3")).count(), 1);
         assert!(text.contains(&"allow c 136:* rwm".to_owned()));
@@ -379,10 +376,7 @@ mod tests {
             r#"[{DENY_ALL},{{"allow":true,"type":"c","major":10,"minor":1,"access":"rw"}},
                 {{"allow":false,"type":"c","major":10,"access":"w"}}]"#
         ));
-        assert_eq!(
-            text.get(..3).unwrap(),
-            ["deny a", "allow c 10:1 rw", "deny c 10:1 w"]
-        );
+        assert_eq!(&text[..3], ["deny a", "allow c 10:1 rw", "deny c 10:1 w"]);
     }
 
     #[test]

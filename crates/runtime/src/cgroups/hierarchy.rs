@@ -79,7 +79,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Reads proc_pid_mountinfo(5). The controllers of version 2 are not in it.
+    /// Reads `/proc/PID/mountinfo`. The controllers of version 2 are not in it.
     pub(super) fn from_mountinfo(text: &str) -> Self {
         let mut found: Vec<(bool, &str, Hierarchy)> = Vec::new();
         for mount in text.lines().filter_map(Mount::parse) {
@@ -180,15 +180,12 @@ fn unescape(text: &str) -> PathBuf {
     while let Some((before, after)) = rest.split_once('\\') {
         plain.push_str(before);
         let code = after.get(..3).and_then(|octal| u8::from_str_radix(octal, 8).ok());
-        match code {
-            Some(code) => {
-                plain.push(char::from(code));
-                rest = after.get(3..).unwrap_or_default();
-            }
-            None => {
-                plain.push('\\');
-                rest = after;
-            }
+        if let Some(code) = code {
+            plain.push(char::from(code));
+            rest = after.get(3..).unwrap_or_default();
+        } else {
+            plain.push('\\');
+            rest = after;
         }
     }
     plain.push_str(rest);

@@ -176,7 +176,7 @@ fn wait_readable(fd: &OwnedFd, flags: PollFlags, deadline: Instant) -> Result<bo
 /// Removes a cgroup and everything below it. While processes are still in it, waits for their end rather than for a
 /// while: on version 2 by its events, on version 1 by the processes themselves.
 pub(super) fn remove(version: Version, directory: &Directory, deadline: Instant) -> Result<(), SysError> {
-    let mut pause = Duration::from_micros(100);
+    let mut pause = Duration::from_micros(50);
     loop {
         let errno = match directory.remove() {
             Ok(()) => return Ok(()),
@@ -195,23 +195,22 @@ pub(super) fn remove(version: Version, directory: &Directory, deadline: Instant)
             }
             Err(_busy) => {}
         }
-        let waited = match version {
-            Version::Two => wait_for_event(directory, "populated", 0, deadline)?,
+        match version {
+            Version::Two => wait_for_event(directory, "populated", 0, deadline).map(drop)?,
             Version::One => wait_for_one(directory, deadline)?,
-        };
-        if !waited {
-            // Nobody to wait for: a process is just being taken apart, which takes some microseconds.
-            std::thread::sleep(pause.min(deadline.saturating_duration_since(Instant::now())));
-            pause = (pause * 2).min(Duration::from_millis(10));
         }
+        // Even then the last process may just be being taken apart, which takes some microseconds more.
+        std::thread::sleep(pause.min(deadline.saturating_duration_since(Instant::now())));
+        pause = (pause * 2).min(Duration::from_millis(10));
     }
 }
 
 /// Waits for the end of one process of the cgroup, if there is one to be seen.
-fn wait_for_one(directory: &Directory, deadline: Instant) -> Result<bool, SysError> {
+fn wait_for_one(directory: &Directory, deadline: Instant) -> Result<(), SysError> {
     let Some((_, fd)) = open_all(directory, &BTreeSet::new())?.into_iter().next() else {
-        return Ok(false);
+        return Ok(());
     };
     wait_readable(&fd, PollFlags::IN, deadline)
+        .map(drop)
         .map_err(|errno| SysError::on("wait for the processes of cgroup", directory.path())(errno))
 }

@@ -255,13 +255,16 @@ fn for_both(resources: &LinuxResources, settings: &mut Vec<Setting>) {
     let mut rdma: Vec<_> = resources.rdma().iter().flatten().collect();
     rdma.sort_by_key(|(device, _)| *device);
     for (device, limit) in rdma {
-        let mut value = device.clone();
-        if let Some(handles) = limit.hca_handles() {
-            value.push_str(&format!(" hca_handle={handles}"));
-        }
-        if let Some(objects) = limit.hca_objects() {
-            value.push_str(&format!(" hca_object={objects}"));
-        }
+        let handles = limit
+            .hca_handles()
+            .map(|handles| format!(" hca_handle={handles}"));
+        let objects = limit
+            .hca_objects()
+            .map(|objects| format!(" hca_object={objects}"));
+        let value = [Some(device.clone()), handles, objects]
+            .into_iter()
+            .flatten()
+            .collect::<String>();
         settings.push(Setting::new("rdma", "rdma.max", value, RDMA));
     }
 }
