@@ -206,7 +206,7 @@ impl Bridge {
 
     fn make(&self, route: &mut Socket) -> Result<(), NetworkError> {
         let mut batch = Batch::new();
-        rtnl::make_bridge(&mut batch, &self.name, self.mac(), self.mtu);
+        rtnl::make_bridge(&mut batch, &self.name, self.mac());
         rtnl::accept(route.exchange(batch)?, "make bridge", &self.name, &[Errno::EXIST])?;
         host::refuse_ipv6(&self.name)?;
         host::forward()?;
@@ -276,6 +276,7 @@ impl Bridge {
     ) -> Result<(), NetworkError> {
         let mut batch = Batch::new();
         rtnl::plug(&mut batch, &endpoint.host_link, bridge.index, host::has_ipv6());
+        rtnl::reflect(&mut batch, &endpoint.host_link);
         rtnl::accept(route.exchange(batch)?, "plug link", &endpoint.host_link, &[])?;
 
         let mut there = inside(netns, || -> Result<Socket, NetworkError> {

@@ -24,6 +24,9 @@ const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_STP_STATE: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
@@ -203,14 +206,13 @@ fn read_settings(link: &mut Link, families: &[u8]) {
 
 /// Adds a message that makes a bridge, down and without addresses. Its hardware address is fixed from the start:
 /// otherwise a bridge takes the lowest of its ports', and changes as they come and go.
-pub(crate) fn make_bridge(batch: &mut Batch, name: &str, mac: [u8; 6], mtu: u32) -> usize {
+pub(crate) fn make_bridge(batch: &mut Batch, name: &str, mac: [u8; 6]) -> usize {
     batch.message(
         RTM_NEWLINK,
         ACK | CREATE | EXCLUSIVE,
         &link_header(0, 0, 0),
         |list| {
             list.text(IFLA_IFNAME, name)
-                .number(IFLA_MTU, mtu)
                 .bytes(IFLA_ADDRESS, &mac)
                 .nest(IFLA_LINKINFO, |info| {
                     info.text(IFLA_INFO_KIND, "bridge").nest(IFLA_INFO_DATA, |data| {
@@ -222,7 +224,8 @@ pub(crate) fn make_bridge(batch: &mut Batch, name: &str, mac: [u8; 6], mtu: u32)
     )
 }
 
-/// Adds a message that brings a bridge into its working state. `route_localnet` lets packets from and to 127.0.0.0/8
+/// Adds a message that brings a bridge into its working state. Its MTU is set here, not when it is made: only then does
+/// the kernel take it as decided, and not set it by the links that come and go. `route_localnet` lets packets from and to 127.0.0.0/8
 /// pass it, which is how the host's own 127.0.0.1 reaches a published port; the firewall keeps containers out of it.
 pub(crate) fn raise_bridge(batch: &mut Batch, index: u32, mtu: u32) -> usize {
     batch.message(RTM_SETLINK, ACK, &link_header(index, IFF_UP, IFF_UP), |list| {
@@ -281,6 +284,20 @@ pub(crate) fn plug(batch: &mut Batch, name: &str, bridge: u32, ipv6: bool) -> us
                 });
             });
         }
+    })
+}
+
+/// Adds a message that lets a bridge send a packet back by the link that it came from. With
+/// `net.bridge.bridge-nf-call-iptables` an endpoint's packet to its own published port is translated on the bridge and
+/// has to go that way.
+pub(crate) fn reflect(batch: &mut Batch, name: &str) -> usize {
+    batch.message(RTM_NEWLINK, ACK, &link_header(0, 0, 0), |list| {
+        list.text(IFLA_IFNAME, name).nest(IFLA_LINKINFO, |info| {
+            info.text(IFLA_INFO_SLAVE_KIND, "bridge")
+                .nest(IFLA_INFO_SLAVE_DATA, |data| {
+                    data.byte(IFLA_BRPORT_MODE, 1);
+                });
+        });
     })
 }
 
