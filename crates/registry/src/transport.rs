@@ -208,21 +208,12 @@ fn classify(error: &(dyn Error + 'static)) -> Failure {
         if let Some(error) = error.downcast_ref::<rustls::Error>() {
             return Failure::Tls(tls::explain(error));
         }
-        if let Some(io) = error.downcast_ref::<io::Error>() {
+        next = match error.downcast_ref::<io::Error>() {
+            Some(io) if io.kind() == io::ErrorKind::ConnectionRefused => return Failure::Refused,
             // An io::Error's source() is its content's source, which steps over the content.
-            if let Some(inner) = io.get_ref() {
-                if let Some(error) = inner.downcast_ref::<rustls::Error>() {
-                    return Failure::Tls(tls::explain(error));
-                }
-                if inner.is::<NameError>() {
-                    return Failure::Name;
-                }
-            }
-            if io.kind() == io::ErrorKind::ConnectionRefused {
-                return Failure::Refused;
-            }
-        }
-        next = error.source();
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => error.source(),
+        };
     }
     Failure::Other
 }

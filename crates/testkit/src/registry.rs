@@ -15,6 +15,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::watch;
 
+/// Certificate authority of [`SERVER_CERTIFICATE`]; nobody has its key any more, and nothing outside of tests knows it.
+pub const AUTHORITY: &str = include_str!("../fixtures/tls/ca.pem");
+/// Certificate for `registry.test` and `other.test`.
+pub const SERVER_CERTIFICATE: &str = include_str!("../fixtures/tls/server.pem");
+/// Its key.
+pub const SERVER_KEY: &str = include_str!("../fixtures/tls/server.key");
+
 /// One thing that goes wrong with one answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
@@ -132,9 +139,9 @@ impl FakeRegistry {
         serve::start(None)
     }
 
-    /// Starts a registry that speaks TLS with this certificate and key (PEM).
-    pub fn start_tls(certificate: &str, key: &str) -> Self {
-        serve::start(Some((certificate, key)))
+    /// Starts a registry that speaks TLS with [`SERVER_CERTIFICATE`].
+    pub fn start_tls() -> Self {
+        serve::start(Some((SERVER_CERTIFICATE, SERVER_KEY)))
     }
 
     /// Returns where it listens.

@@ -3,8 +3,10 @@
 
 use oci::{Descriptor, Platform, Reference};
 use registry::{Client, RegistryConfig, RegistryError, RemoteImage, Tuning};
+use std::collections::HashMap;
 use std::error::Error;
 use std::io::{self, Read};
+use std::process::Command;
 use std::time::Duration;
 
 pub(crate) fn tuning() -> Tuning {
@@ -56,4 +58,28 @@ pub(crate) fn told(error: &dyn Error) -> String {
         next = cause.source();
     }
     text
+}
+
+const CHILD: &str = "REGISTRY_TEST_IN_ITS_OWN_PROCESS";
+
+/// Runs the named test once more in a process of its own, where it has all threads and these variables to itself.
+/// Returns true there; false in the first process, when the other has passed.
+pub(crate) fn alone(test: &str, variables: &[(&str, &str)]) -> bool {
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let variables: HashMap<_, _> = variables.iter().copied().collect();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--test-threads=1", "--nocapture"])
+        .envs(variables)
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    false
 }
