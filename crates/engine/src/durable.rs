@@ -4,7 +4,7 @@
 //! wait for the disk, and must not end with nobody syncing either; so it leaves a process behind that does only that.
 
 use crate::{Engine, Locations};
-use state::Database;
+use state::{Database, StateError};
 use std::os::fd::AsFd;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
@@ -36,6 +36,9 @@ pub fn main() -> ExitCode {
 /// Leaves a process behind that makes the engine's root durable. Where that cannot be started, this process waits for the
 /// disk itself.
 pub(crate) fn sync_behind(engine: &Engine) {
+    if nothing_to_sync(engine) {
+        return;
+    }
     let Locations { root, .. } = engine.locations();
     let started = sys::exe::open_sealed()
         .map_err(std::io::Error::other)
@@ -54,4 +57,13 @@ pub(crate) fn sync_behind(engine: &Engine) {
         // What fails here fails again for the next command, which has somebody to tell.
         engine.store.make_durable().unwrap_or_default();
     }
+}
+
+fn nothing_to_sync(engine: &Engine) -> bool {
+    let query = "SELECT NOT EXISTS (SELECT 1 FROM layers WHERE durable = 0)
+                    AND NOT EXISTS (SELECT 1 FROM blobs WHERE durable = 0)";
+    let answer = engine
+        .database
+        .read(|c| c.query_row(query, [], |row| row.get(0)).map_err(StateError::from));
+    answer.unwrap_or(false)
 }
