@@ -254,7 +254,7 @@ fn masquerade_loopback(rule: &mut Rule<'_, '_>) {
 }
 
 /// One element of a set or map.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Element {
     key: Vec<u8>,
     data: Option<Vec<u8>>,
@@ -521,7 +521,7 @@ fn elements(socket: &mut Socket, table: &str, set: &str) -> Result<Vec<Element>,
         Err(refusal) if refusal.errno == Errno::NOENT => return Ok(Vec::new()),
         Err(refusal) => return Err(NetworkError::refused("list firewall set", set)(refusal)),
     };
-    Ok(replies
+    let mut all: Vec<Element> = replies
         .iter()
         .filter_map(|reply| attributes(reply.payload.get(nft::HEADER..)?).first(nft::ELEMENTS_LIST))
         .flat_map(|list| list.nested())
@@ -547,7 +547,11 @@ fn elements(socket: &mut Socket, table: &str, set: &str) -> Result<Vec<Element>,
                     .unwrap_or(0),
             })
         })
-        .collect())
+        .collect();
+    // The kernel's walk begins anew when the hash table behind a set is resized under it, and lists some twice.
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
 }
 
 /// Returns the number that every change of any table increases.
