@@ -159,8 +159,8 @@ impl<'a> Cache<'a> {
             };
             let diff_id: String = row.get(1)?;
             let size: i64 = row.get(2)?;
-            let layer = layer_id(id).zip(diff_id.parse().ok()).map(|(id, diff_id)| Layer {
-                id,
+            let layer = diff_id.parse().ok().map(|diff_id| Layer {
+                id: LayerId::from_record(id),
                 diff_id,
                 size: size.unsigned_abs(),
             });
@@ -176,7 +176,7 @@ impl<'a> Cache<'a> {
         record: &Record<'_>,
     ) -> Result<(), StepError> {
         let now = now();
-        let layer_id = layer.map(|layer| layer_text(&layer.id));
+        let layer_id = layer.map(|layer| layer.id.as_str());
         let inputs = record.inputs.to_string();
         self.database.write(|transaction| {
             let mut insert = transaction.prepare_cached(
@@ -236,16 +236,4 @@ pub(crate) fn now() -> i64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |elapsed| i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX))
-}
-
-fn layer_text(id: &LayerId) -> String {
-    match serde_json::to_value(id) {
-        Ok(serde_json::Value::String(text)) => text,
-        // A layer's id is serialised as a string (its type is transparent).
-        _ => String::new(),
-    }
-}
-
-fn layer_id(text: String) -> Option<LayerId> {
-    serde_json::from_value(serde_json::Value::String(text)).ok()
 }

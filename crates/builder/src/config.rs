@@ -234,7 +234,7 @@ fn exposed(word: &str) -> Result<Vec<String>, StepError> {
     }
     let ports = ports.rsplit(':').next().unwrap_or(ports);
     let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
-    let number = |text: &str| text.parse::<u16>().map_err(|_| wrong());
+    let number = |text: &str| text.parse::<u16>().ok().ok_or_else(wrong);
     let (first, last) = (number(first)?, number(last)?);
     if first > last {
         return Err(wrong());
@@ -250,18 +250,17 @@ const SIGNALS: [&str; 31] = [
 
 /// Refuses a signal that there is not.
 pub(crate) fn check_signal(text: &str) -> Result<(), StepError> {
-    let known = match text.parse::<u8>() {
-        Ok(number) => (1..=64).contains(&number),
-        Err(_) => {
-            let upper = text.to_uppercase();
-            let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-            let real_time = name
-                .strip_prefix("RTMIN+")
-                .or_else(|| name.strip_prefix("RTMAX-"));
-            SIGNALS.contains(&name)
-                || matches!(name, "IOT" | "CLD" | "POLL" | "RTMIN" | "RTMAX")
-                || real_time.is_some_and(|offset| offset.parse::<u8>().is_ok_and(|offset| offset <= 15))
-        }
+    let known = if let Ok(number) = text.parse::<u8>() {
+        (1..=64).contains(&number)
+    } else {
+        let upper = text.to_uppercase();
+        let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+        let real_time = name
+            .strip_prefix("RTMIN+")
+            .or_else(|| name.strip_prefix("RTMAX-"));
+        SIGNALS.contains(&name)
+            || matches!(name, "IOT" | "CLD" | "POLL" | "RTMIN" | "RTMAX")
+            || real_time.is_some_and(|offset| offset.parse::<u8>().is_ok_and(|offset| offset <= 15))
     };
     if known {
         Ok(())

@@ -57,7 +57,7 @@ pub(crate) fn fill(
 }
 
 fn recall(database: &Database, items: &mut [Item]) -> Result<(), StateError> {
-    let mut wanted: Vec<usize> = (0..items.len())
+    let wanted: Vec<usize> = (0..items.len())
         .filter(|&index| items[index].kind == Kind::File)
         .collect();
     if wanted.is_empty() {
@@ -78,32 +78,29 @@ fn recall(database: &Database, items: &mut [Item]) -> Result<(), StateError> {
             return Ok(());
         }
         // Rows come in the order of the key; the files are brought into the same order and met in one pass.
-        wanted.sort_unstable_by_key(|&index| {
-            (
-                items[index].device.cast_signed(),
-                items[index].inode.cast_signed(),
-            )
-        });
+        let mut files: Vec<(i64, i64, usize)> = wanted
+            .into_iter()
+            .map(|index| {
+                let item = &items[index];
+                (item.device.cast_signed(), item.inode.cast_signed(), index)
+            })
+            .collect();
+        files.sort_unstable();
         let mut scan = connection.prepare_cached(
             "SELECT inode, size, mtime, ctime, digest FROM file_digests
              WHERE device = ?1 AND inode BETWEEN ?2 AND ?3 ORDER BY inode",
         )?;
-        for files in wanted.chunk_by(|&a, &b| items[a].device == items[b].device) {
-            let inode = |index: usize| items[index].inode.cast_signed();
-            let (Some(&first), Some(&last)) = (files.first(), files.last()) else {
+        for files in files.chunk_by(|a, b| a.0 == b.0) {
+            let (Some(first), Some(last)) = (files.first(), files.last()) else {
                 continue;
             };
-            let range = (items[first].device.cast_signed(), inode(first), inode(last));
-            let mut rows = scan.query(range)?;
-            let mut files = files.iter().copied().peekable();
+            let mut rows = scan.query((first.0, first.1, last.1))?;
+            let mut files = files.iter().peekable();
             while let Some(row) = rows.next()? {
                 let found: i64 = row.get(0)?;
-                while files
-                    .next_if(|&index| items[index].inode.cast_signed() < found)
-                    .is_some()
-                {}
-                while let Some(index) = files.next_if(|&index| items[index].inode.cast_signed() == found) {
-                    take(&mut items[index], row, 1)?;
+                while files.next_if(|file| file.1 < found).is_some() {}
+                while let Some(file) = files.next_if(|file| file.1 == found) {
+                    take(&mut items[file.2], row, 1)?;
                 }
                 if files.peek().is_none() {
                     break;

@@ -90,7 +90,15 @@ pub enum StepError {
         archive: String,
         /// Why not.
         #[source]
-        source: std::io::Error,
+        source: store::TarError,
+    },
+    /// An archive's member would lie outside.
+    #[error("{archive} has the member \"{member}\", whose path leads out of it")]
+    ArchivePath {
+        /// The source as written.
+        archive: String,
+        /// The member's path.
+        member: String,
     },
     /// A compressed archive cannot be inflated.
     #[error("cannot read {archive}")]

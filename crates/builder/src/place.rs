@@ -103,7 +103,7 @@ impl Placement<'_> {
                 }
                 // A link to a directory stays, and its end gets the attributes.
                 let made = self.to.locate(target, true)?;
-                self.attributes(&made, target, owner, Some(mode))?;
+                Self::attributes(&made, target, owner, Some(mode))?;
                 self.copy_xattrs(&source, &made, target)?;
             }
             Kind::File => {
@@ -111,7 +111,7 @@ impl Placement<'_> {
                 let made = self.to.create_file(target, Mode::from_raw_mode(0o600))?;
                 let from = crate::digests::open(self.from, &source)?;
                 copy_data(from, &made, &source, target, self.cancelled)?;
-                self.attributes(&made, target, owner, Some(mode))?;
+                Self::attributes(&made, target, owner, Some(mode))?;
                 self.copy_xattrs(&source, &made, target)?;
             }
             Kind::Link => {
@@ -123,7 +123,7 @@ impl Placement<'_> {
                 self.clear(target)?;
                 self.to.make_node(target, kind, mode, item.number)?;
                 let made = self.to.locate(target, false)?;
-                self.attributes(&made, target, owner, Some(mode))?;
+                Self::attributes(&made, target, owner, Some(mode))?;
             }
         }
         Ok(())
@@ -148,7 +148,6 @@ impl Placement<'_> {
 
     /// The owner goes first: changing it clears the set-id bits.
     pub(crate) fn attributes(
-        &self,
         made: &OwnedFd,
         target: &Path,
         owner: (u32, u32),

@@ -14,7 +14,6 @@ pub(crate) struct Progress<'a> {
 pub(crate) struct Step<'a> {
     events: &'a (dyn Fn(BuildEvent) + Sync),
     number: usize,
-    pub(crate) name: String,
     began: Instant,
 }
 
@@ -28,14 +27,10 @@ impl<'a> Progress<'a> {
 
     pub(crate) fn start(&self, name: String) -> Step<'a> {
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        (self.events)(BuildEvent::Started {
-            step: number,
-            name: name.clone(),
-        });
+        (self.events)(BuildEvent::Started { step: number, name });
         Step {
             events: self.events,
             number,
-            name,
             began: Instant::now(),
         }
     }

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, readlinka
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use sys::SysError;
 use sys::path::{Tree, entries_of};
@@ -141,7 +141,7 @@ pub(crate) fn find(
     let path = clean(written);
     if !Glob::is_pattern(&path) {
         let Some(found) = list(origin, path.as_bytes(), cancelled)? else {
-            return Err(missing(origin, keyword, written, &path)?.into());
+            return Err(missing(origin, keyword, written, &path).into());
         };
         return Ok(vec![found]);
     }
@@ -237,7 +237,7 @@ fn list(origin: &Origin<'_>, path: &[u8], cancelled: &dyn Fn() -> bool) -> Resul
             items: &mut found.items,
             cancelled,
         };
-        walk.directory(directory, &[], &parent)?;
+        walk.directory(&directory, &[], &parent)?;
         if excluded && found.items.len() == 1 {
             return Ok(None);
         }
@@ -269,7 +269,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn directory(
         &mut self,
-        directory: OwnedFd,
+        directory: &OwnedFd,
         relative: &[u8],
         parent: &ParentMatches,
     ) -> Result<(), Failure> {
@@ -277,7 +277,7 @@ impl Walk<'_> {
             return Err(Failure::Cancelled);
         }
         let here = || self.at.join(OsStr::from_bytes(relative));
-        let mut entries = entries_of(&directory).map_err(|errno| SysError::on("list", here())(errno))?;
+        let mut entries = entries_of(directory).map_err(|errno| SysError::on("list", here())(errno))?;
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         for entry in entries {
             let path = joined(relative, entry.name.as_bytes());
@@ -290,12 +290,14 @@ impl Walk<'_> {
                     continue;
                 }
             }
-            let stat = match statat(&directory, &entry.name, AtFlags::SYMLINK_NOFOLLOW) {
+            let stat = match statat(directory, &entry.name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => stat,
                 // It was removed while we looked.
                 Err(Errno::NOENT) => continue,
                 Err(errno) => {
-                    return Err(SysError::on("look at", self.at.join(OsStr::from_bytes(&path)))(errno).into());
+                    return Err(
+                        SysError::on("look at", self.at.join(OsStr::from_bytes(&path)))(errno).into(),
+                    );
                 }
             };
             let Some(mut item) = Item::new(path, &stat) else {
@@ -304,7 +306,7 @@ impl Walk<'_> {
             match item.kind {
                 Kind::Directory => {
                     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                    let below = openat(&directory, &entry.name, flags, Mode::empty())
+                    let below = openat(directory, &entry.name, flags, Mode::empty())
                         .map_err(SysError::on("open", item.below(self.at)))?;
                     let matches = self.rules.map_or_else(ParentMatches::default, |rules| {
                         rules.judge_directory(&text, parent).1
@@ -312,7 +314,7 @@ impl Walk<'_> {
                     let path = item.path.clone();
                     let before = self.items.len();
                     self.items.push(item);
-                    self.directory(below, &path, &matches)?;
+                    self.directory(&below, &path, &matches)?;
                     if excluded && self.items.len() == before + 1 {
                         self.items.pop();
                     }
@@ -343,12 +345,7 @@ fn read_link(directory: std::os::fd::BorrowedFd<'_>, name: &OsStr) -> rustix::io
 }
 
 /// Says why a source is missing as helpfully as can be: the rule that excludes it, or the nearest name.
-fn missing(
-    origin: &Origin<'_>,
-    keyword: &'static str,
-    written: &str,
-    path: &str,
-) -> Result<StepError, StepError> {
+fn missing(origin: &Origin<'_>, keyword: &'static str, written: &str, path: &str) -> StepError {
     let hint = if let Some((rules, file)) = &origin.ignore
         && let (true, Some(rule)) = (rules.verdict(path).excluded, rules.verdict(path).rule)
         && origin.tree.stat(Path::new(path), true).is_ok()
@@ -366,23 +363,23 @@ fn missing(
                 .to_owned(),
         )
     } else {
-        nearest_path(origin, path)?.map(|path| format!("did you mean \"{path}\"?"))
+        nearest_path(origin, path).map(|path| format!("did you mean \"{path}\"?"))
     };
-    Ok(StepError::SourceMissing {
+    StepError::SourceMissing {
         keyword,
         written: written.to_owned(),
         path: path.to_owned(),
         origin: origin.name.clone(),
         hint,
-    })
+    }
 }
 
 /// Returns `path` with its first wrong component mended, if a name there is close to it.
-fn nearest_path(origin: &Origin<'_>, path: &str) -> Result<Option<String>, StepError> {
+fn nearest_path(origin: &Origin<'_>, path: &str) -> Option<String> {
     let mut directory = String::new();
     for component in path.split('/') {
         let Ok(entries) = origin.tree.entries(Path::new(&directory)) else {
-            return Ok(None);
+            return None;
         };
         let names: Vec<String> = entries
             .into_iter()
@@ -395,12 +392,12 @@ fn nearest_path(origin: &Origin<'_>, path: &str) -> Result<Option<String>, StepE
             continue;
         }
         let close = nearest(component, names.iter().map(String::as_str)).map(join);
-        return Ok(close.filter(|path| {
+        return close.filter(|path| {
             origin
                 .ignore
                 .as_ref()
                 .is_none_or(|(rules, _)| !rules.verdict(path).excluded)
-        }));
+        });
     }
-    Ok(None)
+    None
 }

@@ -29,8 +29,7 @@ impl Job<'_> {
                 .filter(|instruction| is_counted(instruction))
                 .count();
         let mut number = own;
-        let draft = from::begin(self, index, base, total)
-            .map_err(|(step, failure)| at(&step, &stage.instruction, failure))?;
+        let draft = from::begin(self, index, base, total);
         let mut run = StageRun {
             job: self,
             index,

@@ -35,9 +35,10 @@ pub(crate) fn resolve(tree: &Tree, text: &str) -> Result<(u32, u32), StepError> 
     };
     let gid = match group {
         None => own_group,
-        Some(group) => match group.parse::<u32>() {
-            Ok(gid) => gid,
-            Err(_) => {
+        Some(group) => {
+            if let Ok(gid) = group.parse::<u32>() {
+                gid
+            } else {
                 let content = read(tree, GROUPS)?;
                 line(&content, group)
                     .and_then(|fields| number(&fields, 2))
@@ -47,7 +48,7 @@ pub(crate) fn resolve(tree: &Tree, text: &str) -> Result<(u32, u32), StepError> 
                         file: GROUPS,
                     })?
             }
-        },
+        }
     };
     Ok((uid, gid))
 }

@@ -124,7 +124,9 @@ fn plan(run: &StageRun<'_>, kind: Kind, files: &CopyFiles) -> Result<Plan, StepE
     let mut text = kind.keyword().to_owned();
     for (flag, value) in [("chown", &owner), ("chmod", &mode_text)] {
         if let Some(value) = value {
-            text.push_str(&format!(" --{flag}={value}"));
+            for piece in [" --", flag, "=", value] {
+                text.push_str(piece);
+            }
         }
     }
     for word in sources.iter().chain([&written]) {

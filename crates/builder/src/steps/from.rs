@@ -85,28 +85,19 @@ pub(crate) fn triggers(base: &Base, name: &str, from: &Instruction) -> Result<Ve
         .collect()
 }
 
-/// Begins the stage's image. Failures come with the step's name.
-pub(crate) fn begin(
-    job: &Job<'_>,
-    index: usize,
-    base: Base,
-    total: usize,
-) -> Result<Draft, (String, Failure)> {
+/// Begins the stage's image.
+pub(crate) fn begin(job: &Job<'_>, index: usize, base: Base, total: usize) -> Draft {
     let epoch = job.file_epoch();
     match base {
-        Base::Stage(draft) => Ok(Draft::on_stage(&draft)),
-        Base::Scratch(platform) => Ok(Draft::scratch(&platform, epoch)),
+        Base::Stage(draft) => Draft::on_stage(&draft),
+        Base::Scratch(platform) => Draft::scratch(&platform, epoch),
         Base::Image(image, reference) => {
             let step = job
                 .progress
                 .start(step_name(job, index, 1, total, &format!("FROM {reference}")));
             let image = *image;
-            if image.layers.is_empty() {
-                step.note("the image has no layers");
-            }
-            step.cached();
             step.done();
-            Ok(Draft::on(image.config, image.layers, Some(image.id), epoch))
+            Draft::on(image.config, image.layers, Some(image.id), epoch)
         }
     }
 }

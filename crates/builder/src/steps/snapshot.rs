@@ -42,7 +42,11 @@ impl<'a> Draught<'a> {
 
     /// Mounts the union for ourselves, attached nowhere.
     pub(crate) fn mount(&self) -> Result<Tree, StepError> {
-        mount(&self.overlay(false))
+        match &self.snapshot {
+            // With nothing below it, the directory is all there is.
+            Some(snapshot) if self.parents.is_empty() => Ok(Tree::open(&snapshot.upper)?),
+            _ => mount(&self.overlay(false)),
+        }
     }
 
     /// Makes it a layer. Nothing may have it mounted any more.
@@ -69,7 +73,6 @@ pub(crate) fn mount(overlay: &oci::Overlay) -> Result<Tree, StepError> {
     let upper = overlay.upper.as_deref().zip(overlay.work.as_deref());
     match (&overlay.lower[..], upper) {
         // Overlayfs wants two directories.
-        ([], Some((upper, _))) => Ok(Tree::open(upper)?),
         ([only], None) => Ok(Tree::open(only)?),
         (lower, None) => Ok(Tree::new(sys::mount::overlay(lower, None, &[])?)),
         (lower, upper) => Ok(Tree::new(sys::mount::overlay(lower, upper, &OPTIONS)?)),
