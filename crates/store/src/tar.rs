@@ -20,6 +20,13 @@ pub(crate) const LARGEST_EXTENSION: u64 = 1 << 20;
 /// The most pieces that a sparse file may have.
 pub(crate) const MOST_EXTENTS: usize = 1 << 18;
 
+/// Says whether some file begins with a member's header.
+pub(crate) fn is_header(start: &[u8]) -> bool {
+    start
+        .first_chunk()
+        .is_some_and(|block| header::Header::new(block).is_ok())
+}
+
 /// Why bytes are no tar that can be trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum TarError {
