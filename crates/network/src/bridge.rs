@@ -106,7 +106,17 @@ impl Bridge {
         if ports.is_empty() {
             return Ok(());
         }
-        firewall::publish(&mut Socket::open(Family::Netfilter)?, &self.table, &ports)
+        let mut netfilter = Socket::open(Family::Netfilter)?;
+        match firewall::publish(&mut netfilter, &self.table, &ports) {
+            // Somebody emptied the host's firewall since it was last looked at.
+            Err(NetworkError::Refused {
+                errno: Errno::NOENT, ..
+            }) => {
+                firewall::ensure(&mut netfilter, self)?;
+                firewall::publish(&mut netfilter, &self.table, &ports)
+            }
+            result => result,
+        }
     }
 
     /// Takes published ports back, those that still lead where they are said to.

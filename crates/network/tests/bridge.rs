@@ -363,6 +363,15 @@ fn published_ports_come_back_after_a_flush() {
         .inside(|| bed.bridge.publish(std::slice::from_ref(&endpoint)))
         .unwrap();
     assert_eq!(bed.outside.reaches(&server, "10.9.0.1:8080"), ip("10.9.0.2"));
+    bed.host.sh("nft flush ruleset");
+    bed.host
+        .inside(|| bed.bridge.publish(std::slice::from_ref(&endpoint)))
+        .unwrap();
+    assert_eq!(
+        bed.ensure(),
+        Ensured::Unchanged,
+        "publishing needs the rules and makes them"
+    );
     // Publishing what is published is no error.
     bed.host
         .inside(|| bed.bridge.publish(std::slice::from_ref(&endpoint)))

@@ -35,3 +35,42 @@ impl Drop for Back {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::unix::fs::MetadataExt;
+    use std::process::{Command, Stdio};
+
+    fn current() -> u64 {
+        std::fs::metadata("/proc/thread-self/ns/net").unwrap().ino()
+    }
+
+    #[test]
+    fn the_thread_is_there_during_the_work_and_back_after_it() {
+        let mut child = Command::new("unshare")
+            .args(["--net", "sh", "-c", "echo; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let netns = File::open(format!("/proc/{}/ns/net", child.id())).unwrap();
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        let home = current();
+        assert_ne!(home, netns.metadata().unwrap().ino());
+        assert_eq!(
+            inside(netns.as_fd(), current).unwrap(),
+            netns.metadata().unwrap().ino()
+        );
+        assert_eq!(current(), home);
+        let panic = std::panic::catch_unwind(|| inside(netns.as_fd(), || panic!("in the work")));
+        assert!(panic.is_err());
+        assert_eq!(current(), home);
+        let file = File::open("/dev/null").unwrap();
+        assert!(inside(file.as_fd(), || ()).is_err());
+        assert_eq!(current(), home);
+    }
+}
