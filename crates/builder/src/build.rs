@@ -10,6 +10,7 @@ use crate::progress::Progress;
 use crate::{Build, BuildEvent, FIXED_EPOCH, Services};
 use dockerfile::{Dockerfile, Instruction};
 use oci::Digest;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use store::{Lease, NewImage, Store};
@@ -74,6 +75,7 @@ pub fn build(
         cache: Cache::new(database, !build.no_cache).map_err(into_build_error)?,
         progress,
         epoch,
+        images: Mutex::default(),
         lease: Mutex::new(None),
         failed: AtomicBool::new(false),
         failure: Mutex::new(None),
@@ -103,6 +105,8 @@ pub(crate) struct Job<'a> {
     /// `SOURCE_DATE_EPOCH`, if the build has one.
     pub(crate) epoch: Option<i64>,
     slots: Vec<OnceLock<Option<Arc<Draft>>>>,
+    /// Images had so far, by reference and platform; a slot is locked while its image is fetched.
+    pub(crate) images: Mutex<BTreeMap<String, Arc<Mutex<Option<store::Image>>>>>,
     lease: Mutex<Option<Arc<Lease>>>,
     failed: AtomicBool,
     failure: Mutex<Option<BuildError>>,

@@ -131,6 +131,9 @@ pub enum StepError {
     /// The destination is, or lies below, something that is no directory.
     #[error("cannot copy to non-directory: {0}")]
     NotADirectory(String),
+    /// `WORKDIR` names a file.
+    #[error("{0} is not a directory")]
+    WorkingDirectory(String),
     /// A file would replace a directory.
     #[error("cannot replace the directory {0} with a file")]
     ReplacesDirectory(String),

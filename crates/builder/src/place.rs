@@ -60,13 +60,14 @@ impl Placement<'_> {
 
     /// Makes a directory and what is missing above it, and returns where it is when links are followed.
     pub(crate) fn directory(&self, path: &Path) -> Result<PathBuf, StepError> {
-        let not_a_directory = || StepError::NotADirectory(path.display().to_string());
         match self
             .to
             .create_dir_all(path, PARENT_MODE, self.owner.unwrap_or((0, 0)))
         {
             Ok(_) => Ok(self.to.resolve(path)?),
-            Err(error) if matches!(error.errno, Errno::NOTDIR | Errno::EXIST) => Err(not_a_directory()),
+            Err(error) if matches!(error.errno, Errno::NOTDIR | Errno::EXIST) => {
+                Err(self.not_a_directory(path))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -76,11 +77,20 @@ impl Placement<'_> {
         match self.to.stat(path, true) {
             Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
             Err(error) if error.errno == Errno::NOENT => Ok(None),
-            Err(error) if error.errno == Errno::NOTDIR => {
-                Err(StepError::NotADirectory(path.display().to_string()))
-            }
+            Err(error) if error.errno == Errno::NOTDIR => Err(self.not_a_directory(path)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Names what is in the way of `path`.
+    fn not_a_directory(&self, path: &Path) -> StepError {
+        let is_file = |path: &&Path| {
+            self.to
+                .stat(path, true)
+                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) != FileType::Directory)
+        };
+        let found = path.ancestors().find(is_file).unwrap_or(path);
+        StepError::NotADirectory(found.display().to_string())
     }
 
     fn item(&self, found: &Found, item: &Item, target: &Path) -> Result<(), Failure> {

@@ -23,7 +23,7 @@ impl Job<'_> {
         let triggers = from::triggers(&base, &stage.from.base, &stage.instruction)
             .map_err(|failure| at("", &stage.instruction, failure))?;
         let instructions = || triggers.iter().chain(&stage.instructions);
-        let own = usize::from(!matches!(base, from::Base::Stage(_)));
+        let own = usize::from(matches!(base, from::Base::Image(..)));
         let total = own
             + instructions()
                 .filter(|instruction| is_counted(instruction))
@@ -70,11 +70,15 @@ impl<'a> StageRun<'a> {
     fn instruction(&mut self, instruction: &Instruction, name: &str) -> Result<(), Failure> {
         match &instruction.operation {
             Operation::Add(files, flags) => self.step(name, |run, step| {
-                copy::copy(run, copy::Kind::Add(*flags), files, instruction, step)
+                copy::copy(run, copy::Kind::Add(*flags), files, None, instruction, step)
             }),
-            Operation::Copy(files) => self.step(name, |run, step| {
-                copy::copy(run, copy::Kind::Copy, files, instruction, step)
-            }),
+            Operation::Copy(files) => {
+                // Other stages are waited for before the step begins, so that its time is its own.
+                let other = copy::foreign(self, files)?;
+                self.step(name, |run, step| {
+                    copy::copy(run, copy::Kind::Copy, files, other.as_ref(), instruction, step)
+                })
+            }
             Operation::Run(command) => self.step(name, |run, step| run::run(run, command, instruction, step)),
             Operation::Workdir(path) => self.step(name, |run, step| workdir::workdir(run, path, step)),
             operation => Ok(self.configure(operation, instruction)?),

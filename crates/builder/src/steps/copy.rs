@@ -55,7 +55,7 @@ struct Plan {
 }
 
 /// Other files than the context's.
-enum Foreign {
+pub(crate) enum Foreign {
     Image(Box<store::Image>, String),
     Stage(Arc<Draft>, String),
 }
@@ -79,13 +79,14 @@ pub(crate) fn copy(
     run: &mut StageRun<'_>,
     kind: Kind,
     files: &CopyFiles,
+    other: Option<&Foreign>,
     instruction: &Instruction,
     step: &Step<'_>,
 ) -> Result<(), Failure> {
     let plan = plan(run, kind, files)?;
-    let layer = match foreign(run, kind, files)? {
+    let layer = match other {
         None => from_context(run, &plan, instruction, step)?,
-        Some(other) => from_other(run, &plan, &other, instruction, step)?,
+        Some(other) => from_other(run, &plan, other, instruction, step)?,
     };
     match layer {
         Some(layer) => run.draft.add_layer(layer, plan.text),
@@ -155,7 +156,7 @@ fn plan(run: &StageRun<'_>, kind: Kind, files: &CopyFiles) -> Result<Plan, StepE
 }
 
 /// Finds what `--from` means: an earlier stage, else an image.
-fn foreign(run: &StageRun<'_>, kind: Kind, files: &CopyFiles) -> Result<Option<Foreign>, Failure> {
+pub(crate) fn foreign(run: &StageRun<'_>, files: &CopyFiles) -> Result<Option<Foreign>, Failure> {
     let Some(from) = files.from.as_deref().filter(|from| !from.is_empty()) else {
         return Ok(None);
     };
@@ -172,7 +173,7 @@ fn foreign(run: &StageRun<'_>, kind: Kind, files: &CopyFiles) -> Result<Option<F
     }
     if let Ok(index) = from.parse() {
         return Err(StepError::StageIndex {
-            keyword: kind.keyword(),
+            keyword: "COPY",
             index,
         }
         .into());

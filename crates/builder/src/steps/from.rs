@@ -6,7 +6,7 @@ use crate::error::{Failure, StepError};
 use crate::stage::step_name;
 use dockerfile::{Instruction, expand_word, parse_trigger};
 use oci::{Platform, Reference};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 /// What a stage stands on.
 pub(crate) enum Base {
@@ -48,6 +48,14 @@ pub(crate) fn image(
     reference: &Reference,
     platform: &Platform,
 ) -> Result<store::Image, Failure> {
+    let slot = {
+        let mut images = job.images.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(images.entry(format!("{reference} {platform}")).or_default())
+    };
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(image) = &*slot {
+        return Ok(image.clone());
+    }
     let step = job
         .progress
         .start(format!("[internal] load metadata for {reference}"));
@@ -61,6 +69,7 @@ pub(crate) fn image(
     {
         Ok(image) => {
             step.done();
+            *slot = Some(image.clone());
             Ok(image)
         }
         Err(error) => {

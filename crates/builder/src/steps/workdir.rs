@@ -48,9 +48,9 @@ pub(crate) fn workdir(run: &mut StageRun<'_>, path: &str, step: &Step<'_>) -> Re
                         .map_err(StepError::from)?;
                     true
                 }
-                Ok(_) => return Err(StepError::NotADirectory(path).into()),
+                Ok(_) => return Err(StepError::WorkingDirectory(path).into()),
                 Err(error) if error.errno == Errno::NOTDIR => {
-                    return Err(StepError::NotADirectory(path).into());
+                    return Err(StepError::WorkingDirectory(path).into());
                 }
                 Err(error) => return Err(error.into()),
             };

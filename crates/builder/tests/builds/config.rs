@@ -139,7 +139,7 @@ fn a_working_directory_belongs_to_the_user_and_is_made_once() {
     assert_eq!(image.layers.len(), 3, "/etc and / were there");
     assert_eq!(
         shop.fail("FROM base\nWORKDIR /etc/passwd\n"),
-        "WORKDIR /etc/passwd: cannot copy to non-directory: /etc/passwd"
+        "WORKDIR /etc/passwd: /etc/passwd is not a directory"
     );
 }
 

@@ -98,8 +98,8 @@ fn every_failure_says_what_and_where() {
             "ADD $u /d: ADD of URLs and Git repositories is not supported yet",
         ),
         (
-            "ENV a=${b:?must be set}",
-            "ENV a=${b:?must be set}: failed to process \"${b:?must be set}\": b: must be set",
+            "ENV a=\"${b:?must be set}\"",
+            "ENV a=\"${b:?must be set}\": failed to process \"\"${b:?must be set}\"\": b: must be set",
         ),
         ("EXPOSE http", "EXPOSE http: invalid containerPort: http"),
         ("STOPSIGNAL SIGNOT", "STOPSIGNAL SIGNOT: invalid signal: SIGNOT"),
