@@ -241,6 +241,12 @@ impl FakeRegistry {
             .count()
     }
 
+    /// Stores bytes at any path (`/v2/<name>/blobs/<digest>`), whatever digest stands in it; the digest that the
+    /// registry announces is the bytes' own.
+    pub fn put_at(&self, path: &str, content_type: &str, bytes: &[u8]) {
+        self.put(path.to_owned(), content_type, bytes);
+    }
+
     fn put(&self, path: String, content_type: &str, bytes: &[u8]) {
         let object = Object {
             content_type: content_type.to_owned(),
