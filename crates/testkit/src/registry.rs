@@ -82,6 +82,8 @@ pub struct TokenServer {
     pub refresh_token: Option<String>,
     /// After so many requests a token is void.
     pub uses: Option<usize>,
+    /// What the server says about how many seconds a token lives; 300 if nothing.
+    pub expires_in: Option<u64>,
     /// Address in the challenge in place of the registry's own `/token`.
     pub realm: Option<String>,
     /// Whether tokens are given but never accepted.

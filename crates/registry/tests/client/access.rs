@@ -96,6 +96,26 @@ fn a_token_that_ran_out_is_renewed_once() {
 }
 
 #[test]
+fn a_token_is_not_shown_beyond_its_life() {
+    let (registry, _, name) = registry();
+    registry.require(Access::Bearer(TokenServer {
+        expires_in: Some(0),
+        ..TokenServer::default()
+    }));
+    let client = client(RegistryConfig::default());
+    let image = resolve(&client, &name).unwrap();
+    read(&client, &name, &image, &image.layers[0]).unwrap();
+    let requests = registry.requests();
+    let shown = requests
+        .iter()
+        .filter_map(|request| request.headers.get("authorization"));
+    assert_eq!(
+        shown.collect::<Vec<_>>(),
+        ["Bearer token-1", "Bearer token-2", "Bearer token-3"]
+    );
+}
+
+#[test]
 fn a_registry_that_is_never_content_is_left() {
     let (registry, _, name) = registry();
     registry.require(Access::Bearer(TokenServer {

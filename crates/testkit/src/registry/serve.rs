@@ -258,7 +258,8 @@ impl Content {
             return reply(401, &[], br#"{"details":"incorrect username or password"}"#);
         }
         let token = format!("token-{}", self.tokens.len() + 1);
-        let body = format!(r#"{{"token":"{token}","expires_in":300}}"#);
+        let life = server.expires_in.unwrap_or(300);
+        let body = format!(r#"{{"token":"{token}","expires_in":{life}}}"#);
         self.tokens.push((token, 0));
         reply(200, &[("content-type", "application/json")], body.as_bytes())
     }
