@@ -125,6 +125,7 @@ struct Content {
     /// Tokens that were given, and how often each was shown.
     tokens: Vec<(String, usize)>,
     log: Vec<Request>,
+    connections: usize,
     own_address: String,
 }
 
@@ -241,6 +242,11 @@ impl FakeRegistry {
             .iter()
             .filter(|request| request.path.contains(part))
             .count()
+    }
+
+    /// Returns how many connections are open.
+    pub fn connections(&self) -> usize {
+        self.content().connections
     }
 
     /// Stores bytes at any path (`/v2/<name>/blobs/<digest>`), whatever digest stands in it; the digest that the
