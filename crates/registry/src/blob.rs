@@ -157,23 +157,10 @@ impl Transfer {
         Err(first)
     }
 
-    /// Hands all bytes over, or one error at the end.
+    /// Hands all bytes over, or one error at the end. The reader aborts this when it is dropped.
     pub(crate) async fn pump(mut self, mut flow: Flow, give: mpsc::Sender<Result<Bytes, RegistryError>>) {
-        loop {
-            let result = tokio::select! {
-                () = give.closed() => return,
-                result = self.drain(&mut flow, &give) => result,
-            };
-            let renewed = match result {
-                Ok(()) => return,
-                Err(failed) => {
-                    tokio::select! {
-                        () = give.closed() => return,
-                        renewed = self.renew(failed) => renewed,
-                    }
-                }
-            };
-            match renewed {
+        while let Err(failed) = self.drain(&mut flow, &give).await {
+            match self.renew(failed).await {
                 Ok(next) => flow = next,
                 Err(error) => {
                     // Nobody is left to be told if this fails.

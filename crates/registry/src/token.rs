@@ -42,6 +42,12 @@ struct Held {
     until: Option<Instant>,
 }
 
+impl Held {
+    fn is_valid(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() < until)
+    }
+}
+
 /// What became of a challenge.
 #[derive(Debug)]
 pub(crate) enum Reply {
@@ -78,7 +84,7 @@ impl Tokens {
         let slot = self.slot(url, repository);
         let held = slot.lock().await;
         held.as_ref()
-            .filter(|held| held.until.is_none_or(|until| Instant::now() < until))
+            .filter(|held| held.is_valid())
             .map(|held| held.header.clone())
     }
 
@@ -104,6 +110,7 @@ impl Tokens {
         // Held until the token is there, so that many transfers fetch one.
         let mut held = slot.lock().await;
         if let Some(held) = held.as_ref()
+            && held.is_valid()
             && Some(&held.header) != refused.as_ref()
         {
             return Ok(Reply::Retry {

@@ -82,6 +82,8 @@ pub struct TokenServer {
     pub refresh_token: Option<String>,
     /// After so many requests a token is void.
     pub uses: Option<usize>,
+    /// What the server says about how many seconds a token lives; 300 if nothing.
+    pub expires_in: Option<u64>,
     /// Address in the challenge in place of the registry's own `/token`.
     pub realm: Option<String>,
     /// Whether tokens are given but never accepted.
@@ -123,6 +125,7 @@ struct Content {
     /// Tokens that were given, and how often each was shown.
     tokens: Vec<(String, usize)>,
     log: Vec<Request>,
+    connections: usize,
     own_address: String,
 }
 
@@ -239,6 +242,17 @@ impl FakeRegistry {
             .iter()
             .filter(|request| request.path.contains(part))
             .count()
+    }
+
+    /// Returns how many connections are open.
+    pub fn connections(&self) -> usize {
+        self.content().connections
+    }
+
+    /// Stores bytes at any path (`/v2/<name>/blobs/<digest>`), whatever digest stands in it; the digest that the
+    /// registry announces is the bytes' own.
+    pub fn put_at(&self, path: &str, content_type: &str, bytes: &[u8]) {
+        self.put(path.to_owned(), content_type, bytes);
     }
 
     fn put(&self, path: String, content_type: &str, bytes: &[u8]) {

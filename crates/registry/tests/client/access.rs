@@ -96,6 +96,26 @@ fn a_token_that_ran_out_is_renewed_once() {
 }
 
 #[test]
+fn a_token_is_not_shown_beyond_its_life() {
+    let (registry, _, name) = registry();
+    registry.require(Access::Bearer(TokenServer {
+        expires_in: Some(0),
+        ..TokenServer::default()
+    }));
+    let client = client(RegistryConfig::default());
+    let image = resolve(&client, &name).unwrap();
+    read(&client, &name, &image, &image.layers[0]).unwrap();
+    let requests = registry.requests();
+    let shown = requests
+        .iter()
+        .filter_map(|request| request.headers.get("authorization"));
+    assert_eq!(
+        shown.collect::<Vec<_>>(),
+        ["Bearer token-1", "Bearer token-2", "Bearer token-3"]
+    );
+}
+
+#[test]
 fn a_registry_that_is_never_content_is_left() {
     let (registry, _, name) = registry();
     registry.require(Access::Bearer(TokenServer {
@@ -227,6 +247,37 @@ fn a_redirect_that_comes_back_brings_no_credentials() {
         .find(|request| request.path == "/v2/chosen")
         .unwrap();
     assert!(!back.headers.contains_key("authorization"));
+}
+
+#[test]
+fn only_content_with_a_digest_may_come_without_tls() {
+    let registry = FakeRegistry::start_tls();
+    let plain = FakeRegistry::start();
+    let image = TestImage::with_file("a", b"content");
+    let put = registry.put_image("app", Some("1"), &image);
+    plain.put_image("app", Some("1"), &image);
+    registry.require(Access::Basic("ada".into(), "hunter2".into()));
+    let (config, _directory) = password(&registry.host(), "ada", "hunter2");
+    let client = client(config);
+    let name = format!("{}/app:1", registry.host());
+    let found = resolve(&client, &name).unwrap();
+    let blob = format!("/v2/app/blobs/{}", found.layers[0].digest());
+    registry.always(
+        "/blobs/",
+        Fault::Redirect(format!("http://{}{blob}", plain.host())),
+    );
+    assert_eq!(
+        read(&client, &name, &found, &found.layers[0]).unwrap(),
+        put.layers[0]
+    );
+    assert!(!plain.requests()[0].headers.contains_key("authorization"));
+
+    plain.reset();
+    let to = format!("http://{}/v2/app/manifests/1", plain.host());
+    registry.always("/manifests/", Fault::Redirect(to));
+    let message = told(&resolve(&client, &name).unwrap_err());
+    assert!(message.contains("it leads from https to http"), "{message}");
+    assert!(plain.requests().is_empty());
 }
 
 #[test]

@@ -90,6 +90,27 @@ fn wrong_bytes_are_asked_for_three_times() {
 }
 
 #[test]
+fn a_registry_that_announces_what_it_sends_is_not_believed() {
+    let (registry, put, name, client) = registry();
+    let other = TestImage::with_file("b", b"other").put();
+    let digest = digest_of(&put.manifest);
+    registry.put_at(&format!("/v2/app/manifests/{digest}"), MANIFEST, &other.manifest);
+    let message = failure(&client, &format!("{}/app@{digest}", registry.host()));
+    let expected = format!("expected {digest}, got {}", digest_of(&other.manifest));
+    assert!(message.ends_with(&expected), "{message}");
+    let digest = digest_of(&put.config);
+    assert_eq!(put.config.len(), other.config.len());
+    registry.put_at(
+        &format!("/v2/app/blobs/{digest}"),
+        "application/json",
+        &other.config,
+    );
+    let message = failure(&client, &name);
+    let expected = format!("expected {digest}, got {}", digest_of(&other.config));
+    assert!(message.ends_with(&expected), "{message}");
+}
+
+#[test]
 fn a_tags_announced_digest_counts() {
     let (registry, put, name, client) = registry();
     let other = format!("sha256:{}", "0".repeat(64));

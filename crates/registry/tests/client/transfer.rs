@@ -1,8 +1,10 @@
 //! Blob streams against a registry that breaks off, stalls, lies and refuses.
 
+use super::support;
 use super::support::{alone, client, read, reference, resolve, told};
-use registry::{Client, RegistryConfig, RegistryError, RemoteImage};
+use registry::{Client, RegistryConfig, RegistryError, RemoteImage, Tuning};
 use std::io::{self, Read};
+use std::time::{Duration, Instant};
 use testkit::registry::{FakeRegistry, Fault, Put, TestImage};
 
 const SIZE: usize = 200_000;
@@ -318,6 +320,29 @@ fn the_network_thread_is_there_only_while_it_is_needed() {
     // In the middle of a stalled transfer: the thread is joined before this returns.
     drop(reader);
     assert!(!running());
+}
+
+#[test]
+fn dropping_a_reader_closes_its_connection() {
+    let registry = FakeRegistry::start();
+    registry.put_image("app", Some("1"), &TestImage::with_file("noise", &noise(SIZE)));
+    let name = format!("{}/app:1", registry.host());
+    let patient = Tuning {
+        idle_timeout: Duration::from_hours(1),
+        ..support::tuning()
+    };
+    let client = Client::with_tuning(RegistryConfig::default(), patient).unwrap();
+    let image = resolve(&client, &name).unwrap();
+    registry.always("/blobs/", Fault::StallAfter(10));
+    let mut reader = client.blob(&reference(&name), &image, &image.layers[0]).unwrap();
+    reader.read_exact(&mut [0; 10]).unwrap();
+    assert_eq!(registry.connections(), 1);
+    drop(reader);
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while registry.connections() > 0 {
+        assert!(Instant::now() < deadline, "the transfer goes on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn threads() -> Vec<String> {

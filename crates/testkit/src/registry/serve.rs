@@ -15,7 +15,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::TcpListener;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -47,6 +47,7 @@ fn try_start(tls: Option<(&str, &str)>) -> Result<FakeRegistry, Failure> {
         access: Access::Anonymous,
         tokens: Vec::new(),
         log: Vec::new(),
+        connections: 0,
         own_address: format!("{scheme}://{address}"),
     }));
     let (stop, stopped) = watch::channel(false);
@@ -113,15 +114,22 @@ async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     content: Arc<Mutex<Content>>,
 ) {
+    let served = content.clone();
     let service = service_fn(move |request| {
-        let content = content.clone();
+        let content = served.clone();
         async move { answer(request, &content).await }
     });
+    lock(&content).connections += 1;
     // Connections break here on purpose, and clients go away; neither is an error of the server.
     http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await
         .unwrap_or_default();
+    lock(&content).connections -= 1;
+}
+
+fn lock(content: &Mutex<Content>) -> MutexGuard<'_, Content> {
+    content.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn answer(
@@ -146,7 +154,7 @@ async fn answer(
             .collect(),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
-    let mut content = content.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut content = lock(content);
     content.log.push(request.clone());
     let fault = content.fault(&request.path);
     match fault {
@@ -258,7 +266,8 @@ impl Content {
             return reply(401, &[], br#"{"details":"incorrect username or password"}"#);
         }
         let token = format!("token-{}", self.tokens.len() + 1);
-        let body = format!(r#"{{"token":"{token}","expires_in":300}}"#);
+        let life = server.expires_in.unwrap_or(300);
+        let body = format!(r#"{{"token":"{token}","expires_in":{life}}}"#);
         self.tokens.push((token, 0));
         reply(200, &[("content-type", "application/json")], body.as_bytes())
     }
