@@ -36,6 +36,7 @@ mod inflate;
 mod layers;
 mod lease;
 mod marks;
+mod namespace;
 mod pipeline;
 mod recovery;
 mod root;
