@@ -33,11 +33,8 @@ pub(crate) fn serve(blocked: Blocked, command: i32) -> Result<Infallible, StartE
     // Every other descriptor is the engine's, locks and pipes among them, or the command's: none may be held open
     // from here.
     sys::process::close_all_but(&[signals.as_fd(), process.as_fd()]);
-    let code = match forward(&signals, process.as_fd(), command) {
-        Ok(code) => code,
-        // There is nobody left to tell.
-        Err(_) => 125,
-    };
+    // An error has nobody left to be told to.
+    let code = forward(&signals, process.as_fd(), command).unwrap_or(125);
     // Still blocked: no signal may get in between.
     std::mem::forget(blocked);
     sys::process::exit_now(code)
@@ -75,9 +72,8 @@ fn reap(command: i32) -> Result<Option<i32>, StartError> {
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) if pid.as_raw_nonzero().get() == command => code = exit_code(status),
-            Ok(Some(_)) => {}
+            Ok(Some(_)) | Err(Errno::INTR) => {}
             Ok(None) | Err(Errno::CHILD) => return Ok(code),
-            Err(Errno::INTR) => {}
             Err(errno) => return Err(failed("wait for processes")(errno)),
         }
     }

@@ -114,7 +114,7 @@ pub struct ExecPlan {
     pub container_pid: i32,
     /// Its start time (field 22 of `/proc/PID/stat`), so that a recycled pid is never joined.
     pub container_start_time: u64,
-    /// The process: arguments, environment, working directory, capabilities, no_new_privileges, terminal.
+    /// The process: arguments, environment, working directory, capabilities, `no_new_privileges`, terminal.
     pub process: oci_spec::runtime::Process,
     /// `user[:group]`, looked up in the container; overrides `process.user`.
     pub user: Option<String>,

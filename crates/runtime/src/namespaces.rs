@@ -23,7 +23,7 @@ pub(crate) struct NamespacePlan {
     pub(crate) mappings: Option<Mappings>,
 }
 
-/// The content of `uid_map` and `gid_map` (user_namespaces(7)).
+/// The content of `uid_map` and `gid_map` (`user_namespaces(7)`).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mappings {
     uids: String,

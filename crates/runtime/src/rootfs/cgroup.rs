@@ -56,7 +56,7 @@ pub(super) fn attach(view: &View, target: BorrowedFd<'_>, flags: Flags) -> Resul
             Ok(mount) => mount::attach(mount.as_fd(), target).map_err(Into::into),
             // In a user namespace that did not make its cgroup namespace.
             Err(_) => match hierarchies.first() {
-                Some(hierarchy) => attach_flagged(own_directory(hierarchy, own)?, target, flags),
+                Some(hierarchy) => attach_flagged(own_directory(hierarchy, own)?.as_fd(), target, flags),
                 None => Err(StartError::setup("the host has no cgroup hierarchy mounted")),
             },
         };
@@ -86,7 +86,7 @@ pub(super) fn attach(view: &View, target: BorrowedFd<'_>, flags: Flags) -> Resul
     }
     mount::attach(top.as_fd(), target)?;
     for (hierarchy, place) in places {
-        attach_flagged(own_directory(hierarchy, own)?, place.as_fd(), flags)?;
+        attach_flagged(own_directory(hierarchy, own)?.as_fd(), place.as_fd(), flags)?;
     }
     let read_only = Attributes {
         set: flags.set,

@@ -49,14 +49,13 @@ pub(super) fn mask(tree: &Tree, paths: &[PathBuf]) -> Result<(), StartError> {
         let Some(target) = find(tree, path)? else { continue };
         let stat = rustix::fs::fstat(&target).map_err(failed(format!("look at '{}'", path.display())))?;
         let cover = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            match &empty {
-                Some(empty) => mount::clone_tree(empty.as_fd(), false).map_err(during(what()))?,
-                None => {
-                    let mount = empty_directory().map_err(during(what()))?;
-                    mount::attach(mount.as_fd(), target.as_fd()).map_err(during(what()))?;
-                    empty = Some(mount);
-                    continue;
-                }
+            if let Some(empty) = &empty {
+                mount::clone_tree(empty.as_fd(), false).map_err(during(what()))?
+            } else {
+                let mount = empty_directory().map_err(during(what()))?;
+                mount::attach(mount.as_fd(), target.as_fd()).map_err(during(what()))?;
+                empty = Some(mount);
+                continue;
             }
         } else {
             let device = match null {

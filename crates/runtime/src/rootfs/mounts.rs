@@ -352,9 +352,13 @@ fn check_target(target: BorrowedFd<'_>, destination: &Path, source: &Source) -> 
 }
 
 /// Shows another mount's content read-only as well: used for what is mounted below the cgroup directory.
-pub(super) fn attach_flagged(copy: OwnedFd, target: BorrowedFd<'_>, flags: Flags) -> Result<(), StartError> {
-    set(copy.as_fd(), flags, Some(Propagation::Private), true)?;
-    mount::attach(copy.as_fd(), target).map_err(during("cannot mount a cgroup hierarchy"))
+pub(super) fn attach_flagged(
+    copy: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    flags: Flags,
+) -> Result<(), StartError> {
+    set(copy, flags, Some(Propagation::Private), true)?;
+    mount::attach(copy, target).map_err(during("cannot mount a cgroup hierarchy"))
 }
 
 #[cfg(test)]
