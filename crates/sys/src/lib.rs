@@ -7,6 +7,7 @@
     reason = "this crate is where the kernel is called; each block states its invariant"
 )]
 
+pub mod bpf;
 mod error;
 pub mod exe;
 pub mod fs;
@@ -17,5 +18,6 @@ pub mod path;
 pub mod process;
 pub mod pty;
 pub mod signal;
+mod usage;
 
 pub use error::SysError;

@@ -20,6 +20,7 @@ pub mod request;
 pub mod session;
 pub mod spec;
 pub mod start;
+pub(crate) mod step;
 pub mod stop;
 pub mod wait;
 
