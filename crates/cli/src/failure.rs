@@ -2,7 +2,7 @@
 
 use crate::args::Invalid;
 use engine::EngineError;
-use runtime::StartFailure;
+use engine::runtime::StartFailure;
 
 /// The engine, or what stands in its place, could not do it (`docker run`'s 125).
 pub const ENGINE: u8 = 125;
@@ -92,7 +92,7 @@ impl Failure {
     }
 
     /// Makes a failure of a container's process that did not come about.
-    pub fn start(error: &runtime::StartError) -> Self {
+    pub fn start(error: &engine::runtime::StartError) -> Self {
         let code = match error.failure {
             StartFailure::CommandNotExecutable => NOT_EXECUTABLE,
             StartFailure::CommandNotFound => NOT_FOUND,

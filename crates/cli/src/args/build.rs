@@ -2,7 +2,7 @@
 
 use super::{Invalid, environment, extra_host, invalid, label};
 use crate::failure::Failure;
-use builder::{Build, RunNetwork};
+use engine::builder::{Build, RunNetwork};
 use clap::Args;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 
 use super::{Invalid, csv, invalid};
 use engine::containers::request::PublishRequest;
-use network::Protocol;
+use engine::network::Protocol;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 

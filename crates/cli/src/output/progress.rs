@@ -22,20 +22,17 @@ pub enum Target {
 pub struct PullProgress {
     target: Target,
     bars: Option<MultiProgress>,
-    /// Said once, before anything else.
-    announcement: Option<String>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    begun: bool,
     layers: BTreeMap<String, Option<ProgressBar>>,
 }
 
 impl PullProgress {
-    /// Makes one; `announcement` is said when the first event comes.
-    pub fn new(target: Target, announcement: Option<String>) -> Self {
+    /// Makes one.
+    pub fn new(target: Target) -> Self {
         let draw = match target {
             Target::Stderr if super::stderr_is_terminal() => Some(ProgressDrawTarget::stderr()),
             Target::Stdout if super::stdout_is_terminal() => Some(ProgressDrawTarget::stdout()),
@@ -44,7 +41,6 @@ impl PullProgress {
         Self {
             target,
             bars: draw.map(MultiProgress::with_draw_target),
-            announcement,
             state: Mutex::default(),
         }
     }
@@ -56,12 +52,6 @@ impl PullProgress {
         }
         // A thread that panicked while it held the lock has not made the bars any worse.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !state.begun {
-            state.begun = true;
-            if let Some(text) = &self.announcement {
-                super::note(text);
-            }
-        }
         match event {
             PullEvent::Status { message } => self.say(&message),
             PullEvent::Layer { id, done, total } => self.layer(&mut state, &id, done, total),
@@ -109,9 +99,14 @@ impl PullProgress {
         }
     }
 
-    /// Says whether anything was fetched.
-    pub fn has_begun(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).begun
+    /// Leaves the bars as they stand. Ones that were cut short go.
+    pub fn finish(&self) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        for bar in state.layers.values().flatten() {
+            if !bar.is_finished() {
+                bar.finish_and_clear();
+            }
+        }
     }
 
     fn say(&self, line: &str) {

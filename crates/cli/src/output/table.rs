@@ -162,7 +162,7 @@ mod tests {
             (Some("{{.Names}}"), false, "pg\nx\n"),
             (Some("{{.Names}}"), true, "pg\nx\n"),
             (
-                Some(r"table {{.Names}}\t{{.Label "com.example.tier"}}"),
+                Some(r#"table {{.Names}}\t{{.Label "com.example.tier"}}"#),
                 false,
                 "NAMES     tier\npg        db\nx         \n",
             ),
