@@ -7,7 +7,14 @@ const DOCKERFILE: &str = "FROM busybox\nRUN echo built > /built\nWORKDIR /app\nC
 
 fn build(coracle: &Sandbox, arguments: &[&str]) -> Outcome {
     let context = coracle.path().join("context");
-    coracle.run([&["build", "--progress", "plain"], arguments, &[context.to_str().unwrap()]].concat())
+    coracle.run(
+        [
+            &["build", "--progress", "plain"],
+            arguments,
+            &[context.to_str().unwrap()],
+        ]
+        .concat(),
+    )
 }
 
 fn pipeline(coracle: &Sandbox) {
@@ -22,7 +29,9 @@ fn the_result_runs() {
     build(&coracle, &["-t", "test:pipeline"]).ok();
     let output = coracle.run(["run", "--rm", "test:pipeline", "2022-02-05"]).ok();
     assert_eq!(output, "day 2022-02-05\n/app\nbuilt\n");
-    let images = coracle.run(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]).ok();
+    let images = coracle
+        .run(["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"])
+        .ok();
     assert!(images.contains("test:pipeline\n"), "{images}");
 }
 
@@ -70,12 +79,18 @@ fn copy_only_images_are_the_same_bytes_every_time() {
 #[test]
 fn a_failing_step_shows_its_log_and_its_line() {
     let coracle = sandbox();
-    coracle.write("context/Dockerfile", "FROM busybox\nRUN echo fine\nRUN echo trouble && exit 3\n");
+    coracle.write(
+        "context/Dockerfile",
+        "FROM busybox\nRUN echo fine\nRUN echo trouble && exit 3\n",
+    );
     let failed = build(&coracle, &["-t", "bad"]).fails(1);
     assert!(failed.contains("trouble"), "{failed}");
     assert!(failed.contains("Dockerfile:3"), "{failed}");
     assert!(failed.contains(">>> RUN echo trouble && exit 3"), "{failed}");
-    assert!(failed.contains("did not complete successfully: exit code: 3"), "{failed}");
+    assert!(
+        failed.contains("did not complete successfully: exit code: 3"),
+        "{failed}"
+    );
     assert!(!coracle.run(["images"]).ok().contains("bad"));
     // The step before it is not lost.
     let again = build(&coracle, &["-t", "bad"]).fails(1);
@@ -90,16 +105,28 @@ fn mistakes_in_the_dockerfile_name_the_line() {
         build(&coracle, &[]).fails(1)
     };
     let unknown = fails("FROM busybox\nRNU true\n");
-    assert!(unknown.contains("unknown instruction: RNU") && unknown.contains("RUN"), "{unknown}");
-    assert!(unknown.contains("line 2") || unknown.contains("Dockerfile:2"), "{unknown}");
+    assert!(
+        unknown.contains("unknown instruction: RNU") && unknown.contains("RUN"),
+        "{unknown}"
+    );
+    assert!(
+        unknown.contains("line 2") || unknown.contains("Dockerfile:2"),
+        "{unknown}"
+    );
     let missing = fails("FROM busybox\nCOPY nosuch.py /\n");
-    assert!(missing.contains("nosuch.py") && missing.contains("Dockerfile:2"), "{missing}");
+    assert!(
+        missing.contains("nosuch.py") && missing.contains("Dockerfile:2"),
+        "{missing}"
+    );
     coracle.write("context/.dockerignore", "*.log\n");
     coracle.write("context/big.log", "x");
     let ignored = fails("FROM busybox\nCOPY big.log /\n");
     assert!(ignored.contains("*.log"), "{ignored}");
     let empty = fails("");
-    assert!(empty.contains("empty") || empty.contains("no instructions"), "{empty}");
+    assert!(
+        empty.contains("empty") || empty.contains("no instructions"),
+        "{empty}"
+    );
     let later = fails("FROM busybox\nRUN <<EOF\ntrue\nEOF\n");
     assert!(later.contains("Dockerfile:2"), "{later}");
 }
@@ -115,10 +142,19 @@ fn stages_targets_arguments_and_the_rest() {
          FROM busybox\nCOPY --from=first --chown=app:staff --chmod=640 /who /copied\n",
     );
     build(&coracle, &["-t", "last", "--build-arg", "WHO=me"]).ok();
-    let stat = coracle.run(["run", "--rm", "last", "stat", "-c", "%u:%g %a", "/copied"]).ok();
+    let stat = coracle
+        .run(["run", "--rm", "last", "stat", "-c", "%u:%g %a", "/copied"])
+        .ok();
     assert_eq!(stat, "1000:50 640\n");
-    assert_eq!(coracle.run(["run", "--rm", "last", "cat", "/copied"]).ok(), "me\n");
-    build(&coracle, &["-t", "second", "--target", "second", "--label", "more=1"]).ok();
+    assert_eq!(
+        coracle.run(["run", "--rm", "last", "cat", "/copied"]).ok(),
+        "me\n"
+    );
+    build(
+        &coracle,
+        &["-t", "second", "--target", "second", "--label", "more=1"],
+    )
+    .ok();
     assert_eq!(coracle.run(["run", "--rm", "second"]).ok(), "hello nobody\n");
     let format = "{{.Config.User}} {{.Config.StopSignal}} {{json .Config.ExposedPorts}} {{.Config.Labels.team}} {{.Config.Labels.more}}";
     let config = coracle.run(["image", "inspect", "-f", format, "second"]).ok();
@@ -130,29 +166,61 @@ fn add_unpacks_archives() {
     let coracle = sandbox();
     coracle.write("context/tree/file", "inside\n");
     let status = std::process::Command::new("tar")
-        .args(["-C", coracle.path().join("context/tree").to_str().unwrap(), "-czf"])
+        .args([
+            "-C",
+            coracle.path().join("context/tree").to_str().unwrap(),
+            "-czf",
+        ])
         .arg(coracle.path().join("context/tree.tar.gz"))
         .arg("file")
         .status()
         .unwrap();
     assert!(status.success());
-    coracle.write("context/Dockerfile", "FROM busybox\nADD tree.tar.gz /unpacked/\nCOPY tree.tar.gz /kept\n");
+    coracle.write(
+        "context/Dockerfile",
+        "FROM busybox\nADD tree.tar.gz /unpacked/\nCOPY tree.tar.gz /kept\n",
+    );
     build(&coracle, &["-t", "added"]).ok();
-    let output = coracle.run(["run", "--rm", "added", "sh", "-c", "cat /unpacked/file; head -c 2 /kept | md5sum"]).ok();
+    let output = coracle
+        .run([
+            "run",
+            "--rm",
+            "added",
+            "sh",
+            "-c",
+            "cat /unpacked/file; head -c 2 /kept | md5sum",
+        ])
+        .ok();
     assert!(output.starts_with("inside\n"), "{output}");
 }
 
 #[test]
 fn nothing_of_the_surroundings_is_in_the_image() {
     let coracle = sandbox();
-    coracle.write("context/Dockerfile", "FROM busybox\nRUN cat /etc/hosts /etc/resolv.conf > /dev/null; env > /env\n");
-    let mut command = coracle.command(["build", "-t", "clean", coracle.path().join("context").to_str().unwrap()]);
-    let outcome = testkit::sandbox::outcome(command.env("HTTP_PROXY", "http://proxy.invalid:1").output().unwrap());
+    coracle.write(
+        "context/Dockerfile",
+        "FROM busybox\nRUN cat /etc/hosts /etc/resolv.conf > /dev/null; env > /env\n",
+    );
+    let mut command = coracle.command([
+        "build",
+        "-t",
+        "clean",
+        coracle.path().join("context").to_str().unwrap(),
+    ]);
+    let outcome = testkit::sandbox::outcome(
+        command
+            .env("HTTP_PROXY", "http://proxy.invalid:1")
+            .output()
+            .unwrap(),
+    );
     outcome.ok();
     let tar = coracle.path().join("clean.tar");
     coracle.run(["create", "--name", "c", "clean"]).ok();
     coracle.run(["export", "-o", tar.to_str().unwrap(), "c"]).ok();
-    let listing = std::process::Command::new("tar").args(["-tf", tar.to_str().unwrap()]).output().unwrap();
+    let listing = std::process::Command::new("tar")
+        .args(["-tf", tar.to_str().unwrap()])
+        .output()
+        .unwrap();
     let listing = String::from_utf8(listing.stdout).unwrap();
     assert!(listing.contains("env"), "{listing}");
     for stranger in ["coracle", "host-ca", "resolv.conf"] {
@@ -160,7 +228,10 @@ fn nothing_of_the_surroundings_is_in_the_image() {
         assert!(found.is_empty(), "{found:?}");
     }
     let config = coracle.run(["image", "inspect", "clean"]).ok();
-    assert!(!config.contains("CERT") && !config.contains("proxy.invalid"), "{config}");
+    assert!(
+        !config.contains("CERT") && !config.contains("proxy.invalid"),
+        "{config}"
+    );
 }
 
 #[test]
@@ -177,9 +248,19 @@ fn quiet_prints_the_id_alone_and_iidfile_has_it() {
 #[test]
 fn interrupting_a_build_leaves_nothing() {
     let coracle = sandbox();
-    coracle.write("context/Dockerfile", "FROM busybox\nRUN echo started && sleep 1000\n");
+    coracle.write(
+        "context/Dockerfile",
+        "FROM busybox\nRUN echo started && sleep 1000\n",
+    );
     let context = coracle.path().join("context");
-    let mut child = coracle.start(["build", "--progress", "plain", "-t", "never", context.to_str().unwrap()]);
+    let mut child = coracle.start([
+        "build",
+        "--progress",
+        "plain",
+        "-t",
+        "never",
+        context.to_str().unwrap(),
+    ]);
     let mut seen = Vec::new();
     let stderr = child.stderr.as_mut().unwrap();
     while !String::from_utf8_lossy(&seen).contains(" started") {

@@ -12,27 +12,71 @@ fn each_mistake_is_named() {
     for (arguments, code, expected) in [
         (&["run", "Ubuntu", "true"][..], 125, "must be lowercase"),
         (&["run", "a:b:c", "true"], 125, "invalid reference format"),
-        (&["run", "--pull", "never", "nosuch", "true"], 125, "No such image: nosuch:latest"),
+        (
+            &["run", "--pull", "never", "nosuch", "true"],
+            125,
+            "No such image: nosuch:latest",
+        ),
         (&["run", "localhost:1/nosuch", "true"], 125, "localhost:1"),
         (&["run", "-v", &below_file, "busybox", "true"], 125, "a-file"),
-        (&["run", "--mount", &missing_source, "busybox", "true"], 125, "bind source path does not exist"),
+        (
+            &["run", "--mount", &missing_source, "busybox", "true"],
+            125,
+            "bind source path does not exist",
+        ),
         (&["run", "-v", "/:/:/:/", "busybox", "true"], 125, "invalid"),
-        (&["run", "-v", "relative:relative", "busybox", "true"], 125, "relative"),
+        (
+            &["run", "-v", "relative:relative", "busybox", "true"],
+            125,
+            "relative",
+        ),
         (&["run", "-p", "99999:80", "busybox", "true"], 125, "99999"),
         (&["run", "-p", "80/xyz", "busybox", "true"], 125, "xyz"),
         (&["run", "-m", "1x", "busybox", "true"], 125, "1x"),
         (&["run", "-m", "1m", "busybox", "true"], 125, "6MB"),
         (&["run", "--cpus", "-1", "busybox", "true"], 125, "-1"),
-        (&["run", "-u", "nobodyatall", "busybox", "true"], 125, "nobodyatall"),
+        (
+            &["run", "-u", "nobodyatall", "busybox", "true"],
+            125,
+            "nobodyatall",
+        ),
         (&["run", "-w", "relative", "busybox", "true"], 125, "relative"),
         (&["run", "--cap-add", "FLY", "busybox", "true"], 125, "FLY"),
-        (&["run", "--network", "nosuch", "busybox", "true"], 125, "network nosuch not found"),
-        (&["run", "--restart", "sometimes", "busybox", "true"], 125, "sometimes"),
-        (&["run", "--rm", "--restart", "always", "busybox", "true"], 125, "--restart"),
-        (&["run", "--env-file", "/nosuch", "busybox", "true"], 125, "/nosuch"),
-        (&["run", "--security-opt", "seccomp=/nosuch", "busybox", "true"], 125, "/nosuch"),
-        (&["run", "--platform", "linux/none/x/y", "busybox", "true"], 125, "linux/none/x/y"),
-        (&["run", "--nosuch", "busybox", "true"], 125, "unknown flag: --nosuch"),
+        (
+            &["run", "--network", "nosuch", "busybox", "true"],
+            125,
+            "network nosuch not found",
+        ),
+        (
+            &["run", "--restart", "sometimes", "busybox", "true"],
+            125,
+            "sometimes",
+        ),
+        (
+            &["run", "--rm", "--restart", "always", "busybox", "true"],
+            125,
+            "--restart",
+        ),
+        (
+            &["run", "--env-file", "/nosuch", "busybox", "true"],
+            125,
+            "/nosuch",
+        ),
+        (
+            &["run", "--security-opt", "seccomp=/nosuch", "busybox", "true"],
+            125,
+            "/nosuch",
+        ),
+        (
+            &["run", "--platform", "linux/none/x/y", "busybox", "true"],
+            125,
+            "linux/none/x/y",
+        ),
+        (
+            &["run", "--nosuch", "busybox", "true"],
+            125,
+            "unknown flag: --nosuch",
+        ),
         (&["run"], 125, "requires at least 1 argument"),
         (&["start", "nosuch"], 1, "No such container: nosuch"),
         (&["inspect", "nosuch"], 1, "No such object: nosuch"),
@@ -49,10 +93,22 @@ fn each_mistake_is_named() {
     ] {
         let outcome = coracle.run(arguments);
         assert_eq!(outcome.code, code, "{arguments:?}: {outcome:?}");
-        assert!(outcome.stderr.contains(expected), "{arguments:?}: {}", outcome.stderr);
-        assert!(!outcome.stderr.contains("panicked"), "{arguments:?}: {}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains(expected),
+            "{arguments:?}: {}",
+            outcome.stderr
+        );
+        assert!(
+            !outcome.stderr.contains("panicked"),
+            "{arguments:?}: {}",
+            outcome.stderr
+        );
     }
-    assert_eq!(coracle.run(["ps", "-aq"]).ok(), "", "a refused run left a container");
+    assert_eq!(
+        coracle.run(["ps", "-aq"]).ok(),
+        "",
+        "a refused run left a container"
+    );
 }
 
 #[test]
@@ -62,7 +118,14 @@ fn a_full_disk_is_said_and_survived() {
     std::fs::create_dir(&small).unwrap();
     let image = coracle.path().join("disk");
     let shell = |script: String| {
-        assert!(std::process::Command::new("sh").args(["-c", &script]).status().unwrap().success(), "{script}");
+        assert!(
+            std::process::Command::new("sh")
+                .args(["-c", &script])
+                .status()
+                .unwrap()
+                .success(),
+            "{script}"
+        );
     };
     shell(format!(
         "truncate -s 12M {0} && mkfs.ext4 -q {0} && mount -o loop {0} {1}",
@@ -80,7 +143,10 @@ fn a_full_disk_is_said_and_survived() {
     let archive = testkit::images::busybox(&archives);
     shell(format!("head -c 9M /dev/zero > {}/filler", small.display()));
     let full = run(&["load", "-i", archive.to_str().unwrap()]).fails(1);
-    assert!(full.contains("No space left") || full.contains("no space left"), "{full}");
+    assert!(
+        full.contains("No space left") || full.contains("no space left"),
+        "{full}"
+    );
     run(&["system", "prune", "-af"]).ok();
     std::fs::remove_file(small.join("filler")).unwrap();
     run(&["load", "-i", archive.to_str().unwrap()]).ok();

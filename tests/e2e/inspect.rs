@@ -7,7 +7,21 @@ use serde_json::Value;
 fn a_container_has_dockers_shape() {
     let coracle = sandbox();
     coracle
-        .run(["run", "-d", "--name", "it", "-m", "64m", "-v", "vol:/data", "-p", "127.0.0.1:0:80", "busybox", "sleep", "100"])
+        .run([
+            "run",
+            "-d",
+            "--name",
+            "it",
+            "-m",
+            "64m",
+            "-v",
+            "vol:/data",
+            "-p",
+            "127.0.0.1:0:80",
+            "busybox",
+            "sleep",
+            "100",
+        ])
         .ok();
     let document: Value = serde_json::from_str(&coracle.run(["inspect", "it"]).ok()).unwrap();
     let it = &document[0];
@@ -22,9 +36,16 @@ fn a_container_has_dockers_shape() {
     assert_eq!(it["Mounts"][0]["Type"], "volume");
     assert_eq!(it["Mounts"][0]["Name"], "vol");
     assert_eq!(it["NetworkSettings"]["Ports"]["80/tcp"][0]["HostIp"], "127.0.0.1");
-    let address = it["NetworkSettings"]["Networks"]["bridge"]["IPAddress"].as_str().unwrap();
+    let address = it["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+        .as_str()
+        .unwrap();
     assert!(address.parse::<std::net::Ipv4Addr>().is_ok(), "{address}");
-    assert_eq!(coracle.run(["inspect", "-f", "{{.State.Running}} {{json .Config.Cmd}}", "it"]).ok(), "true [\"sleep\",\"100\"]\n");
+    assert_eq!(
+        coracle
+            .run(["inspect", "-f", "{{.State.Running}} {{json .Config.Cmd}}", "it"])
+            .ok(),
+        "true [\"sleep\",\"100\"]\n"
+    );
     coracle.run(["rm", "-f", "it"]).ok();
 }
 
@@ -44,7 +65,15 @@ fn an_image_has_dockers_shape() {
 fn version_and_info_speak() {
     let coracle = sandbox();
     assert!(coracle.run(["version"]).ok().contains("Coracle"));
-    assert!(coracle.run(["--version"]).ok().contains(env!("CARGO_PKG_VERSION")));
+    assert!(
+        coracle
+            .run(["--version"])
+            .ok()
+            .contains(env!("CARGO_PKG_VERSION"))
+    );
     let info = coracle.run(["info"]).ok();
-    assert!(info.contains("Images: 1") && info.contains("Kernel Version"), "{info}");
+    assert!(
+        info.contains("Images: 1") && info.contains("Kernel Version"),
+        "{info}"
+    );
 }

@@ -16,21 +16,55 @@ fn a_killed_client_leaves_its_container_alone() {
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_eq!(coracle.run(["inspect", "-f", "{{.State.Running}}", "it"]).ok(), "true\n");
+    assert_eq!(
+        coracle.run(["inspect", "-f", "{{.State.Running}}", "it"]).ok(),
+        "true\n"
+    );
     coracle.run(["rm", "-f", "it"]).ok();
 }
 
 #[test]
 fn a_killed_monitor_is_noticed_and_cleaned_up_after() {
     let coracle = sandbox();
-    coracle.run(["run", "-d", "--name", "it", "-p", "127.0.0.1:0:80", "busybox", "sleep", "100"]).ok();
-    let pid: i32 = coracle.run(["inspect", "-f", "{{.State.Pid}}", "it"]).ok().trim().parse().unwrap();
+    coracle
+        .run([
+            "run",
+            "-d",
+            "--name",
+            "it",
+            "-p",
+            "127.0.0.1:0:80",
+            "busybox",
+            "sleep",
+            "100",
+        ])
+        .ok();
+    let pid: i32 = coracle
+        .run(["inspect", "-f", "{{.State.Pid}}", "it"])
+        .ok()
+        .trim()
+        .parse()
+        .unwrap();
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let parent: i32 = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+    let parent: i32 = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
     kill(parent);
     std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(coracle.run(["inspect", "-f", "{{.State.Status}}", "it"]).ok(), "exited\n");
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "the container outlived its monitor");
+    assert_eq!(
+        coracle.run(["inspect", "-f", "{{.State.Status}}", "it"]).ok(),
+        "exited\n"
+    );
+    assert!(
+        !std::path::Path::new(&format!("/proc/{pid}")).exists(),
+        "the container outlived its monitor"
+    );
     // It can be used again at once.
     coracle.run(["start", "it"]).ok();
     coracle.run(["rm", "-f", "it"]).ok();
@@ -49,7 +83,10 @@ fn clients_killed_at_any_moment_leave_a_state_that_heals() {
     while !coracle.run(["ps", "-q"]).ok().is_empty() {
         assert!(std::time::Instant::now() < deadline, "a container never ended");
     }
-    assert_eq!(coracle.run(["run", "--rm", "busybox", "echo", "fine"]).ok(), "fine\n");
+    assert_eq!(
+        coracle.run(["run", "--rm", "busybox", "echo", "fine"]).ok(),
+        "fine\n"
+    );
 }
 
 #[test]

@@ -14,7 +14,11 @@ struct Registry {
 
 impl Registry {
     fn start(directory: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let address = format!("127.0.0.1:{port}");
         let config = directory.join("registry.yml");
         let storage = directory.join("registry");
@@ -48,7 +52,11 @@ impl Registry {
             .arg(format!("docker://{}/{name}", self.address))
             .output()
             .expect("skopeo is installed");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
@@ -67,18 +75,43 @@ fn an_image_comes_from_a_registry_and_runs() {
     registry.push(&archive, "team/tools:1");
     let name = format!("{}/team/tools:1", registry.address);
     let pulled = coracle.run(["pull", &name]).ok();
-    assert!(pulled.contains("Pulling from") && pulled.contains("Pull complete"), "{pulled}");
-    assert!(pulled.contains(&format!("Status: Downloaded newer image for {name}")), "{pulled}");
+    assert!(
+        pulled.contains("Pulling from") && pulled.contains("Pull complete"),
+        "{pulled}"
+    );
+    assert!(
+        pulled.contains(&format!("Status: Downloaded newer image for {name}")),
+        "{pulled}"
+    );
     assert!(pulled.trim_end().ends_with(&name), "{pulled}");
     let again = coracle.run(["pull", &name]).ok();
-    assert!(again.contains(&format!("Status: Image is up to date for {name}")), "{again}");
-    assert_eq!(coracle.run(["run", "--rm", &name, "echo", "works"]).ok(), "works\n");
-    let digest = coracle.run(["image", "inspect", "-f", "{{index .RepoDigests 0}}", &name]).ok();
-    assert!(digest.starts_with(&format!("{}/team/tools@sha256:", registry.address)), "{digest}");
+    assert!(
+        again.contains(&format!("Status: Image is up to date for {name}")),
+        "{again}"
+    );
+    assert_eq!(
+        coracle.run(["run", "--rm", &name, "echo", "works"]).ok(),
+        "works\n"
+    );
+    let digest = coracle
+        .run(["image", "inspect", "-f", "{{index .RepoDigests 0}}", &name])
+        .ok();
+    assert!(
+        digest.starts_with(&format!("{}/team/tools@sha256:", registry.address)),
+        "{digest}"
+    );
     coracle.run(["rmi", &name]).ok();
-    assert_eq!(coracle.run(["pull", "-q", digest.trim()]).ok().trim(), digest.trim());
-    assert_eq!(coracle.run(["run", "--rm", digest.trim(), "echo", "pinned"]).ok(), "pinned\n");
-    let missing = coracle.run(["pull", &format!("{}/team/tools:2", registry.address)]).fails(1);
+    assert_eq!(
+        coracle.run(["pull", "-q", digest.trim()]).ok().trim(),
+        digest.trim()
+    );
+    assert_eq!(
+        coracle.run(["run", "--rm", digest.trim(), "echo", "pinned"]).ok(),
+        "pinned\n"
+    );
+    let missing = coracle
+        .run(["pull", &format!("{}/team/tools:2", registry.address)])
+        .fails(1);
     assert!(missing.contains("not found"), "{missing}");
 }
 
@@ -89,7 +122,13 @@ fn run_pulls_what_is_missing_and_says_so_on_standard_error() {
     registry.push(&testkit::images::busybox(coracle.path()), "tools");
     let name = format!("{}/tools", registry.address);
     let outcome = coracle.run(["run", "--rm", &name, "echo", "works"]);
-    assert!(outcome.stderr.contains(&format!("Unable to find image '{name}:latest' locally")), "{}", outcome.stderr);
+    assert!(
+        outcome
+            .stderr
+            .contains(&format!("Unable to find image '{name}:latest' locally")),
+        "{}",
+        outcome.stderr
+    );
     assert_eq!(outcome.ok(), "works\n");
 }
 
@@ -98,7 +137,10 @@ fn an_unreachable_registry_is_named_with_the_reason() {
     let coracle = empty();
     let start = Instant::now();
     let refused = coracle.run(["pull", "127.0.0.1:1/nothing"]).fails(1);
-    assert!(refused.contains("127.0.0.1:1") && refused.to_lowercase().contains("refused"), "{refused}");
+    assert!(
+        refused.contains("127.0.0.1:1") && refused.to_lowercase().contains("refused"),
+        "{refused}"
+    );
     assert!(start.elapsed() < Duration::from_secs(60));
 }
 
@@ -109,8 +151,16 @@ fn a_mirror_stands_in() {
     registry.push(&testkit::images::busybox(coracle.path()), "hub/library/tools:1");
     let config = coracle.write(
         "config.toml",
-        &format!("[[mirrors]]\nprefix = 'docker.io'\nendpoint = 'http://{}/hub'\n", registry.address),
+        &format!(
+            "[[mirrors]]\nprefix = 'docker.io'\nendpoint = 'http://{}/hub'\n",
+            registry.address
+        ),
     );
-    coracle.run(["--config-file", config.to_str().unwrap(), "pull", "tools:1"]).ok();
-    assert_eq!(coracle.run(["run", "--rm", "tools:1", "echo", "works"]).ok(), "works\n");
+    coracle
+        .run(["--config-file", config.to_str().unwrap(), "pull", "tools:1"])
+        .ok();
+    assert_eq!(
+        coracle.run(["run", "--rm", "tools:1", "echo", "works"]).ok(),
+        "works\n"
+    );
 }

@@ -5,11 +5,33 @@ use crate::sandbox;
 #[test]
 fn what_is_stored_is_counted_and_given_back() {
     let coracle = sandbox();
-    coracle.run(["run", "--name", "used", "-v", "vol:/v", "busybox", "sh", "-c", "head -c 3000000 /dev/urandom > /big"]).ok();
+    coracle
+        .run([
+            "run",
+            "--name",
+            "used",
+            "-v",
+            "vol:/v",
+            "busybox",
+            "sh",
+            "-c",
+            "head -c 3000000 /dev/urandom > /big",
+        ])
+        .ok();
     let table = coracle.run(["system", "df"]).ok();
-    let words: Vec<_> = table.lines().next().unwrap().split("  ").map(str::trim).filter(|word| !word.is_empty()).collect();
+    let words: Vec<_> = table
+        .lines()
+        .next()
+        .unwrap()
+        .split("  ")
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+        .collect();
     assert_eq!(words, ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]);
-    assert!(table.contains("Images") && table.contains("Build Cache"), "{table}");
+    assert!(
+        table.contains("Images") && table.contains("Build Cache"),
+        "{table}"
+    );
     let pruned = coracle.run(["system", "prune", "-af", "--volumes"]).ok();
     assert!(pruned.contains("Total reclaimed space:"), "{pruned}");
     assert_eq!(coracle.run(["ps", "-aq"]).ok(), "");
@@ -22,7 +44,9 @@ fn what_is_stored_is_counted_and_given_back() {
 }
 
 fn walk(directory: &std::path::Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return 0;
+    };
     entries
         .flatten()
         .map(|entry| match entry.metadata() {

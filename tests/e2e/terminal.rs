@@ -25,17 +25,27 @@ impl Seat {
         unlockpt(&master).unwrap();
         resize(&master, 33, 101);
         let name = ptsname(&master, Vec::new()).unwrap();
-        let slave = OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+        let slave = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap())
+            .unwrap();
         let template = coracle.command(arguments);
         // setsid(1) makes the terminal the command's controlling one, so that it hears of a new size.
         let mut command = Command::new("setsid");
-        command.args(["--ctty", "--wait"]).arg(template.get_program()).args(template.get_args());
+        command
+            .args(["--ctty", "--wait"])
+            .arg(template.get_program())
+            .args(template.get_args());
         for (name, value) in template.get_envs() {
             if let Some(value) = value {
                 command.env(name, value);
             }
         }
-        command.stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap()).stderr(slave);
+        command
+            .stdin(slave.try_clone().unwrap())
+            .stdout(slave.try_clone().unwrap())
+            .stderr(slave);
         let child = command.spawn().unwrap();
         drop(command);
         let keyboard = File::from(master);
@@ -50,7 +60,12 @@ impl Seat {
                 }
             }
         });
-        Self { keyboard, screen, seen: String::new(), child }
+        Self {
+            keyboard,
+            screen,
+            seen: String::new(),
+            child,
+        }
     }
 
     fn types(&mut self, keys: &str) {
@@ -80,7 +95,16 @@ impl Seat {
 }
 
 fn resize(master: impl std::os::fd::AsFd, rows: u16, columns: u16) {
-    tcsetwinsize(master, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    tcsetwinsize(
+        master,
+        Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        },
+    )
+    .unwrap();
 }
 
 #[test]
@@ -113,7 +137,10 @@ fn detaching_leaves_the_container_running() {
     seat.shows("here2");
     seat.types("\x10\x11");
     seat.ends();
-    assert_eq!(coracle.run(["inspect", "-f", "{{.State.Running}}", "it"]).ok(), "true\n");
+    assert_eq!(
+        coracle.run(["inspect", "-f", "{{.State.Running}}", "it"]).ok(),
+        "true\n"
+    );
     let mut seat = Seat::new(&coracle, &["attach", "it"]);
     seat.types("echo back$((1+1))\n");
     seat.shows("back2");
@@ -124,7 +151,9 @@ fn detaching_leaves_the_container_running() {
 #[test]
 fn exec_has_a_terminal_too() {
     let coracle = sandbox();
-    coracle.run(["run", "-d", "--name", "it", "busybox", "sleep", "100"]).ok();
+    coracle
+        .run(["run", "-d", "--name", "it", "busybox", "sleep", "100"])
+        .ok();
     let mut seat = Seat::new(&coracle, &["exec", "-it", "it", "sh"]);
     seat.types("stty size; tty\n");
     seat.shows("33 101\r\n");

@@ -14,7 +14,10 @@ fn the_demo_plays_to_its_end() {
         .env("TMPDIR", coracle.path())
         .output()
         .unwrap();
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert!(output.status.success(), "{stdout}\n{stderr}");
     for expected in [
         "Hello from Coracle!",
@@ -24,6 +27,9 @@ fn the_demo_plays_to_its_end() {
         "the note is gone",
         "All of the tutorial ran.",
     ] {
-        assert!(stdout.contains(expected), "{expected:?} is not in: {stdout}\n{stderr}");
+        assert!(
+            stdout.contains(expected),
+            "{expected:?} is not in: {stdout}\n{stderr}"
+        );
     }
 }

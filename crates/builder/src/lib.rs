@@ -3,14 +3,55 @@
 //! In: a [`Build`]. Out: an image in the store, and [`BuildEvent`]s on the way. Stands on `dockerfile` and `store`;
 //! what it needs from elsewhere (base images, running a command) comes through [`Services`], which the engine gives.
 //! Never prints.
+//!
+//! # What a step is keyed by
+//!
+//! A step that makes a layer is looked up in the table `build_steps` under the sha256 of its operation (variables
+//! expanded), the layers below it, by the digests of their tars, and the digests of just the files that it reads.
+//! Configuration (`ENV`, `LABEL`, …) costs nothing and is computed anew each time; what of it a command can see is in
+//! that command's key. The digests of context files are remembered in `file_digests` by what stat(2) says.
+//!
+//! # Reproducible images
+//!
+//! When it was built is local knowledge and not part of the image. Its `created`, the history entries that a build
+//! adds and the times of all files that `COPY`, `ADD` and `WORKDIR` make are `SOURCE_DATE_EPOCH` if the build was
+//! given one, else [`FIXED_EPOCH`]. Files that a `RUN` makes keep their times, unless `SOURCE_DATE_EPOCH` is given:
+//! then none is later than that. What the base image says about itself is kept as it is.
+//!
+//! # When it fails
+//!
+//! Each finished step is recorded as it finishes. A step that fails or is interrupted drops its snapshot; tags move
+//! only together with the finished image.
 
+mod archive;
+mod arguments;
+mod build;
+mod cache;
 mod changes;
+mod config;
+mod context;
+mod digests;
+mod error;
+mod graph;
+mod mode;
+mod place;
+mod progress;
+mod source;
+mod stage;
+mod steps;
+mod users;
 
+pub use build::build;
 pub use changes::apply_changes;
+pub use error::{BuildError, CommandFailure, Place, StepError};
 
-use oci::{Digest, Platform, Reference};
+use oci::{Platform, Reference};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+/// The time that everything made by a build bears where no `SOURCE_DATE_EPOCH` is given: 1980-01-01T00:00:00Z, the
+/// earliest that zip files can hold, which some packers refuse to go below.
+pub const FIXED_EPOCH: i64 = 315_532_800;
 
 /// A build, as the user asked for it.
 #[derive(Debug, Clone)]
@@ -165,26 +206,4 @@ pub enum BuildEvent {
         /// The Dockerfile's line, from 1.
         line: Option<usize>,
     },
-}
-
-/// Why a build failed.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] store::StoreError),
-}
-
-/// Builds an image and returns its id. Finished steps stay in the cache whatever happens after them.
-pub fn build(
-    store: &store::Store,
-    database: &state::Database,
-    services: &dyn Services,
-    build: &Build,
-    events: &(dyn Fn(BuildEvent) + Sync),
-) -> Result<Digest, BuildError> {
-    todo!("{store:?} {database:?} {} {build:?} {}", services.cancelled(), {
-        events(BuildEvent::Cached { step: 0 });
-        0
-    })
 }

@@ -8,7 +8,20 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("builder", &["dockerfile", "oci", "state", "store", "sys"]),
     ("cli", &["api", "engine", "oci", "sys"]),
     ("dockerfile", &[]),
-    ("engine", &["builder", "dockerfile", "network", "oci", "registry", "runtime", "state", "store", "sys"]),
+    (
+        "engine",
+        &[
+            "builder",
+            "dockerfile",
+            "network",
+            "oci",
+            "registry",
+            "runtime",
+            "state",
+            "store",
+            "sys",
+        ],
+    ),
     ("network", &["oci", "sys"]),
     ("oci", &[]),
     ("registry", &["oci", "sys"]),
@@ -26,10 +39,14 @@ fn nothing_points_up_or_sideways() {
         .no_deps()
         .exec()
         .unwrap();
-    let allowed: BTreeMap<_, BTreeSet<&str>> =
-        ALLOWED.iter().map(|(name, below)| (*name, below.iter().copied().collect())).collect();
+    let allowed: BTreeMap<_, BTreeSet<&str>> = ALLOWED
+        .iter()
+        .map(|(name, below)| (*name, below.iter().copied().collect()))
+        .collect();
     for package in &metadata.packages {
-        let below = allowed.get(package.name.as_str()).unwrap_or_else(|| panic!("{} is new: draw it", package.name));
+        let below = allowed
+            .get(package.name.as_str())
+            .unwrap_or_else(|| panic!("{} is new: draw it", package.name));
         for dependency in &package.dependencies {
             let ours = allowed.contains_key(dependency.name.as_str()) && dependency.path.is_some();
             let normal = dependency.kind == cargo_metadata::DependencyKind::Normal;
@@ -40,5 +57,9 @@ fn nothing_points_up_or_sideways() {
             }
         }
     }
-    assert_eq!(metadata.packages.len(), ALLOWED.len(), "a crate went: take it out of the list and of the drawing");
+    assert_eq!(
+        metadata.packages.len(),
+        ALLOWED.len(),
+        "a crate went: take it out of the list and of the drawing"
+    );
 }

@@ -15,6 +15,7 @@ pub struct Rmi {
     force: bool,
     /// Do not delete untagged parents
     #[arg(long)]
+    #[expect(dead_code, reason = "parents that nothing names are not images here, so there is none to delete")]
     no_prune: bool,
 }
 
@@ -22,7 +23,7 @@ impl Verb for Rmi {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let images = cli.engine()?.images();
         super::each(cli, &words, |name| {
-            for removed in images.remove(name, self.force, !self.no_prune)? {
+            for removed in images.remove(name, self.force)? {
                 output::line(&super::prune::removed(&removed))?;
             }
             Ok(())

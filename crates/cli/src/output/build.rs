@@ -5,7 +5,7 @@ mod plain;
 
 use crate::output::{error_bytes, note};
 use engine::EngineError;
-use engine::builder::{BuildError, BuildEvent};
+use engine::builder::BuildEvent;
 use picture::Picture;
 use plain::Plain;
 use std::path::{Path, PathBuf};
@@ -231,15 +231,10 @@ fn name_of(reference: &oci::Reference) -> String {
 
 /// Finds the lines of the Dockerfile that an error speaks of.
 pub fn place(error: &EngineError) -> Option<std::ops::RangeInclusive<usize>> {
-    let EngineError::Build(error) = error else {
-        return None;
-    };
-    lines_of(error)
-}
-
-fn lines_of(error: &BuildError) -> Option<std::ops::RangeInclusive<usize>> {
-    let _: &BuildError = error;
-    None
+    match error {
+        EngineError::Build(error) => error.location().map(|(_, lines, _)| lines.first..=lines.last),
+        _ => None,
+    }
 }
 
 /// Shows lines of the Dockerfile and their neighbours, as BuildKit does.

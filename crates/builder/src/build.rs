@@ -1,0 +1,302 @@
+//! A whole build: read, plan, run the stages, record the image.
+
+use crate::arguments::{EPOCH, Globals};
+use crate::cache::Cache;
+use crate::config::Draft;
+use crate::context::BuildContext;
+use crate::error::{BuildError, CommandFailure, Failure, Place, StepError};
+use crate::graph::{self, Graph};
+use crate::progress::Progress;
+use crate::{Build, BuildEvent, FIXED_EPOCH, Services};
+use dockerfile::{Dockerfile, Instruction};
+use oci::Digest;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use store::{Lease, NewImage, Store};
+
+/// Builds an image and returns its id. Finished steps stay in the cache whatever happens after them.
+pub fn build(
+    store: &Store,
+    database: &state::Database,
+    services: &dyn Services,
+    build: &Build,
+    events: &(dyn Fn(BuildEvent) + Sync),
+) -> Result<Digest, BuildError> {
+    let progress = Progress::new(events);
+    let (path, text) = &build.dockerfile;
+    let file = path.display().to_string();
+    let name = path
+        .file_name()
+        .map_or_else(|| file.clone(), |name| name.to_string_lossy().into_owned());
+    let step = progress.start(format!("[internal] load build definition from {name}"));
+    let dockerfile = match dockerfile::parse(&file, text) {
+        Ok(dockerfile) => dockerfile,
+        Err(error) => {
+            step.failed(error.to_string());
+            return Err(error.into());
+        }
+    };
+    step.done();
+    for warning in &dockerfile.warnings {
+        progress.warn(
+            format!("{}: {}", warning.check, warning.message),
+            Some(warning.line),
+        );
+    }
+
+    let target = graph::target(&dockerfile, build.target.as_deref())?;
+    let target_name = dockerfile.stages[target].from.name.clone();
+    let globals = Globals::new(build, &dockerfile, target_name.as_deref().unwrap_or("default"))
+        .map_err(|(index, source)| step_error(&file, &dockerfile.arguments[index], source))?;
+    let unused = globals.unused(&dockerfile);
+    if !unused.is_empty() {
+        let names = unused.join(" ");
+        progress.warn(
+            format!("One or more build-args [{names}] were not consumed"),
+            None,
+        );
+    }
+    let graph = Graph::new(&dockerfile, &globals, target);
+    let epoch = build
+        .source_date_epoch
+        .or_else(|| globals.get(EPOCH).and_then(|value| value.parse().ok()));
+    let job = Job {
+        store,
+        database,
+        services,
+        request: build,
+        context: BuildContext::open(&build.context, build.ignore.as_ref())?,
+        slots: dockerfile.stages.iter().map(|_| OnceLock::new()).collect(),
+        dockerfile,
+        file,
+        globals,
+        graph,
+        cache: Cache::new(database, !build.no_cache).map_err(into_build_error)?,
+        progress,
+        epoch,
+        images: Mutex::default(),
+        lease: Mutex::new(None),
+        failed: AtomicBool::new(false),
+        failure: Mutex::new(None),
+        permits: Permits::new(),
+    };
+    let result = job.run();
+    // What was found in the cache was of use even if a later step failed.
+    let used = job.cache.mark_used();
+    let id = result?;
+    used?;
+    Ok(id)
+}
+
+/// What the threads of one build share.
+pub(crate) struct Job<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) database: &'a state::Database,
+    pub(crate) services: &'a dyn Services,
+    pub(crate) request: &'a Build,
+    pub(crate) context: BuildContext,
+    pub(crate) dockerfile: Dockerfile,
+    file: String,
+    pub(crate) globals: Globals,
+    pub(crate) graph: Graph,
+    pub(crate) cache: Cache<'a>,
+    pub(crate) progress: Progress<'a>,
+    /// `SOURCE_DATE_EPOCH`, if the build has one.
+    pub(crate) epoch: Option<i64>,
+    slots: Vec<OnceLock<Option<Arc<Draft>>>>,
+    /// Images had so far, by reference and platform; a slot is locked while its image is fetched.
+    pub(crate) images: Mutex<BTreeMap<String, Arc<Mutex<Option<store::Image>>>>>,
+    lease: Mutex<Option<Arc<Lease>>>,
+    failed: AtomicBool,
+    failure: Mutex<Option<BuildError>>,
+    permits: Permits,
+}
+
+impl Job<'_> {
+    fn run(&self) -> Result<Digest, BuildError> {
+        let needed: Vec<usize> = (0..self.graph.needed.len())
+            .filter(|&index| self.graph.needed[index])
+            .collect();
+        if needed.len() > 1 {
+            std::thread::scope(|scope| {
+                for &index in &needed {
+                    scope.spawn(move || self.stage(index).is_some());
+                }
+            });
+        }
+        let Some(draft) = self.stage(self.graph.target) else {
+            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            return Err(failure.take().unwrap_or(BuildError::Cancelled));
+        };
+        if self.services.cancelled() {
+            return Err(BuildError::Cancelled);
+        }
+        self.export(Draft::clone(&draft))
+    }
+
+    /// Returns what a stage makes, building it in this thread if no other one has begun with it. `None` if it failed.
+    pub(crate) fn stage(&self, index: usize) -> Option<Arc<Draft>> {
+        self.slots[index]
+            .get_or_init(|| match self.build_stage(index) {
+                Ok(draft) => Some(Arc::new(draft)),
+                Err(error) => {
+                    self.failed.store(true, Ordering::Relaxed);
+                    if let Some(error) = error {
+                        let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+                        // A cancellation is only what is left when nothing else has happened.
+                        if first
+                            .as_ref()
+                            .is_none_or(|first| matches!(first, BuildError::Cancelled))
+                        {
+                            *first = Some(error);
+                        }
+                    }
+                    None
+                }
+            })
+            .clone()
+    }
+
+    /// Says whether to stop: the user has asked to, or another stage has failed.
+    pub(crate) fn stopped(&self) -> bool {
+        self.failed.load(Ordering::Relaxed) || self.services.cancelled()
+    }
+
+    /// Returns the build's lease, taken when the first layer is made: a build from the cache needs none.
+    pub(crate) fn lease(&self) -> Result<Arc<Lease>, store::StoreError> {
+        let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lease) = &*lease {
+            return Ok(Arc::clone(lease));
+        }
+        let taken = Arc::new(self.store.lease()?);
+        *lease = Some(Arc::clone(&taken));
+        Ok(taken)
+    }
+
+    /// Waits until there is room for one more step that works.
+    pub(crate) fn permit(&self) -> Permit<'_> {
+        self.permits.take()
+    }
+
+    /// Returns the times that layers of files get.
+    pub(crate) fn file_epoch(&self) -> i64 {
+        self.epoch.unwrap_or(FIXED_EPOCH)
+    }
+
+    /// Says where a failure happened.
+    pub(crate) fn locate(
+        &self,
+        step: &str,
+        instruction: &Instruction,
+        failure: Failure,
+    ) -> Option<BuildError> {
+        match failure {
+            Failure::Elsewhere => None,
+            Failure::Cancelled => self.services.cancelled().then_some(BuildError::Cancelled),
+            Failure::Command {
+                command,
+                code,
+                output,
+            } => Some(BuildError::Command(Box::new(CommandFailure {
+                step: step.to_owned(),
+                command,
+                code,
+                output,
+                place: place(&self.file, instruction),
+            }))),
+            Failure::Step(StepError::Trigger(error)) => Some(error.into()),
+            Failure::Step(source) => Some(step_error(&self.file, instruction, source)),
+        }
+    }
+
+    fn export(&self, mut draft: Draft) -> Result<Digest, BuildError> {
+        let step = self.progress.start("exporting to image".to_owned());
+        for (name, value) in &self.request.labels {
+            draft.image.config.labels.insert(name.clone(), value.clone());
+        }
+        let (raw_config, layers, parent) = draft.finish();
+        let ids: Vec<_> = layers.into_iter().map(|layer| layer.id).collect();
+        let recorded = self.store.record_image(&NewImage {
+            raw_config: &raw_config,
+            manifest: None,
+            layers: &ids,
+            parent,
+            tags: &self.request.tags,
+            repository_digest: None,
+        });
+        let image = match recorded {
+            Ok(image) => image,
+            Err(error) => {
+                step.failed(error.to_string());
+                return Err(error.into());
+            }
+        };
+        step.note(&format!("writing image {}", image.id));
+        step.done();
+        for tag in &self.request.tags {
+            self.progress.start(format!("naming to {tag}")).done();
+        }
+        Ok(image.id)
+    }
+}
+
+fn place(file: &str, instruction: &Instruction) -> Place {
+    Place {
+        file: file.to_owned(),
+        lines: instruction.lines,
+        text: instruction.source.clone(),
+    }
+}
+
+fn step_error(file: &str, instruction: &Instruction, source: StepError) -> BuildError {
+    BuildError::Step {
+        step: instruction.text.clone(),
+        place: Box::new(place(file, instruction)),
+        source: Box::new(source),
+    }
+}
+
+/// Failures before any step has begun.
+fn into_build_error(error: StepError) -> BuildError {
+    match error {
+        StepError::State(error) => error.into(),
+        StepError::Store(error) => error.into(),
+        StepError::Sys(error) => store::StoreError::from(error).into(),
+        _ => BuildError::Cancelled,
+    }
+}
+
+/// Bounds how many steps work at once: more than there are processors, since many wait for a network.
+struct Permits {
+    free: Mutex<usize>,
+    returned: Condvar,
+}
+
+pub(crate) struct Permit<'a>(&'a Permits);
+
+impl Permits {
+    fn new() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            free: Mutex::new(processors.max(2) * 2),
+            returned: Condvar::new(),
+        }
+    }
+
+    fn take(&self) -> Permit<'_> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        while *free == 0 {
+            free = self.returned.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= 1;
+        Permit(self)
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.returned.notify_one();
+    }
+}

@@ -1,0 +1,239 @@
+//! The build cache: what a step is keyed by, and the layer that it made.
+//!
+//! A row of `build_steps` keeps its layer from garbage collection, so a layer found here needs no lease.
+
+use crate::error::StepError;
+use oci::Digest;
+use ring::digest::{Context, SHA256};
+use state::{Database, StateError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+use store::{Layer, LayerId};
+
+/// Raised when the meaning of a key changes, so that old rows are not mistaken for new ones.
+const GENERATION: &str = "1";
+
+/// Hashes the parts of a key, each with its length, so that no two lists of parts give the same bytes.
+pub(crate) struct KeyHasher(Context);
+
+impl KeyHasher {
+    pub(crate) fn new(operation: &str) -> Self {
+        let mut hasher = Self(Context::new(&SHA256));
+        hasher.part(GENERATION).part(operation);
+        hasher
+    }
+
+    pub(crate) fn part(&mut self, part: impl AsRef<[u8]>) -> &mut Self {
+        let part = part.as_ref();
+        self.0.update(&(part.len() as u64).to_le_bytes());
+        self.0.update(part);
+        self
+    }
+
+    pub(crate) fn parts(&mut self, parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> &mut Self {
+        let mut count = 0_u64;
+        for part in parts {
+            self.part(part);
+            count += 1;
+        }
+        self.0.update(&count.to_le_bytes());
+        self
+    }
+
+    pub(crate) fn number(&mut self, number: u64) -> &mut Self {
+        self.0.update(&number.to_le_bytes());
+        self
+    }
+
+    pub(crate) fn finish(self) -> Digest {
+        finish(self.0)
+    }
+}
+
+/// Turns a finished hash into a digest.
+pub(crate) fn finish(context: Context) -> Digest {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(context.finish().as_ref());
+    Digest::from_sha256(bytes)
+}
+
+/// Returns what stands for a stack of layers in a key.
+pub(crate) fn chain(layers: &[Layer]) -> Digest {
+    let mut hasher = KeyHasher::new("layers");
+    hasher.parts(layers.iter().map(|layer| layer.diff_id.as_bytes()));
+    hasher.finish()
+}
+
+/// A step that was done before; it may have made no layer.
+#[derive(Debug, Clone)]
+pub(crate) struct Finished {
+    pub(crate) layer: Option<Layer>,
+}
+
+pub(crate) struct Cache<'a> {
+    database: &'a Database,
+    boot: String,
+    /// Whether steps of earlier builds count.
+    lookups: bool,
+    done: Mutex<Done>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Done {
+    /// What this build has done or looked up.
+    steps: HashMap<Digest, Finished>,
+    /// What one of its stages is doing just now.
+    running: BTreeSet<Digest>,
+    used: Vec<Digest>,
+}
+
+/// The right to do a step: other stages with the same step wait for it.
+pub(crate) struct Turn<'a> {
+    cache: &'a Cache<'a>,
+    key: Digest,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.cache.lock().running.remove(&self.key);
+        self.cache.changed.notify_all();
+    }
+}
+
+/// What is kept about a finished step besides its layer.
+pub(crate) struct Record<'a> {
+    pub(crate) summary: &'a str,
+    pub(crate) inputs: serde_json::Value,
+    pub(crate) seconds: f64,
+}
+
+impl<'a> Cache<'a> {
+    pub(crate) fn new(database: &'a Database, lookups: bool) -> Result<Self, StepError> {
+        Ok(Self {
+            database,
+            boot: sys::fs::boot_id()?,
+            lookups,
+            done: Mutex::default(),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// Returns the step's result, or the right to do it. If another stage is doing it just now, waits for that.
+    pub(crate) fn find(&self, key: &Digest) -> Result<Result<Finished, Turn<'_>>, StepError> {
+        let mut done = self.lock();
+        while done.running.contains(key) {
+            done = self.changed.wait(done).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(finished) = done.steps.get(key) {
+            return Ok(Ok(finished.clone()));
+        }
+        if self.lookups
+            && let Some(finished) = self.look_up(key)?
+        {
+            done.steps.insert(*key, finished.clone());
+            done.used.push(*key);
+            return Ok(Ok(finished));
+        }
+        done.running.insert(*key);
+        Ok(Err(Turn {
+            cache: self,
+            key: *key,
+        }))
+    }
+
+    fn look_up(&self, key: &Digest) -> Result<Option<Finished>, StateError> {
+        self.database.read(|connection| {
+            // A layer that may not have reached the disk before a power cut is not trusted.
+            let mut query = connection.prepare_cached(
+                "SELECT s.layer, l.diff_id, l.size FROM build_steps s LEFT JOIN layers l ON l.id = s.layer
+                 WHERE s.key = ?1 AND (s.layer IS NULL
+                    OR (l.diff_id IS NOT NULL AND (l.durable = 1 OR l.boot = ?2)))",
+            )?;
+            let mut rows = query.query((key.to_string(), &self.boot))?;
+            let Some(row) = rows.next()? else { return Ok(None) };
+            let id: Option<String> = row.get(0)?;
+            let Some(id) = id else {
+                return Ok(Some(Finished { layer: None }));
+            };
+            let diff_id: String = row.get(1)?;
+            let size: i64 = row.get(2)?;
+            let layer = diff_id.parse().ok().map(|diff_id| Layer {
+                id: LayerId::from_record(id),
+                diff_id,
+                size: size.unsigned_abs(),
+            });
+            Ok(layer.map(|layer| Finished { layer: Some(layer) }))
+        })
+    }
+
+    /// Records a step as done, under each of its keys.
+    pub(crate) fn record(
+        &self,
+        keys: &[Digest],
+        layer: Option<&Layer>,
+        record: &Record<'_>,
+    ) -> Result<(), StepError> {
+        let now = now();
+        let layer_id = layer.map(|layer| layer.id.as_str());
+        let inputs = record.inputs.to_string();
+        self.database.write(|transaction| {
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO build_steps (key, layer, summary, inputs, seconds, created, last_used)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
+                 ON CONFLICT (key) DO UPDATE SET layer = ?2, summary = ?3, inputs = ?4, seconds = ?5, created = ?6,
+                    last_used = ?6",
+            )?;
+            for key in keys {
+                insert.execute((
+                    key.to_string(),
+                    &layer_id,
+                    record.summary,
+                    &inputs,
+                    record.seconds,
+                    now,
+                ))?;
+            }
+            Ok::<_, StateError>(())
+        })?;
+        let mut done = self.lock();
+        for key in keys {
+            done.steps.insert(
+                *key,
+                Finished {
+                    layer: layer.cloned(),
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// Notes when the steps that were found were last of use.
+    pub(crate) fn mark_used(&self) -> Result<(), StateError> {
+        let used = std::mem::take(&mut self.lock().used);
+        if used.is_empty() {
+            return Ok(());
+        }
+        let now = now();
+        self.database.write(|transaction| {
+            let mut update =
+                transaction.prepare_cached("UPDATE build_steps SET last_used = ?2 WHERE key = ?1")?;
+            for key in &used {
+                update.execute((key.to_string(), now))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Done> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |elapsed| i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX))
+}

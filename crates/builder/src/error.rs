@@ -1,0 +1,259 @@
+//! Why a build failed, where in the Dockerfile, and what may help.
+
+use dockerfile::Lines;
+
+/// Why a build failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The user asked to stop.
+    #[error("the build was cancelled")]
+    Cancelled,
+    /// A `RUN` ended with another exit code than 0.
+    #[error(transparent)]
+    Command(Box<CommandFailure>),
+    /// The context is no directory that can be read.
+    #[error("cannot read the build context")]
+    Context(#[source] sys::SysError),
+    /// The Dockerfile cannot be understood.
+    #[error(transparent)]
+    Dockerfile(#[from] dockerfile::ParseError),
+    /// The ignore file cannot be understood.
+    #[error("cannot understand {file}")]
+    Ignore {
+        /// Its name.
+        file: String,
+        /// Why not.
+        #[source]
+        source: dockerfile::IgnoreError,
+    },
+    /// The state database failed.
+    #[error(transparent)]
+    State(#[from] state::StateError),
+    /// A step failed.
+    #[error("{}", step.trim())]
+    Step {
+        /// The instruction, on one line.
+        step: String,
+        /// Where it stands.
+        place: Box<Place>,
+        /// Why.
+        #[source]
+        source: Box<StepError>,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    /// `--target` names no stage.
+    #[error("target stage \"{target}\" could not be found{}", nearest.as_ref().map(|name| format!(" (did you mean {name}?)")).unwrap_or_default())]
+    Target {
+        /// What was asked for.
+        target: String,
+        /// The stage that was probably meant.
+        nearest: Option<String>,
+    },
+}
+
+/// Lines of a Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file's name.
+    pub file: String,
+    /// The lines, from 1.
+    pub lines: Lines,
+    /// Their text.
+    pub text: String,
+}
+
+/// A command that failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("process \"{command}\" did not complete successfully: exit code: {code}")]
+pub struct CommandFailure {
+    /// The step's name, as its events have it.
+    pub step: String,
+    /// The command, its words joined.
+    pub command: String,
+    /// Its exit code.
+    pub code: i32,
+    /// The last lines of its output.
+    pub output: Vec<String>,
+    /// Where the `RUN` stands.
+    pub place: Place,
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// An archive cannot be unpacked.
+    #[error("cannot unpack {archive}")]
+    Archive {
+        /// The source as written.
+        archive: String,
+        /// Why not.
+        #[source]
+        source: store::TarError,
+    },
+    /// An archive's member would lie outside.
+    #[error("{archive} has the member \"{member}\", whose path leads out of it")]
+    ArchivePath {
+        /// The source as written.
+        archive: String,
+        /// The member's path.
+        member: String,
+    },
+    /// A compressed archive cannot be inflated.
+    #[error("cannot read {archive}")]
+    ArchiveRead {
+        /// The source as written.
+        archive: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `FROM` of nothing, after expansion.
+    #[error("base name ({0}) should not be blank")]
+    BlankBase(String),
+    /// The base image could not be had.
+    #[error(transparent)]
+    Service(#[from] crate::ServiceError),
+    /// `COPY --from=9`.
+    #[error(
+        "invalid stage index {index}: {keyword} --from takes the number or name of an earlier stage, or an image"
+    )]
+    StageIndex {
+        /// The instruction.
+        keyword: &'static str,
+        /// The number.
+        index: usize,
+    },
+    /// `--from=$x`.
+    #[error("'from' doesn't support variable expansion, define alias stage instead")]
+    FromExpansion,
+    /// The destination is, or lies below, something that is no directory.
+    #[error("cannot copy to non-directory: {0}")]
+    NotADirectory(String),
+    /// `WORKDIR` names a file.
+    #[error("{0} is not a directory")]
+    WorkingDirectory(String),
+    /// A file would replace a directory.
+    #[error("cannot replace the directory {0} with a file")]
+    ReplacesDirectory(String),
+    /// Several files, one destination that is no directory.
+    #[error(
+        "When using {0} with more than one source file, the destination must be a directory and end with a /"
+    )]
+    SeveralSources(&'static str),
+    /// A source that is not there.
+    #[error("{keyword} {written}: \"{path}\" is not in {origin}")]
+    SourceMissing {
+        /// The instruction.
+        keyword: &'static str,
+        /// The source as written.
+        written: String,
+        /// The source, cleaned.
+        path: String,
+        /// Where it was looked for: `the build context`, `stage build`, `image x`.
+        origin: String,
+        /// What may help.
+        hint: Option<String>,
+    },
+    /// A pattern without a sound meaning.
+    #[error(transparent)]
+    Glob(#[from] dockerfile::GlobError),
+    /// Too many names, or a name that is no path.
+    #[error("\"{0}\" is no path that can be copied")]
+    BadPath(String),
+    /// A variable cannot be expanded.
+    #[error(transparent)]
+    Expand(#[from] dockerfile::ExpandError),
+    /// `--chmod=x`.
+    #[error(
+        "invalid chmod parameter: '{0}': use an octal mode such as 0755, or a symbolic one such as u=rwX,go=rX"
+    )]
+    Mode(String),
+    /// `--chown=nobody-knows`.
+    #[error("there is no {kind} \"{name}\" in the image's {file}")]
+    NoSuchUser {
+        /// `user` or `group`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Where it was looked for.
+        file: &'static str,
+    },
+    /// `--platform=x`.
+    #[error(transparent)]
+    Platform(#[from] oci::PlatformError),
+    /// `EXPOSE x`.
+    #[error("invalid containerPort: {0}")]
+    Port(String),
+    /// `FROM` or `--from` names no image that could be.
+    #[error(transparent)]
+    Reference(#[from] oci::ReferenceError),
+    /// `STOPSIGNAL x`.
+    #[error("invalid signal: {0}")]
+    Signal(String),
+    /// A trigger of the base image.
+    #[error(transparent)]
+    Trigger(#[from] dockerfile::ParseError),
+    /// Not yet.
+    #[error("{0} not supported yet")]
+    Unsupported(&'static str),
+    /// The state database failed.
+    #[error(transparent)]
+    State(#[from] state::StateError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    /// The kernel refused.
+    #[error(transparent)]
+    Sys(#[from] sys::SysError),
+}
+
+/// A step's failure on its way to where the step is known.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Cancelled,
+    /// Another stage failed, and its error is the one to be shown.
+    Elsewhere,
+    Command {
+        command: String,
+        code: i32,
+        output: Vec<String>,
+    },
+    Step(StepError),
+}
+
+impl<E: Into<StepError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Step(error.into())
+    }
+}
+
+impl BuildError {
+    /// Returns where in the Dockerfile the failure lies: the file, its lines and their text.
+    pub fn location(&self) -> Option<(&str, Lines, &str)> {
+        match self {
+            Self::Command(failure) => Some((&failure.place.file, failure.place.lines, &failure.place.text)),
+            Self::Step { place, .. } => Some((&place.file, place.lines, &place.text)),
+            Self::Dockerfile(error) => error
+                .lines
+                .map(|lines| (error.file.as_str(), lines, error.text.as_str())),
+            _ => None,
+        }
+    }
+
+    /// Returns what the user may do about it, if anything is known.
+    pub fn hint(&self) -> Option<String> {
+        let Self::Step { source, .. } = self else {
+            return None;
+        };
+        match &**source {
+            StepError::SourceMissing { hint, .. } => hint.clone(),
+            StepError::SeveralSources(_) => Some("end the destination with a /".to_owned()),
+            StepError::NoSuchUser { kind, .. } => Some(format!(
+                "make the {kind} in a RUN step before, or write its number"
+            )),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Which stages there are, which of them a target needs, and what they are called.
+
+use crate::arguments::Globals;
+use crate::error::BuildError;
+use dockerfile::{Dockerfile, Operation, expand_word, nearest};
+
+/// The stages of a Dockerfile and how they hang together. A stage can need earlier ones only, so there are no cycles.
+#[derive(Debug)]
+pub(crate) struct Graph {
+    /// Name (lower case), if it has one, per stage.
+    names: Vec<Option<String>>,
+    /// The stage that is to become the image.
+    pub(crate) target: usize,
+    /// Whether the target needs it, per stage.
+    pub(crate) needed: Vec<bool>,
+}
+
+/// Picks the stage that `--target` means: a name, or a number; the last one without it.
+pub(crate) fn target(dockerfile: &Dockerfile, target: Option<&str>) -> Result<usize, BuildError> {
+    let last = dockerfile.stages.len() - 1;
+    let Some(target) = target.filter(|target| !target.is_empty()) else {
+        return Ok(last);
+    };
+    let names = || dockerfile.stages.iter().map(|stage| stage.from.name.as_deref());
+    let lower = target.to_lowercase();
+    let by_name = names().position(|name| name == Some(&lower));
+    let by_number = || target.parse().ok().filter(|number| *number <= last);
+    by_name.or_else(by_number).ok_or_else(|| BuildError::Target {
+        target: target.to_owned(),
+        nearest: nearest(target, names().flatten()).map(str::to_owned),
+    })
+}
+
+impl Graph {
+    pub(crate) fn new(dockerfile: &Dockerfile, globals: &Globals, target: usize) -> Self {
+        let names = dockerfile
+            .stages
+            .iter()
+            .map(|stage| stage.from.name.clone())
+            .collect();
+        let mut graph = Self {
+            names,
+            target,
+            needed: vec![false; dockerfile.stages.len()],
+        };
+        graph.needed[target] = true;
+        // Needs lead to earlier stages only, so one pass backwards finds them all.
+        for index in (0..=target).rev().filter(|&index| index <= target) {
+            if !graph.needed[index] {
+                continue;
+            }
+            let stage = &dockerfile.stages[index];
+            let base = expand_word(&stage.from.base, dockerfile.escape, &|name| globals.get(name));
+            let mut needs = Vec::new();
+            if let Ok(base) = base {
+                needs.extend(graph.named_before(index, &base));
+            }
+            for instruction in &stage.instructions {
+                if let Operation::Copy(files) = &instruction.operation
+                    && let Some(from) = &files.from
+                {
+                    needs.extend(graph.stage_before(index, from));
+                }
+            }
+            for need in needs {
+                graph.needed[need] = true;
+            }
+        }
+        graph
+    }
+
+    /// Returns the latest stage before `index` that has this name.
+    pub(crate) fn named_before(&self, index: usize, name: &str) -> Option<usize> {
+        let name = name.to_lowercase();
+        self.names[..index]
+            .iter()
+            .rposition(|other| other.as_ref() == Some(&name))
+    }
+
+    /// Returns the stage before `index` that `--from` means, by name or number.
+    pub(crate) fn stage_before(&self, index: usize, from: &str) -> Option<usize> {
+        self.named_before(index, from)
+            .or_else(|| from.parse().ok().filter(|number| *number < index))
+    }
+
+    /// Returns what a stage is called in messages and step names.
+    pub(crate) fn name(&self, index: usize) -> String {
+        self.names[index]
+            .clone()
+            .unwrap_or_else(|| format!("stage-{index}"))
+    }
+
+    /// Says whether step names must tell the stage.
+    pub(crate) fn has_several(&self) -> bool {
+        self.names.len() > 1
+    }
+}

@@ -1,0 +1,112 @@
+//! `FROM`: what a stage stands on.
+
+use crate::build::Job;
+use crate::config::Draft;
+use crate::error::{Failure, StepError};
+use crate::stage::step_name;
+use dockerfile::{Instruction, expand_word, parse_trigger};
+use oci::{Platform, Reference};
+use std::sync::{Arc, PoisonError};
+
+/// What a stage stands on.
+pub(crate) enum Base {
+    Image(Box<store::Image>, Reference),
+    Scratch(Platform),
+    Stage(Arc<Draft>),
+}
+
+/// Finds or fetches what the stage stands on.
+pub(crate) fn base(job: &Job<'_>, index: usize) -> Result<Base, Failure> {
+    let from = &job.dockerfile.stages[index].from;
+    let expand = |text: &str| -> Result<String, StepError> {
+        Ok(expand_word(text, job.dockerfile.escape, &|name| {
+            job.globals.get(name)
+        })?)
+    };
+    let name = expand(&from.base)?;
+    if name.is_empty() {
+        return Err(StepError::BlankBase(from.base.clone()).into());
+    }
+    let platform = match &from.platform {
+        Some(text) => expand(text)?.parse().map_err(StepError::from)?,
+        None => job.request.platform.clone(),
+    };
+    if let Some(stage) = job.graph.named_before(index, &name) {
+        return job.stage(stage).map(Base::Stage).ok_or(Failure::Elsewhere);
+    }
+    if name == "scratch" {
+        return Ok(Base::Scratch(platform));
+    }
+    let reference: Reference = name.parse().map_err(StepError::from)?;
+    let image = image(job, &reference, &platform)?;
+    Ok(Base::Image(Box::new(image), reference))
+}
+
+/// Has an image, from here or from its registry.
+pub(crate) fn image(
+    job: &Job<'_>,
+    reference: &Reference,
+    platform: &Platform,
+) -> Result<store::Image, Failure> {
+    let slot = {
+        let mut images = job.images.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(images.entry(format!("{reference} {platform}")).or_default())
+    };
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(image) = &*slot {
+        return Ok(image.clone());
+    }
+    let step = job
+        .progress
+        .start(format!("[internal] load metadata for {reference}"));
+    if job.stopped() {
+        return Err(Failure::Cancelled);
+    }
+    let mut progress = |line: &str| step.note(line);
+    match job
+        .services
+        .base_image(reference, platform, job.request.pull, &mut progress)
+    {
+        Ok(image) => {
+            step.done();
+            *slot = Some(image.clone());
+            Ok(image)
+        }
+        Err(error) => {
+            step.failed(error.to_string());
+            Err(error.into())
+        }
+    }
+}
+
+/// Reads the triggers that the base has left for the builds on top of it.
+pub(crate) fn triggers(base: &Base, name: &str, from: &Instruction) -> Result<Vec<Instruction>, Failure> {
+    let config = match base {
+        Base::Image(image, _) => &image.config,
+        Base::Stage(draft) => &draft.image,
+        Base::Scratch(_) => return Ok(Vec::new()),
+    };
+    config
+        .config
+        .on_build
+        .iter()
+        .map(|text| parse_trigger(name, text, from).map_err(|error| StepError::from(error).into()))
+        .collect()
+}
+
+/// Begins the stage's image.
+pub(crate) fn begin(job: &Job<'_>, index: usize, base: Base, total: usize) -> Draft {
+    let epoch = job.file_epoch();
+    match base {
+        Base::Stage(draft) => Draft::on_stage(&draft),
+        Base::Scratch(platform) => Draft::scratch(&platform, epoch),
+        Base::Image(image, reference) => {
+            let step = job
+                .progress
+                .start(step_name(job, index, 1, total, &format!("FROM {reference}")));
+            let image = *image;
+            step.done();
+            Draft::on(image.config, image.layers, Some(image.id), epoch)
+        }
+    }
+}

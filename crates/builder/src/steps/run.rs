@@ -1,0 +1,215 @@
+//! `RUN`: a command in a snapshot.
+
+use super::snapshot::Draught;
+use crate::arguments::EPOCH;
+use crate::cache::{KeyHasher, Record, chain};
+use crate::config::DEFAULT_PATH;
+use crate::error::{Failure, StepError};
+use crate::progress::Step;
+use crate::stage::StageRun;
+use crate::{OutputStream, RunNetwork, RunStep};
+use dockerfile::{Instruction, Run};
+use std::collections::VecDeque;
+use store::Times;
+
+/// How much of a failed command's output its error repeats.
+const TAIL_LINES: usize = 10;
+const LONGEST_LINE: usize = 1024;
+
+pub(crate) fn run(
+    run: &mut StageRun<'_>,
+    command: &Run,
+    instruction: &Instruction,
+    step: &Step<'_>,
+) -> Result<(), Failure> {
+    let job = run.job;
+    let words = run.draft.words(&command.command);
+    let config = &run.draft.image.config;
+    let visible = run.draft.visible_arguments();
+    let mut environment = config.env.clone();
+    environment.extend(visible.iter().map(|(name, value)| format!("{name}={value}")));
+    if run.draft.environment("PATH").is_none() && !visible.iter().any(|(name, _)| name == "PATH") {
+        environment.push(format!("PATH={DEFAULT_PATH}"));
+    }
+    let directory = if config.working_dir.is_empty() {
+        "/".to_owned()
+    } else {
+        config.working_dir.clone()
+    };
+    let network = match command.network {
+        None | Some(dockerfile::RunNetwork::Default) => job.request.network,
+        Some(dockerfile::RunNetwork::None) => RunNetwork::None,
+        Some(dockerfile::RunNetwork::Host) => {
+            if job.request.network != RunNetwork::Host {
+                return Err(StepError::Unsupported(
+                    "RUN --network=host without --network host for the whole build is",
+                )
+                .into());
+            }
+            RunNetwork::Host
+        }
+    };
+    let below = chain(&run.draft.layers);
+    let times = job.epoch.map_or(Times::AsFound, Times::NoLaterThan);
+    let mut hasher = KeyHasher::new("run");
+    hasher
+        .part(below.as_bytes())
+        .parts(&words)
+        .parts(&environment)
+        .part(&directory)
+        .part(&config.user)
+        .part(network_name(network))
+        .part(job.epoch.map_or_else(String::new, |epoch| epoch.to_string()))
+        .parts(
+            job.request
+                .extra_hosts
+                .iter()
+                .map(|(name, address)| format!("{name}={address}")),
+        );
+    let key = hasher.finish();
+    let joined = words.join(" ");
+    let layer = match job.cache.find(&key)? {
+        Ok(finished) => {
+            step.cached();
+            finished.layer
+        }
+        Err(_turn) => {
+            let permit = job.permit();
+            if job.stopped() {
+                return Err(Failure::Cancelled);
+            }
+            let inputs = serde_json::json!({
+                "operation": &instruction.text,
+                "below": below,
+                "environment": environment,
+                "directory": directory,
+                "user": config.user,
+                "network": network_name(network),
+                "time": job.epoch,
+            });
+            // Proxies are how this machine reaches the network, and nothing of the image.
+            let mut with_proxy = environment;
+            for (name, value) in job.globals.proxy() {
+                let prefix = format!("{name}=");
+                if !with_proxy.iter().any(|entry| entry.starts_with(&prefix)) {
+                    with_proxy.push(format!("{prefix}{value}"));
+                }
+            }
+            let draught = Draught::begin(job, &run.draft.layers)?;
+            let mut tail = Tail::default();
+            let code = job.services.run(
+                &RunStep {
+                    rootfs: draught.overlay(true),
+                    arguments: &words,
+                    environment: &with_proxy,
+                    working_directory: &directory,
+                    user: &config.user,
+                    network,
+                    extra_hosts: &job.request.extra_hosts,
+                },
+                &mut |stream: OutputStream, bytes: &[u8]| {
+                    tail.add(bytes);
+                    step.output(stream, bytes);
+                },
+            );
+            // Whatever a stopped command answers, it has not finished.
+            if job.services.cancelled() {
+                return Err(Failure::Cancelled);
+            }
+            let code = code?;
+            if code != 0 {
+                return Err(Failure::Command {
+                    command: joined,
+                    code,
+                    output: tail.lines(),
+                });
+            }
+            let layer = draught.commit(times)?;
+            drop(permit);
+            let record = Record {
+                summary: &instruction.text,
+                inputs,
+                seconds: step.seconds(),
+            };
+            job.cache.record(&[key], Some(&layer), &record)?;
+            Some(layer)
+        }
+    };
+    let arguments: Vec<String> = visible
+        .iter()
+        .filter(|(name, _)| name != EPOCH)
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let text = if arguments.is_empty() {
+        format!("RUN {joined}")
+    } else {
+        format!("RUN |{} {} {joined}", arguments.len(), arguments.join(" "))
+    };
+    match layer {
+        Some(layer) => run.draft.add_layer(layer, text),
+        None => run.draft.history(text, true),
+    }
+    Ok(())
+}
+
+fn network_name(network: RunNetwork) -> &'static str {
+    match network {
+        RunNetwork::Default => "default",
+        RunNetwork::Host => "host",
+        RunNetwork::None => "none",
+    }
+}
+
+/// The last lines of a command's output.
+#[derive(Default)]
+struct Tail {
+    lines: VecDeque<Vec<u8>>,
+    open: bool,
+}
+
+impl Tail {
+    fn add(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if !self.open {
+                if self.lines.len() == TAIL_LINES {
+                    self.lines.pop_front();
+                }
+                self.lines.push_back(Vec::new());
+            }
+            let text = piece.strip_suffix(b"\n").unwrap_or(piece);
+            if let Some(line) = self.lines.back_mut() {
+                let room = LONGEST_LINE - line.len().min(LONGEST_LINE);
+                line.extend_from_slice(&text[..text.len().min(room)]);
+            }
+            self.open = text.len() == piece.len();
+        }
+    }
+
+    fn lines(self) -> Vec<String> {
+        self.lines
+            .iter()
+            .map(|line| String::from_utf8_lossy(line).trim_end_matches('\r').to_owned())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_is_the_last_lines_whatever_the_pieces() {
+        let mut tail = Tail::default();
+        for number in 0..20 {
+            tail.add(format!("line {number}\nhalf").as_bytes());
+            tail.add(b" way\r\n");
+        }
+        tail.add(b"end");
+        let lines = tail.lines();
+        assert_eq!(lines.len(), TAIL_LINES);
+        assert_eq!(lines[7..], ["line 19", "half way", "end"]);
+        let mut tail = Tail::default();
+        tail.add(&vec![b'x'; 1 << 20]);
+        assert_eq!(tail.lines()[0].len(), LONGEST_LINE);
+    }
+}
