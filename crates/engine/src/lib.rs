@@ -23,6 +23,8 @@ mod error;
 mod hello;
 mod system;
 
+pub use {builder, network, runtime};
+
 pub mod builds;
 pub mod containers;
 pub mod events;

@@ -1,0 +1,392 @@
+//! A container, as `docker inspect` shows it.
+
+use super::{HostConfig, none_if_empty, time};
+use engine::containers::record::{Activity, Container, EndpointRecord};
+use engine::network::Protocol;
+use oci::{Empty, Healthcheck};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// `GET /containers/{id}/json`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerInspect {
+    id: String,
+    created: String,
+    path: String,
+    args: Vec<String>,
+    state: State,
+    image: String,
+    resolv_conf_path: String,
+    hostname_path: String,
+    hosts_path: String,
+    log_path: String,
+    name: String,
+    restart_count: u32,
+    driver: &'static str,
+    platform: &'static str,
+    mount_label: &'static str,
+    process_label: &'static str,
+    app_armor_profile: String,
+    #[serde(rename = "ExecIDs")]
+    exec_ids: Option<Vec<String>>,
+    host_config: HostConfig,
+    graph_driver: GraphDriver,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_rw: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_root_fs: Option<u64>,
+    mounts: Vec<Mount>,
+    config: Config,
+    network_settings: NetworkSettings,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    status: &'static str,
+    running: bool,
+    paused: bool,
+    restarting: bool,
+    #[serde(rename = "OOMKilled")]
+    oom_killed: bool,
+    dead: bool,
+    pid: i32,
+    exit_code: i32,
+    error: String,
+    started_at: String,
+    finished_at: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct GraphDriver {
+    data: BTreeMap<&'static str, String>,
+    name: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Mount {
+    #[serde(rename = "Type")]
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    source: String,
+    destination: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    driver: Option<&'static str>,
+    mode: String,
+    #[serde(rename = "RW")]
+    writable: bool,
+    propagation: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Config {
+    hostname: String,
+    domainname: String,
+    user: String,
+    attach_stdin: bool,
+    attach_stdout: bool,
+    attach_stderr: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    exposed_ports: BTreeMap<String, Empty>,
+    tty: bool,
+    open_stdin: bool,
+    stdin_once: bool,
+    env: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healthcheck: Option<Healthcheck>,
+    image: String,
+    volumes: Option<BTreeMap<String, Empty>>,
+    working_dir: String,
+    entrypoint: Option<Vec<String>>,
+    on_build: Option<Vec<String>>,
+    labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    stop_signal: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_timeout: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings {
+    bridge: String,
+    #[serde(rename = "SandboxID")]
+    sandbox_id: String,
+    sandbox_key: String,
+    ports: BTreeMap<String, Option<Vec<HostPort>>>,
+    hairpin_mode: bool,
+    #[serde(rename = "LinkLocalIPv6Address")]
+    link_local_ipv6_address: String,
+    #[serde(rename = "LinkLocalIPv6PrefixLen")]
+    link_local_ipv6_prefix_len: u8,
+    #[serde(rename = "SecondaryIPAddresses")]
+    secondary_ip_addresses: Option<Vec<String>>,
+    #[serde(rename = "SecondaryIPv6Addresses")]
+    secondary_ipv6_addresses: Option<Vec<String>>,
+    #[serde(rename = "EndpointID")]
+    endpoint_id: String,
+    gateway: String,
+    #[serde(rename = "GlobalIPv6Address")]
+    global_ipv6_address: String,
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    global_ipv6_prefix_len: u8,
+    #[serde(rename = "IPAddress")]
+    ip_address: String,
+    #[serde(rename = "IPPrefixLen")]
+    ip_prefix_len: u8,
+    #[serde(rename = "IPv6Gateway")]
+    ipv6_gateway: String,
+    mac_address: String,
+    networks: BTreeMap<String, EndpointSettings>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct HostPort {
+    pub(super) host_ip: String,
+    pub(super) host_port: String,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct EndpointSettings {
+    #[serde(rename = "IPAMConfig")]
+    ipam_config: Option<Empty>,
+    links: Option<Vec<String>>,
+    aliases: Option<Vec<String>>,
+    mac_address: String,
+    driver_opts: Option<BTreeMap<String, String>>,
+    gw_priority: i32,
+    #[serde(rename = "NetworkID")]
+    network_id: String,
+    #[serde(rename = "EndpointID")]
+    endpoint_id: String,
+    gateway: String,
+    #[serde(rename = "IPAddress")]
+    ip_address: String,
+    #[serde(rename = "IPPrefixLen")]
+    ip_prefix_len: u8,
+    #[serde(rename = "IPv6Gateway")]
+    ipv6_gateway: String,
+    #[serde(rename = "GlobalIPv6Address")]
+    global_ipv6_address: String,
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    global_ipv6_prefix_len: u8,
+    #[serde(rename = "DNSNames")]
+    dns_names: Option<Vec<String>>,
+}
+
+/// Returns Docker's word for what a container does.
+pub fn status_text(activity: Activity) -> &'static str {
+    match activity {
+        Activity::Created => "created",
+        Activity::Exited => "exited",
+        Activity::Paused => "paused",
+        Activity::Removing => "removing",
+        Activity::Restarting => "restarting",
+        Activity::Running => "running",
+    }
+}
+
+impl ContainerInspect {
+    /// Makes it of a container; `root` is where the engine keeps its things.
+    pub fn new(container: &Container, root: &Path) -> Self {
+        let directory = root.join("containers").join(container.id.as_str());
+        let file = |name: &str| directory.join(name).display().to_string();
+        let settings = &container.settings;
+        let mut command = settings.entrypoint.iter().chain(&settings.command).cloned();
+        let log_path = if settings.log_driver == "json-file" { file("log") } else { String::new() };
+        Self {
+            id: container.id.to_string(),
+            created: time(Some(container.created)),
+            path: command.next().unwrap_or_default(),
+            args: command.collect(),
+            state: State::new(container),
+            image: container.image.to_string(),
+            resolv_conf_path: file("resolv.conf"),
+            hostname_path: file("hostname"),
+            hosts_path: file("hosts"),
+            log_path,
+            name: format!("/{}", container.name),
+            restart_count: container.status.restarts,
+            driver: "overlay2",
+            platform: "linux",
+            mount_label: "",
+            process_label: "",
+            app_armor_profile: settings.request.security.apparmor.clone().unwrap_or_default(),
+            exec_ids: None,
+            host_config: HostConfig::new(settings),
+            graph_driver: GraphDriver {
+                data: [("UpperDir", file("upper")), ("WorkDir", file("work"))].into(),
+                name: "overlay2",
+            },
+            size_rw: container.size_rw,
+            size_root_fs: container.size_root,
+            mounts: container.settings.mounts.iter().map(Mount::new).collect(),
+            config: Config::new(container),
+            network_settings: NetworkSettings::new(container),
+        }
+    }
+}
+
+impl State {
+    fn new(container: &Container) -> Self {
+        let status = &container.status;
+        let exit = status.exit.as_ref();
+        let activity = container.activity;
+        let is_running = matches!(activity, Activity::Running | Activity::Paused | Activity::Restarting);
+        Self {
+            status: status_text(activity),
+            running: is_running,
+            paused: activity == Activity::Paused,
+            restarting: activity == Activity::Restarting,
+            oom_killed: exit.is_some_and(|exit| exit.oom_killed),
+            dead: false,
+            pid: container.pid.unwrap_or(0),
+            exit_code: exit.filter(|_| !is_running).map_or(0, |exit| exit.code),
+            error: exit.and_then(|exit| exit.error.clone()).unwrap_or_default(),
+            started_at: time(status.started),
+            finished_at: time(exit.map(|exit| exit.finished)),
+        }
+    }
+}
+
+impl Mount {
+    fn new(mount: &engine::containers::record::ContainerMount) -> Self {
+        Self {
+            kind: mount.kind.clone(),
+            name: mount.name.clone(),
+            source: mount.source.display().to_string(),
+            destination: mount.target.clone(),
+            driver: mount.name.as_ref().map(|_| "local"),
+            mode: mount.options.join(","),
+            writable: mount.writable,
+            propagation: mount.propagation.clone(),
+        }
+    }
+}
+
+impl Config {
+    fn new(container: &Container) -> Self {
+        let settings = &container.settings;
+        let request = &settings.request;
+        let exposed = settings.exposed.iter().map(|port| (port.clone(), Empty {}));
+        let volumes: BTreeMap<String, Empty> = settings
+            .mounts
+            .iter()
+            .filter(|mount| mount.kind == "volume")
+            .map(|mount| (mount.target.clone(), Empty {}))
+            .collect();
+        Self {
+            hostname: settings.hostname.clone(),
+            domainname: request.domain_name.clone().unwrap_or_default(),
+            user: settings.user.clone(),
+            attach_stdin: request.attach.stdin,
+            attach_stdout: request.attach.stdout,
+            attach_stderr: request.attach.stderr,
+            exposed_ports: exposed.collect(),
+            tty: request.terminal,
+            open_stdin: request.open_stdin,
+            stdin_once: request.stdin_once,
+            env: none_if_empty(settings.environment.clone()),
+            cmd: none_if_empty(settings.command.clone()),
+            healthcheck: settings.healthcheck.clone(),
+            image: settings.image_name.clone(),
+            volumes: if volumes.is_empty() { None } else { Some(volumes) },
+            working_dir: settings.working_directory.clone(),
+            entrypoint: none_if_empty(settings.entrypoint.clone()),
+            on_build: None,
+            labels: settings.labels.clone(),
+            stop_signal: request.stop_signal.clone().unwrap_or_default(),
+            stop_timeout: request.stop_timeout.map(|timeout| timeout.as_secs()),
+        }
+    }
+}
+
+pub(super) fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Sctp => "sctp",
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    }
+}
+
+fn mac(bytes: [u8; 6]) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+impl NetworkSettings {
+    fn new(container: &Container) -> Self {
+        let endpoint = container.status.endpoint.as_ref().filter(|_| container.pid.is_some());
+        let mut ports: BTreeMap<String, Option<Vec<HostPort>>> = BTreeMap::new();
+        if endpoint.is_some() {
+            ports.extend(container.settings.exposed.iter().map(|port| (port.clone(), None)));
+        }
+        for port in endpoint.map(|endpoint| endpoint.endpoint.ports.as_slice()).unwrap_or_default() {
+            let key = format!("{}/{}", port.port, protocol(port.protocol));
+            ports.entry(key).or_default().get_or_insert_default().push(HostPort {
+                host_ip: port.host.to_string(),
+                host_port: port.host_port.to_string(),
+            });
+        }
+        let networks = match (endpoint, network_name(container)) {
+            (Some(endpoint), _) => [(endpoint.network.clone(), EndpointSettings::new(endpoint))].into(),
+            (None, Some(name)) => [(name, EndpointSettings::default())].into(),
+            (None, None) => BTreeMap::new(),
+        };
+        let text = |text: Option<String>| text.unwrap_or_default();
+        Self {
+            bridge: String::new(),
+            sandbox_id: text(endpoint.map(|_| container.id.to_string())),
+            sandbox_key: text(container.pid.map(|pid| format!("/proc/{pid}/ns/net"))),
+            ports,
+            hairpin_mode: false,
+            link_local_ipv6_address: String::new(),
+            link_local_ipv6_prefix_len: 0,
+            secondary_ip_addresses: None,
+            secondary_ipv6_addresses: None,
+            endpoint_id: text(endpoint.map(|_| container.id.to_string())),
+            gateway: text(endpoint.map(|endpoint| endpoint.gateway.to_string())),
+            global_ipv6_address: String::new(),
+            global_ipv6_prefix_len: 0,
+            ip_address: text(endpoint.map(|endpoint| endpoint.endpoint.address.to_string())),
+            ip_prefix_len: endpoint.map_or(0, |endpoint| endpoint.prefix),
+            ipv6_gateway: String::new(),
+            mac_address: text(endpoint.map(|endpoint| mac(endpoint.endpoint.mac))),
+            networks,
+        }
+    }
+}
+
+/// The network that a container without an endpoint belongs to.
+fn network_name(container: &Container) -> Option<String> {
+    use engine::containers::request::NetworkMode;
+    match &container.settings.request.network {
+        NetworkMode::Bridge => Some("bridge".into()),
+        NetworkMode::Host => Some("host".into()),
+        NetworkMode::None => Some("none".into()),
+        NetworkMode::Named(name) => Some(name.clone()),
+        NetworkMode::Container(_) => None,
+    }
+}
+
+impl EndpointSettings {
+    fn new(endpoint: &EndpointRecord) -> Self {
+        Self {
+            mac_address: mac(endpoint.endpoint.mac),
+            network_id: endpoint.network_id.clone(),
+            endpoint_id: endpoint.endpoint.host_link.clone(),
+            gateway: endpoint.gateway.to_string(),
+            ip_address: endpoint.endpoint.address.to_string(),
+            ip_prefix_len: endpoint.prefix,
+            ..Self::default()
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! An image, as `docker image inspect` and `docker history` show it.
+
+use super::time;
+use engine::images::Image;
+use oci::Config;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// `GET /images/{name}/json`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ImageInspect {
+    id: String,
+    repo_tags: Vec<String>,
+    repo_digests: Vec<String>,
+    parent: String,
+    comment: String,
+    created: String,
+    docker_version: &'static str,
+    author: String,
+    config: Config,
+    architecture: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    variant: String,
+    os: String,
+    size: u64,
+    graph_driver: GraphDriver,
+    #[serde(rename = "RootFS")]
+    root_fs: RootFs,
+    metadata: Metadata,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct GraphDriver {
+    data: BTreeMap<String, String>,
+    name: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RootFs {
+    #[serde(rename = "Type")]
+    kind: &'static str,
+    layers: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metadata {
+    last_tag_time: String,
+}
+
+impl ImageInspect {
+    /// Makes it of an image.
+    pub fn new(image: &Image) -> Self {
+        let config = &image.config;
+        Self {
+            id: image.id.to_string(),
+            repo_tags: image.tags.iter().map(oci::Reference::familiar).collect(),
+            repo_digests: image.repository_digests.iter().map(oci::Reference::familiar).collect(),
+            parent: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+            comment: config.history.last().map(|entry| entry.comment.clone()).unwrap_or_default(),
+            created: config.created.clone().unwrap_or_else(|| time(None)),
+            docker_version: "",
+            author: config.author.clone(),
+            config: config.config.clone(),
+            architecture: image.platform.architecture.clone(),
+            variant: image.platform.variant.clone(),
+            os: image.platform.os.clone(),
+            size: image.size,
+            graph_driver: GraphDriver {
+                data: BTreeMap::new(),
+                name: "overlay2",
+            },
+            root_fs: RootFs {
+                kind: "layers",
+                layers: image.layers.iter().map(|layer| layer.diff_id.to_string()).collect(),
+            },
+            metadata: Metadata {
+                last_tag_time: time(Some(image.created)),
+            },
+        }
+    }
+}
+
+/// `GET /images/{name}/history`: one step, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct HistoryEntry {
+    /// The image's id on its topmost step, `<missing>` on the others.
+    pub id: String,
+    /// Nanoseconds since 1970, if the step says.
+    #[serde(skip)]
+    pub created: Option<i64>,
+    /// The instruction.
+    pub created_by: String,
+    /// The image's references on its topmost step.
+    pub tags: Vec<String>,
+    /// Bytes of its layer.
+    pub size: u64,
+    /// What the maker noted.
+    pub comment: String,
+}
+
+impl HistoryEntry {
+    /// Makes an image's history, the newest step first.
+    pub fn all(image: &Image) -> Vec<Self> {
+        let mut sizes = image.layers.iter().map(|layer| layer.size);
+        let mut entries: Vec<Self> = image
+            .config
+            .history
+            .iter()
+            .map(|entry| Self {
+                id: "<missing>".into(),
+                created: entry.created.as_deref().and_then(nanoseconds),
+                created_by: entry.created_by.clone(),
+                tags: Vec::new(),
+                size: if entry.empty_layer { 0 } else { sizes.next().unwrap_or(0) },
+                comment: entry.comment.clone(),
+            })
+            .collect();
+        entries.reverse();
+        if let Some(first) = entries.first_mut() {
+            first.id = image.id.to_string();
+            first.tags = image.tags.iter().map(oci::Reference::familiar).collect();
+        }
+        entries
+    }
+}
+
+fn nanoseconds(text: &str) -> Option<i64> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    i64::try_from(time.as_nanosecond()).ok()
+}

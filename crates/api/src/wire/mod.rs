@@ -1,0 +1,40 @@
+//! Docker's JSON shapes, made of the engine's records. Field order is Docker's, because `inspect` prints it.
+
+mod container;
+mod host_config;
+mod image;
+mod network;
+mod volume;
+
+pub use container::{ContainerInspect, status_text};
+pub use host_config::HostConfig;
+pub use image::{HistoryEntry, ImageInspect};
+pub use network::NetworkInspect;
+pub use volume::VolumeInspect;
+
+use jiff::Timestamp;
+
+/// Go's zero time, which stands for "never".
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// Writes nanoseconds since 1970 as Go does: RFC 3339 in UTC, with as many digits as it takes.
+pub fn time(moment: Option<i64>) -> String {
+    let timestamp = moment.and_then(|moment| Timestamp::from_nanosecond(i128::from(moment)).ok());
+    timestamp.map_or_else(|| NEVER.to_owned(), |timestamp| timestamp.to_string())
+}
+
+/// Go writes an empty list that was never made as `null`.
+fn none_if_empty<T>(list: Vec<T>) -> Option<Vec<T>> {
+    if list.is_empty() { None } else { Some(list) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_gos() {
+        assert_eq!(time(None), "0001-01-01T00:00:00Z");
+        assert_eq!(time(Some(1_700_000_000_500_000_000)), "2023-11-14T22:13:20.5Z");
+    }
+}

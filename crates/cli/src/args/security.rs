@@ -1,0 +1,72 @@
+//! `--security-opt`.
+
+use super::{Invalid, environment, invalid};
+use engine::containers::request::{Seccomp, SecurityOptions};
+use std::path::Path;
+
+/// Reads all of them together. A seccomp profile is read from its file here, as it is the client's file.
+pub fn parse(options: &[String]) -> Result<SecurityOptions, Invalid> {
+    let mut security = SecurityOptions::default();
+    for option in options {
+        // Docker took `:` before it took `=`.
+        let (key, value) = match option.split_once('=').or_else(|| option.split_once(':')) {
+            Some((key, value)) => (key, Some(value)),
+            None => (option.as_str(), None),
+        };
+        match (key, value) {
+            ("no-new-privileges", None) => security.no_new_privileges = true,
+            ("no-new-privileges", Some(value)) => {
+                security.no_new_privileges = super::boolean::parse(value).map_err(|_: Invalid| {
+                    Invalid(format!("invalid --security-opt: {option:?}"))
+                })?;
+            }
+            ("seccomp", Some("unconfined")) => security.seccomp = Seccomp::Unconfined,
+            ("seccomp", Some("builtin")) => security.seccomp = Seccomp::Default,
+            ("seccomp", Some(path)) => security.seccomp = Seccomp::Profile(profile(path)?),
+            ("systempaths", Some("unconfined")) => security.system_paths_unconfined = true,
+            ("apparmor", Some(value)) => security.apparmor = Some(value.to_owned()),
+            ("label", Some(value)) => security.labels.push(value.to_owned()),
+            (_, None) => return invalid(format!("Invalid --security-opt: {option:?}")),
+            (_, Some(_)) => return invalid(format!("invalid --security-opt: {option:?}")),
+        }
+    }
+    Ok(security)
+}
+
+fn profile(path: &str) -> Result<String, Invalid> {
+    let content = environment::read(Path::new(path))
+        .map_err(|Invalid(why)| Invalid(format!("opening seccomp profile ({path}) failed: {why}")))?;
+    let failed = |why: String| Invalid(format!("compacting json for seccomp profile ({path}) failed: {why}"));
+    let value: serde_json::Value = serde_json::from_slice(&content).map_err(|error| failed(error.to_string()))?;
+    Ok(value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(option: &str) -> Result<SecurityOptions, Invalid> {
+        parse(&[option.to_owned()])
+    }
+
+    #[test]
+    fn options() {
+        assert!(one("no-new-privileges").unwrap().no_new_privileges);
+        assert!(one("no-new-privileges:true").unwrap().no_new_privileges);
+        assert!(!one("no-new-privileges=false").unwrap().no_new_privileges);
+        assert_eq!(one("seccomp=unconfined").unwrap().seccomp, Seccomp::Unconfined);
+        assert!(one("systempaths=unconfined").unwrap().system_paths_unconfined);
+        assert_eq!(one("apparmor:unconfined").unwrap().apparmor.as_deref(), Some("unconfined"));
+        assert_eq!(one("label=type:x").unwrap().labels, ["type:x"]);
+        for (option, message) in [
+            ("foo", "Invalid --security-opt: \"foo\""),
+            ("foo=bar", "invalid --security-opt: \"foo=bar\""),
+            (
+                "seccomp=/nope",
+                "opening seccomp profile (/nope) failed: open /nope: no such file or directory",
+            ),
+        ] {
+            assert_eq!(one(option).unwrap_err().0, message);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! The conversation with a container: our standard streams on one side, its monitor on the other.
+
+use crate::failure::Failure;
+use crate::output;
+use crate::signals::{Caught, Signals, terminates};
+use crate::terminal::{DetachKeys, Raw, size};
+use engine::containers::record::ExitRecord;
+use engine::containers::session::{Session, SessionEvent};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::os::fd::AsFd;
+
+/// How much is read from standard input at once: it must fit into the socket that poll found room in.
+const CHUNK: usize = 16 << 10;
+/// So many signals that mean "end" make us leave, whatever the container does with them (Docker's rule).
+const PATIENCE: u32 = 3;
+
+/// How to talk.
+#[derive(Debug)]
+pub struct Conversation {
+    /// Pass standard input on.
+    pub stdin: bool,
+    /// The container has a terminal: ours goes into raw mode.
+    pub terminal: bool,
+    /// Show standard output.
+    pub stdout: bool,
+    /// Show standard error.
+    pub stderr: bool,
+    /// Pass signals on.
+    pub signals: bool,
+    /// Keys that detach.
+    pub detach_keys: DetachKeys,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// The user detached; the container goes on.
+    Detached,
+    /// The process ended.
+    Exited(ExitRecord),
+    /// We were told to leave; the container goes on.
+    Interrupted(i32),
+    /// The monitor closed the session without a word.
+    Lost,
+}
+
+/// Talks until one side ends it.
+pub fn talk(mut session: Session, signals: &mut Signals, conversation: Conversation) -> Result<Ending, Failure> {
+    let terminal = conversation.terminal && crate::terminal::stdin_is_terminal();
+    let raw = if terminal && conversation.stdin { Some(Raw::enter()?) } else { None };
+    let ending = Talk {
+        session: &mut session,
+        signals,
+        stdin: conversation.stdin,
+        wants_room: false,
+        keys: if terminal { Some(conversation.detach_keys.clone()) } else { None },
+        told_to_end: 0,
+        conversation: &conversation,
+    }
+    .run();
+    drop(raw);
+    if matches!(ending, Ok(Ending::Detached)) {
+        output::note("read escape sequence");
+    }
+    ending
+}
+
+struct Talk<'a> {
+    session: &'a mut Session,
+    signals: &'a mut Signals,
+    /// Standard input is still open.
+    stdin: bool,
+    /// There was input but no room in the socket.
+    wants_room: bool,
+    keys: Option<DetachKeys>,
+    told_to_end: u32,
+    conversation: &'a Conversation,
+}
+
+impl Talk<'_> {
+    fn run(mut self) -> Result<Ending, Failure> {
+        loop {
+            let ready = self.wait()?;
+            if ready.signals
+                && let Some(ending) = self.signals()?
+            {
+                return Ok(ending);
+            }
+            if ready.session
+                && let Some(ending) = self.event()?
+            {
+                return Ok(ending);
+            }
+            if ready.stdin && self.input()? {
+                return Ok(Ending::Detached);
+            }
+        }
+    }
+
+    fn wait(&mut self) -> Result<Ready, Failure> {
+        let stdin = std::io::stdin();
+        let from_session = if self.wants_room { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let mut fds = vec![
+            PollFd::from_borrowed_fd(self.session.as_fd(), from_session),
+            PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
+        ];
+        if self.stdin && !self.wants_room {
+            fds.push(PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN));
+        }
+        match poll(&mut fds, None) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(Ready::default()),
+            Err(error) => return Err(std::io::Error::from(error).into()),
+        }
+        let flags = fds[0].revents();
+        let room = self.wants_room && flags.contains(PollFlags::OUT);
+        let ready = Ready {
+            session: flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
+            signals: !fds[1].revents().is_empty(),
+            stdin: room || fds.get(2).is_some_and(|fd| !fd.revents().is_empty()),
+        };
+        if room {
+            self.wants_room = false;
+        }
+        Ok(ready)
+    }
+
+    fn signals(&mut self) -> Result<Option<Ending>, Failure> {
+        for caught in self.signals.take() {
+            match caught {
+                Caught::Resized => {
+                    if let (true, Some((rows, columns))) = (self.conversation.terminal, size()) {
+                        tolerate(self.session.resize(rows, columns))?;
+                    }
+                }
+                Caught::Signal(number) => {
+                    if !self.conversation.signals {
+                        if terminates(number) {
+                            return Ok(Some(Ending::Interrupted(number)));
+                        }
+                        continue;
+                    }
+                    tolerate(self.session.signal(number))?;
+                    if terminates(number) {
+                        self.told_to_end += 1;
+                    }
+                    if self.told_to_end >= PATIENCE {
+                        output::note("got 3 SIGTERM/SIGINTs, forcefully exiting");
+                        return Ok(Some(Ending::Interrupted(number)));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn event(&mut self) -> Result<Option<Ending>, Failure> {
+        match self.session.next()? {
+            None => return Ok(Some(Ending::Lost)),
+            Some(SessionEvent::Started) => {}
+            Some(SessionEvent::Failed(error)) => return Err(Failure::start(&error)),
+            Some(SessionEvent::Stdout(bytes)) => {
+                if self.conversation.stdout {
+                    output::bytes(&bytes)?;
+                }
+            }
+            Some(SessionEvent::Stderr(bytes)) => {
+                if self.conversation.stderr {
+                    output::error_bytes(&bytes)?;
+                }
+            }
+            Some(SessionEvent::Exited(record)) => return Ok(Some(Ending::Exited(record))),
+        }
+        Ok(None)
+    }
+
+    /// Passes input on; says whether the user detached.
+    fn input(&mut self) -> Result<bool, Failure> {
+        if !self.has_room()? {
+            self.wants_room = true;
+            return Ok(false);
+        }
+        let mut buffer = [0; CHUNK];
+        let read = match rustix::io::read(std::io::stdin(), &mut buffer) {
+            Ok(read) => read,
+            Err(Errno::INTR | Errno::AGAIN) => return Ok(false),
+            // A terminal whose session has gone, or a standard input that was never there, is at its end.
+            Err(Errno::IO | Errno::BADF) => 0,
+            Err(error) => return Err(std::io::Error::from(error).into()),
+        };
+        if read == 0 {
+            self.stdin = false;
+            tolerate(self.session.close_stdin())?;
+            return Ok(false);
+        }
+        let Some(keys) = &mut self.keys else {
+            tolerate(self.session.send_stdin(&buffer[..read]))?;
+            return Ok(false);
+        };
+        let typed = keys.filter(&buffer[..read]);
+        if !typed.bytes.is_empty() {
+            tolerate(self.session.send_stdin(&typed.bytes))?;
+        }
+        Ok(typed.detach)
+    }
+
+    fn has_room(&self) -> Result<bool, Failure> {
+        let mut fds = [PollFd::from_borrowed_fd(self.session.as_fd(), PollFlags::OUT)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        match poll(&mut fds, Some(&at_once)) {
+            Ok(_) | Err(Errno::INTR) => Ok(!fds[0].revents().is_empty()),
+            Err(error) => Err(std::io::Error::from(error).into()),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Ready {
+    session: bool,
+    signals: bool,
+    stdin: bool,
+}
+
+/// A monitor that has closed its side still has words for us to read: that we cannot write is no failure.
+fn tolerate(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error)
+            if matches!(error.kind(), std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset) =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
+}

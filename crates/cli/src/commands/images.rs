@@ -1,0 +1,278 @@
+//! `images`.
+
+use crate::args::{Invalid, filter, invalid, timestamp};
+use crate::dispatch::Verb;
+use crate::failure::Failure;
+use crate::front::Cli;
+use crate::output::table::{self, Layout, Row};
+use crate::output::{time, units};
+use clap::Args;
+use engine::images::Image;
+use std::process::ExitCode;
+
+/// Flags of `images`.
+#[derive(Debug, Args)]
+pub struct ListImages {
+    /// Show all images (default hides intermediate images)
+    #[arg(short, long)]
+    all: bool,
+    /// Show digests
+    #[arg(long)]
+    digests: bool,
+    /// Filter output based on conditions provided
+    #[arg(short, long, value_parser = filter::parse, value_name = "filter")]
+    filter: Vec<(String, String)>,
+    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json' or 'TEMPLATE'
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
+    /// Don't truncate output
+    #[arg(long)]
+    no_trunc: bool,
+    /// Only show image IDs
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+const HEADERS: &[(&str, &str)] = &[
+    ("Containers", "CONTAINERS"),
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedSince", "CREATED"),
+    ("Digest", "DIGEST"),
+    ("ID", "IMAGE ID"),
+    ("Repository", "REPOSITORY"),
+    ("SharedSize", "SHARED SIZE"),
+    ("Size", "SIZE"),
+    ("Tag", "TAG"),
+    ("UniqueSize", "UNIQUE SIZE"),
+    ("VirtualSize", "VIRTUAL SIZE"),
+];
+
+/// What stands where there is nothing to say.
+const NONE: &str = "<none>";
+
+impl Verb for ListImages {
+    fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
+        filter::check(&self.filter, &["before", "dangling", "label", "reference", "since", "until"])?;
+        let images = cli.engine()?.images();
+        let all = images.list()?;
+        let mut filters = self.filter.clone();
+        filters.extend(words.into_iter().map(|pattern| ("reference".to_owned(), pattern)));
+        let mut conditions = Vec::new();
+        for (key, value) in filters {
+            conditions.push(match key.as_str() {
+                "before" => Condition::Before(images.find(&value)?.created),
+                "since" => Condition::Since(images.find(&value)?.created),
+                _ => Condition::new(&key, value)?,
+            });
+        }
+        let format = self.format.as_deref().or(cli.client().images_format.as_deref().filter(|_| !self.quiet));
+        let shows_digest = self.digests || format.is_some_and(|format| format.contains(".Digest") || format == "json");
+        let mut rows = Vec::new();
+        let now = time::now();
+        for image in &all {
+            let is_intermediate =
+                image.tags.is_empty() && all.iter().any(|other| other.parent.as_ref() == Some(&image.id));
+            let asks_dangling = conditions.iter().any(|condition| matches!(condition, Condition::Dangling(true)));
+            if is_intermediate && !self.all && !asks_dangling {
+                continue;
+            }
+            for name in names(image, shows_digest) {
+                if satisfies(image, &name, &conditions) {
+                    rows.push(row(image, &name, now, !self.no_trunc));
+                }
+            }
+        }
+        if self.quiet && format.is_none() {
+            // One id a line, however many references lead to it.
+            rows.dedup_by(|one, other| one.fields.get("ID") == other.fields.get("ID"));
+        }
+        let default = if self.digests {
+            "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+        } else {
+            "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+        };
+        let layout = Layout {
+            kind: "*formatter.imageContext",
+            headers: HEADERS,
+            default,
+            quiet: "{{.ID}}",
+        };
+        table::print(&layout, &rows, format, self.quiet)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+enum Condition {
+    Before(i64),
+    Dangling(bool),
+    Label(String),
+    Reference(String),
+    Since(i64),
+    Until(i64),
+}
+
+impl Condition {
+    fn new(key: &str, value: String) -> Result<Self, Invalid> {
+        Ok(match key {
+            "dangling" => match crate::args::boolean::parse(&value) {
+                Ok(value) => Self::Dangling(value),
+                Err(_) => return invalid(format!("invalid filter 'dangling={value}'")),
+            },
+            "label" => Self::Label(value),
+            "until" => Self::Until(timestamp::nanoseconds(&value, jiff::Timestamp::now())?),
+            _ => Self::Reference(value),
+        })
+    }
+}
+
+/// One row's name.
+struct Name {
+    repository: String,
+    tag: String,
+    digest: String,
+}
+
+fn names(image: &Image, shows_digest: bool) -> Vec<Name> {
+    let digest_of = |repository: &str| {
+        let found = image.repository_digests.iter().find(|reference| reference.familiar_name() == repository);
+        found.and_then(|reference| reference.digest()).map_or_else(|| NONE.to_owned(), ToString::to_string)
+    };
+    let mut names: Vec<Name> = image
+        .tags
+        .iter()
+        .map(|reference| {
+            let repository = reference.familiar_name();
+            Name {
+                digest: digest_of(&repository),
+                repository,
+                tag: reference.tag().unwrap_or(NONE).to_owned(),
+            }
+        })
+        .collect();
+    // A repository that is only known by digest has a row of its own where digests are shown, or nothing else is.
+    for reference in &image.repository_digests {
+        let repository = reference.familiar_name();
+        let has_tag = names.iter().any(|name| name.repository == repository);
+        if !has_tag && (shows_digest || image.tags.is_empty()) {
+            names.push(Name {
+                digest: reference.digest().map_or_else(|| NONE.to_owned(), ToString::to_string),
+                repository,
+                tag: NONE.to_owned(),
+            });
+        }
+    }
+    if names.is_empty() {
+        names.push(Name {
+            repository: NONE.to_owned(),
+            tag: NONE.to_owned(),
+            digest: NONE.to_owned(),
+        });
+    }
+    names
+}
+
+fn satisfies(image: &Image, name: &Name, conditions: &[Condition]) -> bool {
+    let labels = &image.config.config.labels;
+    let patterns: Vec<&String> = conditions
+        .iter()
+        .filter_map(|condition| match condition {
+            Condition::Reference(pattern) => Some(pattern),
+            _ => None,
+        })
+        .collect();
+    let named = || {
+        let whole = format!("{}:{}", name.repository, name.tag);
+        let last = |text: &str| text.rsplit('/').next().unwrap_or(text).to_owned();
+        patterns.iter().any(|pattern| {
+            [&whole, &name.repository, &last(&whole), &last(&name.repository)]
+                .iter()
+                .any(|text| matches_glob(pattern, text))
+        })
+    };
+    conditions.iter().all(|condition| match condition {
+        Condition::Before(moment) | Condition::Until(moment) => image.created < *moment,
+        Condition::Since(moment) => image.created > *moment,
+        Condition::Dangling(wanted) => image.tags.is_empty() == *wanted,
+        Condition::Label(wanted) => filter::label_matches(labels, wanted),
+        Condition::Reference(_) => true,
+    }) && (patterns.is_empty() || named())
+}
+
+/// Go's `path.Match`: `*` and `?` stop at a slash, `[a-z]` is a class, a backslash takes away a meaning.
+fn matches_glob(pattern: &str, text: &str) -> bool {
+    fn at(pattern: &[char], text: &[char]) -> bool {
+        match (pattern, text) {
+            ([], []) => true,
+            (['*', rest @ ..], _) => {
+                at(rest, text) || matches!(text, [c, tail @ ..] if *c != '/' && at(pattern, tail))
+            }
+            (['?', rest @ ..], [c, tail @ ..]) => *c != '/' && at(rest, tail),
+            (['[', rest @ ..], [c, tail @ ..]) => {
+                let Some(end) = rest.iter().position(|c| *c == ']') else {
+                    return false;
+                };
+                let (negated, class) = match &rest[..end] {
+                    ['^', class @ ..] => (true, class),
+                    class => (false, class),
+                };
+                let mut found = false;
+                let mut index = 0;
+                while index < class.len() {
+                    if index + 2 < class.len() && class[index + 1] == '-' {
+                        found |= (class[index]..=class[index + 2]).contains(c);
+                        index += 3;
+                    } else {
+                        found |= class[index] == *c;
+                        index += 1;
+                    }
+                }
+                found != negated && at(&rest[end + 1..], tail)
+            }
+            (['\\', wanted, rest @ ..] | [wanted, rest @ ..], [c, tail @ ..]) => wanted == c && at(rest, tail),
+            _ => false,
+        }
+    }
+    at(&pattern.chars().collect::<Vec<_>>(), &text.chars().collect::<Vec<_>>())
+}
+
+fn row(image: &Image, name: &Name, now: i64, truncate: bool) -> Row {
+    let made = image.config.created.as_deref().and_then(time::parse);
+    // An image whose times were taken out for the sake of reproducibility is as old as its stay here.
+    let created = made.filter(|moment| *moment > 0).unwrap_or(image.created);
+    let size = units::human_size(image.size);
+    let id = if truncate { image.id.short() } else { image.id.to_string() };
+    Row::new([
+        ("Containers", "N/A".to_owned()),
+        ("CreatedAt", time::go_string(created)),
+        ("CreatedSince", time::ago(created, now)),
+        ("Digest", name.digest.clone()),
+        ("ID", id),
+        ("Repository", name.repository.clone()),
+        ("SharedSize", "N/A".to_owned()),
+        ("Size", size.clone()),
+        ("Tag", name.tag.clone()),
+        ("UniqueSize", "N/A".to_owned()),
+        ("VirtualSize", size),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs() {
+        for (pattern, text, expected) in [
+            ("busybox", "busybox", true),
+            ("busy*", "busybox", true),
+            ("busy*", "busy/box", false),
+            ("b?sybox", "busybox", true),
+            ("[a-c]usybox", "busybox", true),
+            ("[^a]usybox", "busybox", true),
+            ("*:1.*", "tools:1.2", true),
+            ("busybox:*", "busybox", false),
+        ] {
+            assert_eq!(matches_glob(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! `load`.
+
+use crate::dispatch::Verb;
+use crate::failure::Failure;
+use crate::front::Cli;
+use crate::{output, terminal};
+use clap::Args;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Flags of `load`.
+#[derive(Debug, Args)]
+pub struct Load {
+    /// Read from tar archive file, instead of STDIN
+    #[arg(short, long, value_name = "string")]
+    input: Option<PathBuf>,
+    /// Suppress the load output
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Verb for Load {
+    fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
+        let mut archive = match &self.input {
+            Some(path) => open(path)?,
+            None if terminal::stdin_is_terminal() => {
+                return Err(Failure::new("requested load from stdin, but stdin is empty"));
+            }
+            None => Box::new(std::io::stdin().lock()),
+        };
+        let loaded = cli.engine()?.images().load(archive.as_mut())?;
+        for image in &loaded {
+            if image.tags.is_empty() {
+                output::line(&format!("Loaded image ID: {}", image.image.id))?;
+            }
+            for tag in &image.tags {
+                output::line(&format!("Loaded image: {}", tag.familiar()))?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Opens an archive that the user named.
+pub(super) fn open(path: &Path) -> Result<Box<dyn Read>, Failure> {
+    let file = File::open(path).map_err(|error| Failure::file("open", path, &error))?;
+    Ok(Box::new(BufReader::with_capacity(1 << 18, file)))
+}

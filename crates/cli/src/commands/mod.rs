@@ -1,0 +1,272 @@
+//! The commands: one file each, and the table that finds them.
+
+mod attach;
+mod build;
+mod completion;
+mod cp;
+mod create;
+mod df;
+mod exec;
+mod export;
+mod history;
+mod images;
+mod import;
+mod info;
+mod inspect;
+mod kill;
+mod load;
+mod logs;
+mod network;
+mod pause;
+mod port;
+mod prune;
+mod ps;
+mod pull;
+mod rename;
+mod rm;
+mod rmi;
+mod run;
+mod save;
+mod start;
+mod stop;
+mod tag;
+mod unpause;
+pub mod version;
+mod volume;
+mod wait;
+
+use crate::dispatch::{Arity, Entry, Names, execute, flags};
+use crate::failure::Failure;
+use crate::front::Cli;
+use crate::output;
+use engine::containers::record::ContainerId;
+use std::process::ExitCode;
+
+/// A group of commands: `container`, `image`, …
+#[derive(Debug)]
+pub struct Group {
+    /// Its name.
+    pub name: &'static str,
+    /// What its commands are about.
+    pub about: &'static str,
+    /// Names in it that its help leaves out.
+    pub hidden: &'static [&'static str],
+}
+
+/// The groups.
+pub const GROUPS: &[Group] = &[
+    Group { name: "builder", about: "Manage builds", hidden: &[] },
+    Group { name: "buildx", about: "Build with Docker's newer names", hidden: &["b"] },
+    Group { name: "completion", about: "Generate the autocompletion script for a shell", hidden: &[] },
+    Group { name: "container", about: "Manage containers", hidden: &["list", "ps", "remove"] },
+    Group { name: "image", about: "Manage images", hidden: &["list", "remove"] },
+    Group { name: "network", about: "Manage networks", hidden: &["list"] },
+    Group { name: "system", about: "Manage the engine", hidden: &[] },
+    Group { name: "volume", about: "Manage volumes", hidden: &["list", "remove"] },
+];
+
+/// What the overview names first.
+pub const COMMON: &[&str] = &["run", "exec", "ps", "build", "pull", "images", "version", "info"];
+
+/// Commands of Docker that we do not have yet, and what to do instead.
+pub const ABSENT: &[(&str, &str)] = &[
+    ("bake", "build each target with 'build'"),
+    ("builder du", "see 'system df'"),
+    ("buildx bake", "build each target with 'buildx build'"),
+    ("buildx create", "there is one builder, always ready"),
+    ("buildx du", "see 'system df'"),
+    ("buildx imagetools", ""),
+    ("buildx inspect", "there is one builder, always ready"),
+    ("buildx ls", "there is one builder, always ready"),
+    ("buildx prune", "use 'builder prune'"),
+    ("buildx rm", "there is one builder, always ready"),
+    ("buildx stop", "there is one builder, always ready"),
+    ("buildx use", "there is one builder, always ready"),
+    ("commit", "write a Dockerfile and 'build' it"),
+    ("completion powershell", "there is bash, fish and zsh"),
+    ("compose", "start the services one by one with 'run'"),
+    ("container commit", "write a Dockerfile and 'build' it"),
+    ("container diff", ""),
+    ("container stats", "see 'inspect'"),
+    ("container top", "use 'exec CONTAINER ps'"),
+    ("container update", "'rm' the container and 'run' it with other limits"),
+    ("diff", ""),
+    ("events", ""),
+    ("image push", "'save' the image and copy it with a tool that pushes"),
+    ("login", "write the credentials into ~/.docker/config.json"),
+    ("logout", "take the credentials out of ~/.docker/config.json"),
+    ("network connect", "give the network to 'run'"),
+    ("network create", "there are bridge, host and none"),
+    ("network disconnect", ""),
+    ("network prune", "the default networks stay"),
+    ("network rm", "the default networks stay"),
+    ("push", "'save' the image and copy it with a tool that pushes"),
+    ("search", "search on the registry's own pages"),
+    ("stats", "see 'inspect'"),
+    ("system dial-stdio", ""),
+    ("system events", ""),
+    ("top", "use 'exec CONTAINER ps'"),
+    ("update", "'rm' the container and 'run' it with other limits"),
+    ("volume update", ""),
+];
+
+/// Groups of Docker that we do not have at all.
+pub const ABSENT_GROUPS: &[(&str, &str)] = &[
+    ("checkpoint", ""),
+    ("config", "swarm mode is no part of this engine"),
+    ("context", "there is no daemon to choose"),
+    ("manifest", ""),
+    ("node", "swarm mode is no part of this engine"),
+    ("plugin", ""),
+    ("scout", ""),
+    ("secret", "swarm mode is no part of this engine"),
+    ("service", "swarm mode is no part of this engine"),
+    ("stack", "swarm mode is no part of this engine"),
+    ("swarm", "swarm mode is no part of this engine"),
+    ("trust", ""),
+];
+
+macro_rules! entry {
+    ($verb:ty, $name:literal, [$($alias:literal),*], $usage:literal, $about:literal, $arity:expr, $names:ident $(, $ends:ident)?) => {
+        Entry {
+            name: $name,
+            aliases: &[$($alias),*],
+            usage: $usage,
+            about: $about,
+            arity: $arity,
+            ends_flags: entry!(@ends $($ends)?),
+            names: Names::$names,
+            flags: flags::<$verb>,
+            run: execute::<$verb>,
+        }
+    };
+    (@ends) => { false };
+    (@ends ends_flags) => { true };
+}
+
+use Arity::{AtLeast, AtMost, Between, Exactly};
+
+/// All commands.
+#[rustfmt::skip]
+pub const COMMANDS: &[Entry] = &[
+    entry!(attach::Attach, "container attach", ["attach"], "[OPTIONS] CONTAINER",
+        "Attach local standard input, output, and error streams to a running container", Exactly(1), Running),
+    entry!(cp::Cp, "container cp", ["cp"], "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n[OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
+        "Copy files/folders between a container and the local filesystem", Exactly(2), Files),
+    entry!(create::Create, "container create", ["create"], "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+        "Create a new container", AtLeast(1), Images, ends_flags),
+    entry!(exec::Exec, "container exec", ["exec"], "[OPTIONS] CONTAINER COMMAND [ARG...]",
+        "Execute a command in a running container", AtLeast(2), Running, ends_flags),
+    entry!(export::Export, "container export", ["export"], "[OPTIONS] CONTAINER",
+        "Export a container's filesystem as a tar archive", Exactly(1), Containers),
+    entry!(inspect::InspectContainers, "container inspect", [], "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Display detailed information on one or more containers", AtLeast(1), Containers),
+    entry!(kill::Kill, "container kill", ["kill"], "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Kill one or more running containers", AtLeast(1), Running),
+    entry!(logs::Logs, "container logs", ["logs"], "[OPTIONS] CONTAINER",
+        "Fetch the logs of a container", Exactly(1), Containers),
+    entry!(ps::Ps, "container ls", ["container list", "container ps", "ps"], "[OPTIONS]",
+        "List containers", Exactly(0), Nothing),
+    entry!(pause::Pause, "container pause", ["pause"], "CONTAINER [CONTAINER...]",
+        "Pause all processes within one or more containers", AtLeast(1), Running),
+    entry!(port::Port, "container port", ["port"], "CONTAINER [PRIVATE_PORT[/PROTO]]",
+        "List port mappings or a specific mapping for the container", Between(1, 2), Running),
+    entry!(prune::PruneContainers, "container prune", [], "[OPTIONS]",
+        "Remove all stopped containers", Exactly(0), Nothing),
+    entry!(rename::Rename, "container rename", ["rename"], "CONTAINER NEW_NAME",
+        "Rename a container", Exactly(2), Containers),
+    entry!(stop::Restart, "container restart", ["restart"], "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Restart one or more containers", AtLeast(1), Containers),
+    entry!(rm::Rm, "container rm", ["container remove", "rm"], "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Remove one or more containers", AtLeast(1), Containers),
+    entry!(run::Run, "container run", ["run"], "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+        "Create and run a new container from an image", AtLeast(1), Images, ends_flags),
+    entry!(start::Start, "container start", ["start"], "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Start one or more stopped containers", AtLeast(1), Stopped),
+    entry!(stop::Stop, "container stop", ["stop"], "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Stop one or more running containers", AtLeast(1), Running),
+    entry!(unpause::Unpause, "container unpause", ["unpause"], "CONTAINER [CONTAINER...]",
+        "Unpause all processes within one or more containers", AtLeast(1), Running),
+    entry!(wait::Wait, "container wait", ["wait"], "CONTAINER [CONTAINER...]",
+        "Block until one or more containers stop, then print their exit codes", AtLeast(1), Containers),
+
+    entry!(build::BuildCommand, "image build", ["build", "builder build", "buildx build", "buildx b"], "[OPTIONS] PATH | URL | -",
+        "Build an image from a Dockerfile", Exactly(1), Files),
+    entry!(history::History, "image history", ["history"], "[OPTIONS] IMAGE",
+        "Show the history of an image", Exactly(1), Images),
+    entry!(import::Import, "image import", ["import"], "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
+        "Import the contents from a tarball to create a filesystem image", Between(1, 2), Files),
+    entry!(inspect::InspectImages, "image inspect", [], "[OPTIONS] IMAGE [IMAGE...]",
+        "Display detailed information on one or more images", AtLeast(1), Images),
+    entry!(load::Load, "image load", ["load"], "[OPTIONS]",
+        "Load an image from a tar archive or STDIN", Exactly(0), Nothing),
+    entry!(images::ListImages, "image ls", ["image list", "images"], "[OPTIONS] [REPOSITORY[:TAG]]",
+        "List images", AtMost(1), Images),
+    entry!(prune::PruneImages, "image prune", [], "[OPTIONS]", "Remove unused images", Exactly(0), Nothing),
+    entry!(pull::Pull, "image pull", ["pull"], "[OPTIONS] NAME[:TAG|@DIGEST]",
+        "Download an image from a registry", Exactly(1), Images),
+    entry!(rmi::Rmi, "image rm", ["image remove", "rmi"], "[OPTIONS] IMAGE [IMAGE...]",
+        "Remove one or more images", AtLeast(1), Images),
+    entry!(save::Save, "image save", ["save"], "[OPTIONS] IMAGE [IMAGE...]",
+        "Save one or more images to a tar archive (streamed to STDOUT by default)", AtLeast(1), Images),
+    entry!(tag::Tag, "image tag", ["tag"], "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+        "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", Exactly(2), Images),
+
+    entry!(volume::Create, "volume create", [], "[OPTIONS] [VOLUME]", "Create a volume", AtMost(1), Nothing),
+    entry!(inspect::InspectVolumes, "volume inspect", [], "[OPTIONS] VOLUME [VOLUME...]",
+        "Display detailed information on one or more volumes", AtLeast(1), Volumes),
+    entry!(volume::List, "volume ls", ["volume list"], "[OPTIONS]", "List volumes", Exactly(0), Nothing),
+    entry!(prune::PruneVolumes, "volume prune", [], "[OPTIONS]", "Remove unused local volumes", Exactly(0), Nothing),
+    entry!(volume::Remove, "volume rm", ["volume remove"], "[OPTIONS] VOLUME [VOLUME...]",
+        "Remove one or more volumes", AtLeast(1), Volumes),
+
+    entry!(inspect::InspectNetworks, "network inspect", [], "[OPTIONS] NETWORK [NETWORK...]",
+        "Display detailed information on one or more networks", AtLeast(1), Networks),
+    entry!(network::List, "network ls", ["network list"], "[OPTIONS]", "List networks", Exactly(0), Nothing),
+
+    entry!(prune::PruneBuilder, "builder prune", [], "[OPTIONS]", "Remove build cache", Exactly(0), Nothing),
+    entry!(version::BuildxVersion, "buildx version", [], "", "Show version information", Exactly(0), Nothing),
+    entry!(df::DiskUsage, "system df", [], "[OPTIONS]", "Show disk usage", Exactly(0), Nothing),
+    entry!(info::Info, "system info", ["info"], "[OPTIONS]", "Display system-wide information", Exactly(0), Nothing),
+    entry!(prune::PruneSystem, "system prune", [], "[OPTIONS]", "Remove unused data", Exactly(0), Nothing),
+    entry!(inspect::Inspect, "inspect", [], "[OPTIONS] NAME|ID [NAME|ID...]",
+        "Return low-level information on containers, images, volumes and networks", AtLeast(1), Objects),
+    entry!(version::Version, "version", [], "[OPTIONS]", "Show the version information", Exactly(0), Nothing),
+    entry!(completion::Bash, "completion bash", [], "", "Generate the autocompletion script for bash", Exactly(0), Nothing),
+    entry!(completion::Fish, "completion fish", [], "", "Generate the autocompletion script for fish", Exactly(0), Nothing),
+    entry!(completion::Zsh, "completion zsh", [], "", "Generate the autocompletion script for zsh", Exactly(0), Nothing),
+];
+
+/// Does something to each of several things and goes on after a failure; the exit code tells of it.
+fn each(
+    cli: &Cli,
+    names: &[String],
+    mut act: impl FnMut(&str) -> Result<(), Failure>,
+) -> Result<ExitCode, Failure> {
+    let mut worst = 0;
+    for name in names {
+        if let Err(failure) = act(name) {
+            output::failure(&cli.program, &failure);
+            worst = failure.code.max(worst);
+        }
+    }
+    Ok(ExitCode::from(worst))
+}
+
+/// Does something to each of several containers and prints the name of each where it worked, as the user wrote it.
+fn each_container(
+    cli: &Cli,
+    names: &[String],
+    act: impl Fn(&ContainerId) -> Result<(), engine::EngineError>,
+) -> Result<ExitCode, Failure> {
+    let containers = cli.engine()?.containers();
+    each(cli, names, |name| {
+        act(&containers.find(name)?)?;
+        output::line(name)
+    })
+}
+
+/// Makes an exit code of a process's.
+fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
+}

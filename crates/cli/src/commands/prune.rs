@@ -1,0 +1,223 @@
+//! `prune`, of everything or of one kind.
+
+use crate::args::filter;
+use crate::dispatch::Verb;
+use crate::failure::Failure;
+use crate::front::Cli;
+use crate::output::{self, units};
+use clap::Args;
+use engine::PruneRequest;
+use engine::images::Removed;
+use std::process::ExitCode;
+
+const QUESTION: &str = "Are you sure you want to continue? [y/N] ";
+
+macro_rules! flags {
+    ($name:ident, $command:literal, all: $all:literal) => {
+        #[doc = concat!("Flags of `", $command, "`.")]
+        #[derive(Debug, Args)]
+        pub struct $name {
+            #[arg(short, long, help = $all)]
+            all: bool,
+            /// Provide filter values (e.g. "until=<timestamp>")
+            #[arg(long, value_parser = filter::parse, value_name = "filter")]
+            filter: Vec<(String, String)>,
+            /// Do not prompt for confirmation
+            #[arg(short, long)]
+            force: bool,
+        }
+    };
+}
+
+flags!(PruneImages, "image prune", all: "Remove all unused images, not just dangling ones");
+flags!(PruneVolumes, "volume prune", all: "Remove all unused volumes, not just anonymous ones");
+
+/// Flags of `builder prune`.
+#[derive(Debug, Args)]
+pub struct PruneBuilder {
+    /// Remove all unused build cache, not just dangling ones
+    #[arg(short, long)]
+    all: bool,
+    /// Provide filter values (e.g. "until=24h")
+    #[arg(long, value_parser = filter::parse, value_name = "filter")]
+    filter: Vec<(String, String)>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+    /// Amount of disk space to keep for cache
+    #[arg(long, value_name = "bytes")]
+    keep_storage: Option<String>,
+}
+
+/// Flags of `container prune`.
+#[derive(Debug, Args)]
+pub struct PruneContainers {
+    /// Provide filter values (e.g. "until=<timestamp>")
+    #[arg(long, value_parser = filter::parse, value_name = "filter")]
+    filter: Vec<(String, String)>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+}
+
+/// Flags of `system prune`.
+#[derive(Debug, Args)]
+pub struct PruneSystem {
+    /// Remove all unused images not just dangling ones
+    #[arg(short, long)]
+    all: bool,
+    /// Provide filter values (e.g. "label=<key>=<value>")
+    #[arg(long, value_parser = filter::parse, value_name = "filter")]
+    filter: Vec<(String, String)>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+    /// Prune anonymous volumes
+    #[arg(long)]
+    volumes: bool,
+}
+
+const FILTERS: &[&str] = &["label", "label!", "until"];
+
+/// Asks, unless `--force` was given.
+fn agreed(force: bool, warning: &str) -> Result<bool, Failure> {
+    Ok(force || output::confirm(&format!("WARNING! {warning}\n{QUESTION}"))?)
+}
+
+fn section(title: &str, lines: &[String]) -> Result<(), Failure> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    output::line(&format!("{title}\n{}\n", lines.join("\n")))
+}
+
+fn reclaimed(bytes: u64) -> Result<ExitCode, Failure> {
+    output::line(&format!("Total reclaimed space: {}", units::human_size(bytes)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn declined() -> Failure {
+    Failure::bare("operation canceled")
+}
+
+/// Says what `rmi` and `prune` did with an image.
+pub(super) fn removed(removed: &Removed) -> String {
+    match removed {
+        Removed::Deleted(digest) => format!("Deleted: {digest}"),
+        Removed::Untagged(reference) => format!("Untagged: {}", reference.familiar()),
+    }
+}
+
+fn removed_lower(one: &Removed) -> String {
+    let text = removed(one);
+    // `prune` writes small what `rmi` writes large.
+    text.replacen("Deleted", "deleted", 1).replacen("Untagged", "untagged", 1)
+}
+
+impl Verb for PruneContainers {
+    fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
+        filter::check(&self.filter, FILTERS)?;
+        if !agreed(self.force, "This will remove all stopped containers.")? {
+            return Err(declined());
+        }
+        let (ids, bytes) = cli.engine()?.containers().prune(&self.filter)?;
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        section("Deleted Containers:", &ids)?;
+        reclaimed(bytes)
+    }
+}
+
+impl Verb for PruneImages {
+    fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
+        filter::check(&self.filter, &["dangling", "label", "label!", "until"])?;
+        let warning = if self.all {
+            "This will remove all images without at least one container associated to them."
+        } else {
+            "This will remove all dangling images."
+        };
+        if !agreed(self.force, warning)? {
+            return Err(declined());
+        }
+        // `dangling=false` says the same as --all.
+        let all = self.all
+            || self.filter.iter().any(|(key, value)| key == "dangling" && matches!(value.as_str(), "false" | "0"));
+        let filters: Vec<(String, String)> = self.filter.into_iter().filter(|(key, _)| key != "dangling").collect();
+        let (gone, bytes) = cli.engine()?.images().prune(all, &filters)?;
+        let gone: Vec<String> = gone.iter().map(removed_lower).collect();
+        section("Deleted Images:", &gone)?;
+        reclaimed(bytes)
+    }
+}
+
+impl Verb for PruneVolumes {
+    fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
+        filter::check(&self.filter, &["all", "label", "label!"])?;
+        let asks_all = |(key, value): &(String, String)| key == "all" && matches!(value.as_str(), "true" | "1");
+        let all = self.all || self.filter.iter().any(asks_all);
+        let warning = if all {
+            "This will remove all local volumes not used by at least one container."
+        } else {
+            "This will remove anonymous local volumes not used by at least one container."
+        };
+        if !agreed(self.force, warning)? {
+            return Err(declined());
+        }
+        let filters: Vec<(String, String)> = self.filter.into_iter().filter(|(key, _)| key != "all").collect();
+        let (names, bytes) = cli.engine()?.volumes().prune(all, &filters)?;
+        section("Deleted Volumes:", &names)?;
+        reclaimed(bytes)
+    }
+}
+
+impl Verb for PruneBuilder {
+    fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
+        filter::check(&self.filter, FILTERS)?;
+        if self.keep_storage.is_some() {
+            output::warning("--keep-storage is not there yet and was ignored");
+        }
+        let warning = if self.all {
+            "This will remove all build cache."
+        } else {
+            "This will remove all dangling build cache."
+        };
+        if !agreed(self.force, warning)? {
+            return Err(declined());
+        }
+        let bytes = cli.engine()?.builds().prune(self.all, &self.filter)?;
+        output::line(&format!("Total:\t{}", units::human_size(bytes)))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Verb for PruneSystem {
+    fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
+        filter::check(&self.filter, FILTERS)?;
+        let mut warning = "This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n"
+            .to_owned();
+        if self.volumes {
+            warning.push_str("  - all anonymous volumes not used by at least one container\n");
+        }
+        warning.push_str(if self.all {
+            "  - all images without at least one container associated to them\n  - all build cache\n"
+        } else {
+            "  - all dangling images\n  - unused build cache\n"
+        });
+        if !agreed(self.force, &warning)? {
+            return Err(declined());
+        }
+        let pruned = cli.engine()?.prune(&PruneRequest {
+            all: self.all,
+            volumes: self.volumes,
+            filters: self.filter,
+        })?;
+        section("Deleted Containers:", &pruned.containers)?;
+        section("Deleted Networks:", &pruned.networks)?;
+        section("Deleted Volumes:", &pruned.volumes)?;
+        let images: Vec<String> = pruned.images.iter().map(removed_lower).collect();
+        section("Deleted Images:", &images)?;
+        if pruned.build_cache > 0 {
+            output::line(&format!("Deleted build cache objects: {}\n", pruned.build_cache))?;
+        }
+        reclaimed(pruned.bytes)
+    }
+}

@@ -1,0 +1,270 @@
+//! `ps`.
+
+use crate::args::filter;
+use crate::args::integer;
+use crate::dispatch::Verb;
+use crate::failure::Failure;
+use crate::front::Cli;
+use crate::output::table::{self, Layout, Row};
+use crate::output::{time, units};
+use clap::Args;
+use engine::containers::record::{Activity, Container};
+use engine::containers::request::ListContainers;
+use engine::network::{Protocol, PublishedPort};
+use std::net::IpAddr;
+use std::process::ExitCode;
+
+/// Flags of `ps`.
+#[derive(Debug, Args)]
+pub struct Ps {
+    /// Show all containers (default shows just running)
+    #[arg(short, long)]
+    all: bool,
+    /// Filter output based on conditions provided
+    #[arg(short, long, value_parser = filter::parse, value_name = "filter")]
+    filter: Vec<(String, String)>,
+    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json' or 'TEMPLATE'
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
+    /// Show n last created containers (includes all states) (default -1)
+    #[arg(short = 'n', long, value_parser = integer::int64, value_name = "int", allow_negative_numbers = true)]
+    last: Option<i64>,
+    /// Show the latest created container (includes all states)
+    #[arg(short, long)]
+    latest: bool,
+    /// Don't truncate output
+    #[arg(long)]
+    no_trunc: bool,
+    /// Only display container IDs
+    #[arg(short, long)]
+    quiet: bool,
+    /// Display total file sizes
+    #[arg(short, long)]
+    size: bool,
+}
+
+const HEADERS: &[(&str, &str)] = &[
+    ("Command", "COMMAND"),
+    ("CreatedAt", "CREATED AT"),
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("Labels", "LABELS"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+    ("Mounts", "MOUNTS"),
+    ("Names", "NAMES"),
+    ("Networks", "NETWORKS"),
+    ("Ports", "PORTS"),
+    ("RunningFor", "CREATED"),
+    ("Size", "SIZE"),
+    ("State", "STATE"),
+    ("Status", "STATUS"),
+];
+
+const FILTERS: &[&str] = &[
+    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network",
+    "publish", "since", "status", "volume",
+];
+
+impl Verb for Ps {
+    fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
+        filter::check(&self.filter, FILTERS)?;
+        let engine = cli.engine()?;
+        let last = if self.latest { Some(1) } else { self.last.and_then(|last| usize::try_from(last).ok()) };
+        let format = self.format.as_deref().or(cli.client().ps_format.as_deref().filter(|_| !self.quiet));
+        // A filter on what a container does asks for those that do not run, too.
+        let about_status = self.filter.iter().any(|(key, _)| matches!(key.as_str(), "status" | "exited"));
+        let size = self.size || format.is_some_and(|format| format.contains(".Size"));
+        let containers = engine.containers().list(&ListContainers {
+            all: self.all || about_status,
+            last: last.filter(|last| *last > 0),
+            filters: self.filter,
+            size,
+        })?;
+        let now = time::now();
+        let rows: Vec<Row> = containers.iter().map(|container| row(container, now, !self.no_trunc)).collect();
+        let mut default =
+            "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}".to_owned();
+        if self.size {
+            default.push_str("\t{{.Size}}");
+        }
+        let layout = Layout {
+            kind: "*formatter.ContainerContext",
+            headers: HEADERS,
+            default: &default,
+            quiet: "{{.ID}}",
+        };
+        table::print(&layout, &rows, format, self.quiet)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn row(container: &Container, now: i64, truncate: bool) -> Row {
+    let settings = &container.settings;
+    let words: Vec<&str> = settings.entrypoint.iter().chain(&settings.command).map(String::as_str).collect();
+    let mut command = words.join(" ");
+    let mut mounts: Vec<String> = settings
+        .mounts
+        .iter()
+        .map(|mount| mount.name.clone().unwrap_or_else(|| mount.source.display().to_string()))
+        .collect();
+    let volumes = settings.mounts.iter().filter(|mount| mount.name.is_some()).count();
+    let mut image = settings.image_name.clone();
+    if truncate {
+        command = ellipsis(&command, 20);
+        for mount in &mut mounts {
+            *mount = ellipsis(mount, 15);
+        }
+        if let Some(hex) = image.strip_prefix("sha256:") {
+            image = hex.chars().take(12).collect();
+        }
+    }
+    let id = if truncate { container.id.short() } else { container.id.as_str() };
+    let mode = &settings.request.network;
+    let size = container.size_rw.map_or_else(
+        || "0B".to_owned(),
+        |rw| {
+            let total = rw + container.size_root.unwrap_or(0);
+            format!("{} (virtual {})", units::human_size(rw), units::human_size(total))
+        },
+    );
+    Row::new([
+        ("Command", quoted(&command)),
+        ("CreatedAt", time::go_string(container.created)),
+        ("ID", id.to_owned()),
+        ("Image", image),
+        ("LocalVolumes", volumes.to_string()),
+        ("Mounts", mounts.join(",")),
+        ("Names", container.name.clone()),
+        ("Networks", network(mode)),
+        ("Ports", ports(container)),
+        ("RunningFor", time::ago(container.created, now)),
+        ("Size", size),
+        ("State", api::wire::status_text(container.activity).to_owned()),
+        ("Status", status(container, now)),
+    ])
+    .with_labels(&settings.labels)
+}
+
+fn network(mode: &engine::containers::request::NetworkMode) -> String {
+    use engine::containers::request::NetworkMode;
+    match mode {
+        NetworkMode::Bridge => "bridge".into(),
+        NetworkMode::Host => "host".into(),
+        NetworkMode::None => "none".into(),
+        NetworkMode::Named(name) => name.clone(),
+        NetworkMode::Container(_) => String::new(),
+    }
+}
+
+/// Shortens to so many characters, the last of them an ellipsis.
+pub(super) fn ellipsis(text: &str, length: usize) -> String {
+    if text.chars().count() <= length {
+        return text.to_owned();
+    }
+    text.chars().take(length - 1).chain(['…']).collect()
+}
+
+/// Go's `strconv.Quote`: what a terminal could act on is escaped.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            '\r' => quoted.push_str("\\r"),
+            c if c.is_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn status(container: &Container, now: i64) -> String {
+    let status = &container.status;
+    let up = || time::since(status.started.unwrap_or(now), now);
+    let exit = status.exit.as_ref();
+    let ended = || {
+        let (code, finished) = exit.map_or((0, now), |exit| (exit.code, exit.finished));
+        format!("({code}) {}", time::ago(finished, now))
+    };
+    match container.activity {
+        Activity::Created => "Created".into(),
+        Activity::Exited => format!("Exited {}", ended()),
+        Activity::Paused => format!("Up {} (Paused)", up()),
+        Activity::Removing => "Removal In Progress".into(),
+        Activity::Restarting => format!("Restarting {}", ended()),
+        Activity::Running => format!("Up {}", up()),
+    }
+}
+
+/// A protocol's name.
+pub(super) fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Sctp => "sctp",
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    }
+}
+
+/// Published ports with where they lead, exposed ones without; neighbours are written as a range.
+fn ports(container: &Container) -> String {
+    if container.pid.is_none() {
+        return String::new();
+    }
+    let published = container.status.endpoint.as_ref().map_or(&[][..], |record| &record.endpoint.ports);
+    let mut ports: Vec<(Option<IpAddr>, u16, u16, Protocol)> = published
+        .iter()
+        .map(|port: &PublishedPort| (Some(port.host), port.host_port, port.port, port.protocol))
+        .collect();
+    for exposed in &container.settings.exposed {
+        let (number, name) = exposed.split_once('/').unwrap_or((exposed, "tcp"));
+        let kind = match name {
+            "udp" => Protocol::Udp,
+            "sctp" => Protocol::Sctp,
+            _ => Protocol::Tcp,
+        };
+        if let Ok(number) = number.parse()
+            && !published.iter().any(|port| port.port == number && port.protocol == kind)
+        {
+            ports.push((None, 0, number, kind));
+        }
+    }
+    ports.sort_by_key(|(host, host_port, port, kind)| (*kind != Protocol::Tcp, protocol(*kind), *host, *port, *host_port));
+    let mut ranges: Vec<(Option<IpAddr>, (u16, u16), (u16, u16), Protocol)> = Vec::new();
+    for (host, host_port, port, kind) in ports {
+        if let Some((last_host, host_range, range, last_kind)) = ranges.last_mut()
+            && *last_host == host
+            && *last_kind == kind
+            && range.1.checked_add(1) == Some(port)
+            && (host.is_none() || host_range.1.checked_add(1) == Some(host_port))
+        {
+            (host_range.1, range.1) = (host_port, port);
+            continue;
+        }
+        ranges.push((host, (host_port, host_port), (port, port), kind));
+    }
+    let range = |(first, last): (u16, u16)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let shown: Vec<String> = ranges
+        .into_iter()
+        .map(|(host, host_range, ports, kind)| match host {
+            None => format!("{}/{}", range(ports), protocol(kind)),
+            Some(IpAddr::V6(host)) => format!("[{host}]:{}->{}/{}", range(host_range), range(ports), protocol(kind)),
+            Some(host) => format!("{host}:{}->{}/{}", range(host_range), range(ports), protocol(kind)),
+        })
+        .collect();
+    shown.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_shortened_and_quoted() {
+        assert_eq!(ellipsis("sleep 100", 20), "sleep 100");
+        assert_eq!(ellipsis("docker-entrypoint.sh postgres", 20), "docker-entrypoint.s…");
+        assert_eq!(quoted("a \"b\"\x1b[1m"), r#""a \"b\"\x1b[1m""#);
+    }
+}

@@ -1,0 +1,44 @@
+//! `rm`.
+
+use crate::dispatch::Verb;
+use crate::failure::Failure;
+use crate::front::Cli;
+use crate::output;
+use clap::Args;
+use engine::Kind;
+use std::process::ExitCode;
+
+/// Flags of `rm`.
+#[derive(Debug, Args)]
+pub struct Rm {
+    /// Force the removal of a running container (uses SIGKILL)
+    #[arg(short, long)]
+    force: bool,
+    /// Remove the specified link
+    #[arg(short, long)]
+    link: bool,
+    /// Remove anonymous volumes associated with the container
+    #[arg(short, long)]
+    volumes: bool,
+}
+
+impl Verb for Rm {
+    fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
+        if self.link {
+            return Err(Failure::new("'--link' is not there yet").with_hint("containers are not linked here"));
+        }
+        let containers = cli.engine()?.containers();
+        super::each(cli, &words, |name| {
+            let removed = containers.find(name).and_then(|id| containers.remove(&id, self.force, self.volumes));
+            match removed {
+                // With --force the wish is that it be gone; Docker says that it was and is content.
+                Err(error) if self.force && error.kind() == Kind::NotFound => {
+                    output::failure(&cli.program, &error.into());
+                    Ok(())
+                }
+                Err(error) => Err(error.into()),
+                Ok(()) => output::line(name),
+            }
+        })
+    }
+}

@@ -1,0 +1,144 @@
+//! `volume create`, `ls` and `rm`.
+
+use crate::args::{filter, label};
+use crate::dispatch::Verb;
+use crate::failure::Failure;
+use crate::front::Cli;
+use crate::output;
+use crate::output::table::{self, Layout, Row};
+use clap::Args;
+use engine::volumes::Volume;
+use std::process::ExitCode;
+
+/// Flags of `volume create`.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// Specify volume driver name (default "local")
+    #[arg(short, long, value_name = "string")]
+    driver: Option<String>,
+    /// Set metadata for a volume
+    #[arg(long, value_parser = label::parse, value_name = "list")]
+    label: Vec<(String, String)>,
+    /// Specify volume name
+    #[arg(long, hide = true, value_name = "string")]
+    name: Option<String>,
+    /// Set driver specific options
+    #[arg(short, long, value_name = "map")]
+    opt: Vec<String>,
+}
+
+/// Flags of `volume ls`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Provide filter values (e.g. "dangling=true")
+    #[arg(short, long, value_parser = filter::parse, value_name = "filter")]
+    filter: Vec<(String, String)>,
+    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json' or 'TEMPLATE'
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
+    /// Only display volume names
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Flags of `volume rm`.
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// Force the removal of one or more volumes
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl Verb for Create {
+    fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
+        if self.name.is_some() && !words.is_empty() {
+            return Err(Failure::new(
+                "conflicting options: cannot specify a volume-name through both --name and as a positional arg",
+            ));
+        }
+        if let Some(driver) = self.driver.filter(|driver| driver != "local") {
+            return Err(Failure::new(format!("the volume driver '{driver}' is not there"))
+                .with_hint("leave --driver out: there is 'local'"));
+        }
+        if !self.opt.is_empty() {
+            return Err(Failure::new("'--opt' is not there yet")
+                .with_hint("mount the file system yourself and bind it with -v"));
+        }
+        let name = words.into_iter().next().or(self.name);
+        let labels = self.label.into_iter().collect();
+        let volume = cli.engine()?.volumes().create(name.as_deref(), labels)?;
+        output::line(&volume.name)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Verb for Remove {
+    fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
+        let volumes = cli.engine()?.volumes();
+        super::each(cli, &words, |name| {
+            volumes.remove(name, self.force)?;
+            output::line(name)
+        })
+    }
+}
+
+const LAYOUT: Layout<'_> = Layout {
+    kind: "*formatter.volumeContext",
+    headers: &[
+        ("Availability", "AVAILABILITY"),
+        ("Driver", "DRIVER"),
+        ("Group", "GROUP"),
+        ("Labels", "LABELS"),
+        ("Links", "LINKS"),
+        ("Mountpoint", "MOUNTPOINT"),
+        ("Name", "VOLUME NAME"),
+        ("Scope", "SCOPE"),
+        ("Size", "SIZE"),
+        ("Status", "STATUS"),
+    ],
+    default: "{{.Driver}}\t{{.Name}}",
+    quiet: "{{.Name}}",
+};
+
+impl Verb for List {
+    fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
+        filter::check(&self.filter, &["dangling", "driver", "label", "name"])?;
+        let volumes = cli.engine()?.volumes().list()?;
+        let rows: Vec<Row> =
+            volumes.iter().filter(|volume| passes(volume, &self.filter)).map(row).collect();
+        let format = self.format.as_deref().or(cli.client().volumes_format.as_deref().filter(|_| !self.quiet));
+        table::print(&LAYOUT, &rows, format, self.quiet)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Filters of one key are alternatives, except labels, which all must be there.
+fn passes(volume: &Volume, filters: &[(String, String)]) -> bool {
+    let holds = |key: &str, value: &str| match key {
+        "dangling" => (volume.containers == 0) == (value == "true" || value == "1"),
+        "driver" => value == "local",
+        "label" => filter::label_matches(&volume.labels, value),
+        _ => volume.name.contains(value),
+    };
+    filters.iter().all(|(key, value)| {
+        if key == "label" {
+            return holds(key, value);
+        }
+        filters.iter().filter(|(other, _)| other == key).any(|(key, value)| holds(key, value))
+    })
+}
+
+fn row(volume: &Volume) -> Row {
+    Row::new([
+        ("Availability", "N/A".to_owned()),
+        ("Driver", "local".to_owned()),
+        ("Group", "N/A".to_owned()),
+        ("Links", "N/A".to_owned()),
+        ("Mountpoint", volume.mountpoint.display().to_string()),
+        ("Name", volume.name.clone()),
+        ("Scope", "local".to_owned()),
+        ("Size", "N/A".to_owned()),
+        ("Status", "N/A".to_owned()),
+    ])
+    .with_labels(&volume.labels)
+}

@@ -1,0 +1,52 @@
+//! The part of Go's `text/template` that `--format` needs: pipelines, variables, `if`, `range`, `with`, trimming, the
+//! built-in functions and Docker's own.
+
+mod eval;
+mod functions;
+mod lexer;
+mod parser;
+mod value;
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Why a template cannot be read or executed, in Go's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TemplateError(String);
+
+/// What `.Label "name"` answers.
+#[derive(Debug, Clone, Copy)]
+pub enum Labels<'a> {
+    /// Column headers made of the label's name.
+    Headers,
+    /// There is no such method.
+    None,
+    /// Values.
+    Of(&'a BTreeMap<String, String>),
+}
+
+/// A template, read.
+#[derive(Debug)]
+pub struct Template {
+    nodes: Vec<parser::Node>,
+}
+
+impl Template {
+    /// Reads a template.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let tokens = lexer::tokens(text)?;
+        Ok(Self {
+            nodes: parser::parse(tokens)?,
+        })
+    }
+
+    /// Executes it on a value. `kind` is the type that a message names when a field is not there; without one a
+    /// missing field is that of a map.
+    pub fn execute(&self, data: &Value, labels: Labels<'_>, kind: Option<&str>) -> Result<String, TemplateError> {
+        eval::execute(&self.nodes, data, labels, kind)
+    }
+}
+
+#[cfg(test)]
+mod tests;
