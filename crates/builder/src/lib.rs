@@ -4,6 +4,10 @@
 //! what it needs from elsewhere (base images, running a command) comes through [`Services`], which the engine gives.
 //! Never prints.
 
+mod changes;
+
+pub use changes::apply_changes;
+
 use oci::{Digest, Platform, Reference};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

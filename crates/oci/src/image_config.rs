@@ -1,4 +1,8 @@
 //! The image configuration: OCI's fields and the ones that only Docker writes.
+#![expect(
+    clippy::zero_sized_map_values,
+    reason = "Docker's documents write sets as maps to empty objects"
+)]
 
 use crate::{Digest, Platform};
 use serde::{Deserialize, Serialize};

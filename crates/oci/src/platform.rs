@@ -37,9 +37,8 @@ impl Platform {
             ("aarch64" | "arm64", "" | "8" | "v8") => ("arm64", ""),
             ("aarch64" | "arm64", other) => ("arm64", other),
             ("i386" | "i486" | "i586" | "i686" | "x86" | "386", _) => ("386", ""),
-            ("armhf", _) => ("arm", "v7"),
+            ("armhf", _) | ("arm", "" | "7") => ("arm", "v7"),
             ("armel", _) => ("arm", "v6"),
-            ("arm", "" | "7") => ("arm", "v7"),
             ("arm", "5" | "6" | "8") => return Self::new(os, "arm", &format!("v{variant}")),
             (architecture, variant) => (architecture, variant),
         };
@@ -71,7 +70,7 @@ impl FromStr for Platform {
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
         };
-        if !parts.iter().all(|part| clean(part)) {
+        if !parts.iter().all(clean) {
             return Err(wrong());
         }
         match parts[..] {

@@ -106,6 +106,7 @@ impl Reference {
     }
 
     /// Returns the same repository at a digest, without a tag.
+    #[must_use]
     pub fn with_digest(&self, digest: Digest) -> Self {
         Self {
             tag: None,

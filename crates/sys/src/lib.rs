@@ -17,5 +17,6 @@ pub mod path;
 pub mod process;
 pub mod pty;
 pub mod signal;
+mod usage;
 
 pub use error::SysError;

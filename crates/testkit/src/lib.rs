@@ -1,1 +1,11 @@
+//! What tests stand on: a root of their own, images made in code, a registry that misbehaves, and the leak check.
+//!
+//! For development only. Everything a test makes lies below one temporary directory; [`Sandbox`] removes it and then
+//! compares the host with what it was: mounts, namespaces, links, firewall, cgroups, processes.
 
+pub mod images;
+pub mod leaks;
+pub mod sandbox;
+
+pub use leaks::HostState;
+pub use sandbox::{Outcome, Sandbox};

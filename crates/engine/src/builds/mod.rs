@@ -1,6 +1,12 @@
 //! Builds: the builder, given what it needs of the engine.
+
+mod services;
+
+use crate::system::Filters;
 use crate::{Engine, EngineError};
 use oci::Digest;
+use state::StateError;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 /// The builds of an engine.
@@ -17,12 +23,55 @@ impl Builds<'_> {
         events: &(dyn Fn(builder::BuildEvent) + Sync),
         cancelled: &AtomicBool,
     ) -> Result<Digest, EngineError> {
-        events(builder::BuildEvent::Cached { step: 0 });
-        todo!("{build:?} {cancelled:?} {:?}", self.engine)
+        let services = services::EngineServices {
+            engine: self.engine,
+            cancelled,
+        };
+        builder::build(
+            &self.engine.store,
+            &self.engine.database,
+            &services,
+            build,
+            events,
+        )
+        .map_err(|error| Box::new(error).into())
     }
 
-    /// Removes build cache that no image needs; with `all` everything. Returns the bytes given back.
+    /// Returns how many finished steps the cache remembers.
+    pub fn cached_steps(&self) -> Result<u64, EngineError> {
+        let count: i64 = self.engine.database.read(|connection| {
+            connection
+                .query_row("SELECT count(*) FROM build_steps", [], |row| row.get(0))
+                .map_err(StateError::from)
+        })?;
+        Ok(count.unsigned_abs())
+    }
+
+    /// Removes build cache that no image needs; with `all` everything, so that the next build starts from its base.
+    /// Returns the bytes given back.
     pub fn prune(&self, all: bool, filters: &[(String, String)]) -> Result<u64, EngineError> {
-        todo!("{all} {filters:?}")
+        let filters = Filters::parse(filters)?;
+        let unneeded = if all {
+            "SELECT key, last_used FROM build_steps"
+        } else {
+            "SELECT key, last_used FROM build_steps WHERE layer IS NULL OR layer NOT IN (SELECT layer FROM image_layers)"
+        };
+        self.engine
+            .database
+            .write(|transaction| -> Result<(), StateError> {
+                let steps: Vec<(String, i64)> = transaction
+                    .prepare(unneeded)?
+                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                    .collect::<Result<_, _>>()?;
+                let mut delete = transaction.prepare("DELETE FROM build_steps WHERE key = ?1")?;
+                for (key, last_used) in steps {
+                    // A step has no labels; a filter on one lets nothing through.
+                    if filters.accept(last_used, &BTreeMap::new()) {
+                        delete.execute([key])?;
+                    }
+                }
+                Ok(())
+            })?;
+        Ok(self.engine.store.collect_garbage()?.bytes)
     }
 }

@@ -89,9 +89,9 @@ impl Networks<'_> {
         })
     }
 
-    /// Removes the default bridge, its record and its rules if nothing has an address on it. Returns the names of
-    /// what was removed.
-    pub(crate) fn remove_idle(&self) -> Result<Vec<String>, EngineError> {
+    /// Takes the default bridge and this root's firewall rules away if no container uses them; the next start makes
+    /// them again.
+    pub fn remove_idle(&self) -> Result<(), EngineError> {
         let idle = self.engine.database.write(|transaction| {
             let Some(network) = find_default(transaction)? else {
                 return Ok(None);
@@ -105,11 +105,10 @@ impl Networks<'_> {
                 .map_err(query_error)?;
             Ok::<_, EngineError>((removed > 0).then_some(network))
         })?;
-        let Some(network) = idle else {
-            return Ok(Vec::new());
-        };
-        network.bridge.remove()?;
-        Ok(vec![network.bridge.name])
+        if let Some(network) = idle {
+            network.bridge.remove()?;
+        }
+        Ok(())
     }
 }
 

@@ -134,10 +134,9 @@ impl Copy<'_> {
         if depth > DEEPEST {
             return Err(SysError::on("copy so deep a directory as", &*path)(Errno::NAMETOOLONG));
         }
-        let failed = |action| SysError::on(action, path.clone());
-        let stat = rustix::fs::fstat(source).map_err(failed("look at"))?;
-        for entry in Dir::read_from(source).map_err(failed("read"))? {
-            let entry = entry.map_err(failed("read"))?;
+        let stat = rustix::fs::fstat(source).map_err(SysError::on("look at", &*path))?;
+        for entry in Dir::read_from(source).map_err(SysError::on("read", &*path))? {
+            let entry = entry.map_err(SysError::on("read", &*path))?;
             let name = entry.file_name();
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
@@ -147,8 +146,8 @@ impl Copy<'_> {
             path.pop();
         }
         // Last, because writing into it has changed its times.
-        self.attributes(source, target, path)?;
-        finish(target, &stat).map_err(failed("set the owner and mode of"))
+        self.attributes(source, target, &stat)
+            .map_err(SysError::on("set the owner, mode and attributes of", &*path))
     }
 
     fn entry(
@@ -189,8 +188,8 @@ impl Copy<'_> {
                 let made = openat(target, name, flags, Mode::RUSR | Mode::WUSR)
                     .map_err(SysError::on("make", &*path))?;
                 self.content(&file, &made).map_err(SysError::on("copy", &*path))?;
-                self.attributes(file.as_fd(), made.as_fd(), path)?;
-                finish(made.as_fd(), &stat).map_err(SysError::on("set the owner and mode of", &*path))
+                self.attributes(file.as_fd(), made.as_fd(), &stat)
+                    .map_err(SysError::on("set the owner, mode and attributes of", &*path))
             }
             FileType::Symlink => {
                 let link = readlinkat(source, name, Vec::new()).map_err(SysError::on("read the link", &*path))?;
@@ -239,13 +238,15 @@ impl Copy<'_> {
         }
     }
 
-    /// Copies extended attributes; a filesystem that has none, or not this one, takes what it can.
-    fn attributes(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, path: &Path) -> Result<(), SysError> {
+    /// Sets owner, extended attributes, mode and times, in this order: a change of the owner takes file capabilities
+    /// and setuid bits away (chown(2)). A filesystem that has no attributes, or not this one, takes what it can.
+    fn attributes(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> rustix::io::Result<()> {
+        let (uid, gid) = owner(stat);
+        fchown(to, Some(uid), Some(gid))?;
         self.buffer.resize(LARGEST_ATTRIBUTE, 0);
         let length = match flistxattr(from, &mut self.buffer[..]) {
-            Ok(length) => length,
-            Err(Errno::OPNOTSUPP) => return Ok(()),
-            Err(errno) => return Err(SysError::on("list the attributes of", path)(errno)),
+            Err(Errno::OPNOTSUPP) => 0,
+            length => length?,
         };
         let names: Vec<CString> = self.buffer[..length]
             .split_inclusive(|&byte| byte == 0)
@@ -254,25 +255,17 @@ impl Copy<'_> {
             .collect();
         for name in names {
             let length = match fgetxattr(from, &name, &mut self.buffer[..]) {
-                Ok(length) => length,
                 Err(Errno::NODATA) => continue,
-                Err(errno) => return Err(SysError::on("read the attributes of", path)(errno)),
+                length => length?,
             };
             match fsetxattr(to, &name, &self.buffer[..length], XattrFlags::empty()) {
-                Ok(()) | Err(Errno::OPNOTSUPP) => {}
-                Err(errno) => return Err(SysError::on("set the attributes of", path)(errno)),
+                Err(Errno::OPNOTSUPP) => {}
+                result => result?,
             }
         }
-        Ok(())
+        fchmod(to, Mode::from_raw_mode(stat.st_mode))?;
+        futimens(to, &times(stat))
     }
-}
-
-/// The owner first: changing it clears setuid bits and capabilities' meaning.
-fn finish(target: BorrowedFd<'_>, stat: &Stat) -> rustix::io::Result<()> {
-    let (uid, gid) = owner(stat);
-    fchown(target, Some(uid), Some(gid))?;
-    fchmod(target, Mode::from_raw_mode(stat.st_mode))?;
-    futimens(target, &times(stat))
 }
 
 fn owner(stat: &Stat) -> (Uid, Gid) {

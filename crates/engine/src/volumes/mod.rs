@@ -13,11 +13,13 @@ pub(crate) mod copy_up;
 
 use crate::containers::record::ContainerId;
 use crate::containers::{places, rows, validate};
+use crate::system::Filters;
 use crate::{Engine, EngineError, Locations, events};
 use rusqlite::{Connection, OptionalExtension};
 use state::StateError;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use sys::path::Tree;
 
 /// The volumes of an engine.
 #[derive(Debug, Clone, Copy)]
@@ -124,29 +126,24 @@ impl Volumes<'_> {
         all: bool,
         filters: &[(String, String)],
     ) -> Result<(Vec<String>, u64), EngineError> {
-        for (key, _) in filters {
-            if !matches!(key.as_str(), "label" | "label!" | "all") {
-                return Err(EngineError::Invalid {
-                    message: format!("invalid filter '{key}'"),
-                    hint: Some("volumes are pruned by label and label!".into()),
-                });
-            }
-        }
-        let all = all
-            || filters
-                .iter()
-                .any(|(key, value)| key == "all" && matches!(value.as_str(), "1" | "t" | "true"));
+        let is_all = |(key, value): &&(String, String)| key == "all" && matches!(value.as_str(), "1" | "t" | "true");
+        let all = all || filters.iter().any(|filter| is_all(&filter));
+        let others: Vec<_> = filters.iter().filter(|(key, _)| key != "all").cloned().collect();
+        let filters = Filters::parse(&others)?;
         let candidates: Vec<String> = self
             .list()?
             .into_iter()
             .filter(|volume| volume.containers == 0 && (all || volume.anonymous))
-            .filter(|volume| labels_let_through(&volume.labels, filters))
+            .filter(|volume| filters.accept(volume.created, &volume.labels))
             .map(|volume| volume.name)
             .collect();
         let mut bytes = 0;
         let mut sizes = BTreeMap::new();
         for name in &candidates {
-            sizes.insert(name.clone(), size(&data(&self.engine.locations, name)));
+            let tree = Tree::open(&data(&self.engine.locations, name));
+            // What cannot be measured is removed all the same, and counts nothing.
+            let size = tree.and_then(|tree| tree.disk_usage()).unwrap_or_default();
+            sizes.insert(name.clone(), size);
         }
         let gone = self.engine.database.write(|transaction| {
             Ok::<_, EngineError>(delete_unused(
@@ -160,21 +157,6 @@ impl Volumes<'_> {
         }
         Ok((gone, bytes))
     }
-}
-
-/// Says whether labels satisfy every `label` and `label!` filter.
-pub(crate) fn labels_let_through(labels: &BTreeMap<String, String>, filters: &[(String, String)]) -> bool {
-    filters.iter().all(|(key, wanted)| {
-        let matches = match wanted.split_once('=') {
-            Some((name, value)) => labels.get(name).is_some_and(|there| there == value),
-            None => labels.contains_key(wanted),
-        };
-        match key.as_str() {
-            "label" => matches,
-            "label!" => !matches,
-            _ => true,
-        }
-    })
 }
 
 fn read(row: &rusqlite::Row<'_>, locations: &Locations) -> rusqlite::Result<Volume> {
@@ -302,28 +284,4 @@ fn delete_directory(directory: &Path) -> Result<(), EngineError> {
 /// it was for must still go.
 pub(crate) fn discard(locations: &Locations, name: &str) {
     delete_directory(&locations.volume_directory(name)).unwrap_or_default();
-}
-
-/// Measures a directory: the bytes of its files, each once. What cannot be looked at counts nothing.
-pub(crate) fn size(directory: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let mut total = 0;
-    let mut seen = std::collections::HashSet::new();
-    let mut pending = vec![directory.to_owned()];
-    while let Some(directory) = pending.pop() {
-        let Ok(entries) = std::fs::read_dir(&directory) else {
-            continue;
-        };
-        for entry in entries.flatten() {
-            let Ok(metadata) = entry.metadata() else {
-                continue;
-            };
-            if metadata.is_dir() {
-                pending.push(entry.path());
-            } else if metadata.nlink() == 1 || seen.insert((metadata.dev(), metadata.ino())) {
-                total += metadata.len();
-            }
-        }
-    }
-    total
 }

@@ -1,0 +1,43 @@
+# The front of everything: each target installs what it needs on a Debian or Ubuntu machine, says so, and can be run
+# again.
+SHELL := /bin/bash
+TARGET := $(shell uname -m)-unknown-linux-gnu
+BINARY := target/$(TARGET)/release/coracle
+
+.PHONY: help demo test bench check build install
+
+help:
+	@echo 'make demo     build coracle and play the tutorial with it'
+	@echo 'make test     run every test (needs root)'
+	@echo 'make check    format, lints, licences, crate borders'
+	@echo 'make bench    time coracle against docker, podman and runc (needs root)'
+	@echo 'make build    build the release binary: $(BINARY)'
+	@echo 'make install  install it as /usr/local/bin/coracle'
+
+build: $(BINARY)
+
+.PHONY: $(BINARY)
+$(BINARY):
+	@scripts/needs build
+	cargo build --release --locked
+
+demo: build
+	@scripts/needs demo
+	@scripts/as-root examples/pipeline/demo $(abspath $(BINARY))
+
+test:
+	@scripts/needs build test
+	scripts/as-root scripts/test
+
+check:
+	@scripts/needs build check
+	cargo fmt --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo deny --offline check bans licenses sources
+
+bench: build
+	@scripts/needs bench
+	scripts/as-root benches/compare $(abspath $(BINARY))
+
+install: build
+	scripts/as-root install -m 0755 $(BINARY) /usr/local/bin/coracle

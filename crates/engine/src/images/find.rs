@@ -1,0 +1,132 @@
+//! Finding images by what users call them.
+
+use super::{Image, Images, PullEvent};
+use crate::containers::request::PullPolicy;
+use crate::{EngineError, hello};
+use oci::{Platform, Reference, ReferenceError};
+
+impl Images<'_> {
+    /// Finds an image by reference, id, or unambiguous id prefix.
+    pub fn find(&self, text: &str) -> Result<Image, EngineError> {
+        let reference = parse(text);
+        if let Ok(reference) = &reference
+            && let Some(image) = self.engine.store.image_by_reference(reference)?
+        {
+            return Ok(image);
+        }
+        if let Some(image) = self.by_id(text)? {
+            return Ok(image);
+        }
+        match reference {
+            Ok(reference) => Err(not_found(&reference.familiar())),
+            // A string of hex digits is no reference when it is a whole id.
+            Err(_) if id_digits(text).is_some() => Err(not_found(text)),
+            Err(error) => Err(invalid(&error)),
+        }
+    }
+
+    fn by_id(&self, text: &str) -> Result<Option<Image>, EngineError> {
+        let Some(digits) = id_digits(text) else {
+            return Ok(None);
+        };
+        let mut images = self.engine.store.images_by_prefix(digits)?;
+        match images.len() {
+            0 | 1 => Ok(images.pop()),
+            many => Err(EngineError::Invalid {
+                message: format!("{many} images have ids that begin with '{digits}'"),
+                hint: Some("write more of the id".into()),
+            }),
+        }
+    }
+
+    /// Finds the image for a container or a build: here, or from its registry as `policy` says.
+    ///
+    /// `hello-world` that is not here comes out of this program, without a network.
+    pub fn ensure(
+        &self,
+        text: &str,
+        platform: Option<&Platform>,
+        policy: PullPolicy,
+        progress: &dyn Fn(PullEvent),
+    ) -> Result<Image, EngineError> {
+        if policy != PullPolicy::Always {
+            match self.find(text) {
+                Ok(image) if platform.is_none_or(|platform| platform.accepts(&image.platform)) => {
+                    return Ok(image);
+                }
+                // Docker, too, fetches a name again for another platform; an id leads nowhere else.
+                Ok(image) if parse(text).is_err() || policy == PullPolicy::Never => {
+                    return Err(EngineError::NotFound {
+                        kind: "image",
+                        name: format!(
+                            "{text} for this platform (the one here is for {})",
+                            image.platform
+                        ),
+                    });
+                }
+                Err(EngineError::NotFound { .. }) if policy == PullPolicy::Missing => {}
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+        }
+        let reference = parse(text).map_err(|error| invalid(&error))?;
+        if policy == PullPolicy::Missing {
+            progress(PullEvent::Status {
+                message: format!("Unable to find image '{}' locally", reference.familiar()),
+            });
+            if hello::is_meant_by(&reference)
+                && platform.is_none_or(|platform| platform.accepts(&Platform::host()))
+                && let Some(image) = hello::install(&self.engine.store, &reference)?
+            {
+                progress(PullEvent::Status {
+                    message: format!("Status: Took {} out of coracle itself", reference.familiar()),
+                });
+                return Ok(image);
+            }
+        }
+        Ok(self.pull(&reference, platform, progress)?.image)
+    }
+
+    /// Returns all images, the newest first.
+    pub fn list(&self) -> Result<Vec<Image>, EngineError> {
+        Ok(self.engine.store.images()?)
+    }
+
+    /// Makes `target` lead to the image that `source` names.
+    pub fn tag(&self, source: &str, target: &Reference) -> Result<(), EngineError> {
+        if target.digest().is_some() {
+            return Err(EngineError::Invalid {
+                message: format!("cannot tag '{target}': a tag refers to a name, not to a digest"),
+                hint: Some("write name:tag".into()),
+            });
+        }
+        let image = self.find(source)?;
+        self.engine.store.tag(&image.id, target)?;
+        Ok(())
+    }
+}
+
+fn parse(text: &str) -> Result<Reference, ReferenceError> {
+    text.parse()
+}
+
+pub(super) fn invalid(error: &ReferenceError) -> EngineError {
+    EngineError::Invalid {
+        message: error.to_string(),
+        hint: None,
+    }
+}
+
+pub(super) fn not_found(name: &str) -> EngineError {
+    EngineError::NotFound {
+        kind: "image",
+        name: name.to_owned(),
+    }
+}
+
+/// Returns the hex digits of something that may be an id or its beginning.
+pub(super) fn id_digits(text: &str) -> Option<&str> {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    (!digits.is_empty() && digits.len() <= 64 && digits.bytes().all(hex)).then_some(digits)
+}

@@ -1,0 +1,111 @@
+//! The leak check: what of a host's state a container engine could leave behind.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long background removal may take before it counts as a leak.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A picture of the host. Two of them are equal when nothing came and nothing went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostState {
+    facts: BTreeSet<String>,
+}
+
+impl HostState {
+    /// Takes a picture.
+    pub fn now() -> Self {
+        let mut facts = BTreeSet::new();
+        mounts(&mut facts);
+        links(&mut facts);
+        firewall(&mut facts);
+        for root in ["/sys/fs/cgroup"] {
+            cgroups(Path::new(root), 0, &mut facts);
+        }
+        processes(&mut facts);
+        Self { facts }
+    }
+
+    /// Panics with the differences unless the host returns to this picture within some seconds: the kernel takes
+    /// network namespaces away at its leisure.
+    pub fn assert_restored(&self) {
+        let start = Instant::now();
+        loop {
+            let now = Self::now();
+            if now == *self {
+                return;
+            }
+            if start.elapsed() > PATIENCE {
+                let came: Vec<_> = now.facts.difference(&self.facts).collect();
+                let went: Vec<_> = self.facts.difference(&now.facts).collect();
+                assert!(came.is_empty() && went.is_empty(), "left behind: {came:#?}\ntaken away: {went:#?}");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn mounts(facts: &mut BTreeSet<String>) {
+    let text = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo is readable");
+    for line in text.lines() {
+        // Mount ids change; root, mount point, type and source do not.
+        let words: Vec<_> = line.split(' ').collect();
+        facts.insert(format!("mount {} on {}", words[3], words[4]));
+    }
+}
+
+fn links(facts: &mut BTreeSet<String>) {
+    for entry in fs::read_dir("/sys/class/net").expect("links are listed").flatten() {
+        facts.insert(format!("link {}", entry.file_name().to_string_lossy()));
+    }
+}
+
+fn firewall(facts: &mut BTreeSet<String>) {
+    let output = Command::new("nft").args(["-s", "list", "ruleset"]).output().expect("nft runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut table = String::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("table ") {
+            table = name.trim_end_matches(" {").to_owned();
+        }
+        facts.insert(format!("firewall {table}: {}", line.trim()));
+    }
+}
+
+fn cgroups(directory: &Path, depth: usize, facts: &mut BTreeSet<String>) {
+    facts.insert(format!("cgroup {}", directory.display()));
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        if depth < 6 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            cgroups(&entry.path(), depth + 1, facts);
+        }
+    }
+}
+
+/// Counts processes that run our program, and namespaces that differ from ours.
+fn processes(facts: &mut BTreeSet<String>) {
+    let ours = fs::read_link("/proc/self/ns/mnt").expect("our mount namespace has a name");
+    for entry in fs::read_dir("/proc").expect("processes are listed").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.bytes().all(|byte| byte.is_ascii_digit()) {
+            continue;
+        }
+        let process = entry.path();
+        let command = fs::read(process.join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        let state = fs::read_to_string(process.join("stat")).unwrap_or_default();
+        let zombie = state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'));
+        if command.contains("coracle-monitor") || (zombie && state.contains("(coracle")) {
+            facts.insert(format!("process {name} {command}"));
+        }
+        if let Ok(namespace) = fs::read_link(process.join("ns/mnt"))
+            && namespace != ours
+        {
+            facts.insert(format!("process {name} in {}", namespace.display()));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! A root of its own for a test of the binary, and the host compared afterwards.
+
+use crate::{HostState, images};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// An engine under test: its root, and the host as it was before. Tests that have one run one after the other, so
+/// that whatever changes on the host is theirs.
+#[derive(Debug)]
+pub struct Sandbox {
+    program: PathBuf,
+    directory: TempDir,
+    before: HostState,
+    _alone: File,
+}
+
+/// How a command ended and what it wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Exit code; 128 + n for a signal.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// Panics unless the command succeeded; returns its standard output.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self.stdout
+    }
+
+    /// Panics unless the command ended with `code`; returns its standard error.
+    #[track_caller]
+    pub fn fails(self, code: i32) -> String {
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self.stderr
+    }
+}
+
+impl Sandbox {
+    /// Makes an empty root for `program`, the coracle binary. Panics unless we are root: what these tests look at
+    /// cannot be seen otherwise, and a test that skips says nothing.
+    pub fn empty(program: impl AsRef<Path>) -> Self {
+        assert!(rustix::process::geteuid().is_root(), "this test needs root");
+        let alone = File::create("/tmp/coracle-tests.lock").expect("the lock file is made");
+        rustix::fs::flock(&alone, rustix::fs::FlockOperation::LockExclusive).expect("the lock is taken");
+        let before = HostState::now();
+        let directory = tempfile::Builder::new().prefix("coracle-test-").tempdir().expect("a directory is made");
+        Self { program: program.as_ref().to_owned(), directory, before, _alone: alone }
+    }
+
+    /// Makes a root that has the image `busybox`.
+    pub fn new(program: impl AsRef<Path>) -> Self {
+        let sandbox = Self::empty(program);
+        let archive = busybox_archive();
+        sandbox.run(["load", "-q", "-i", archive.to_str().expect("the path is UTF-8")]).ok();
+        sandbox
+    }
+
+    /// Returns a directory for the test's own files.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Writes a file below [`Sandbox::path`], with its directories, and returns its path.
+    pub fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("the file has a directory")).expect("it is made");
+        std::fs::write(&path, content).expect("the file is written");
+        path
+    }
+
+    /// Prepares a command of the engine.
+    pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .env("CORACLE_ROOT", self.path().join("root"))
+            .env("CORACLE_RUN_ROOT", self.path().join("run"))
+            .env("DOCKER_CONFIG", self.path().join("docker-config"))
+            .current_dir(self.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command of the engine to its end, with nothing on its standard input.
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Outcome {
+        outcome(self.command(arguments).output().expect("the program runs"))
+    }
+
+    /// Runs a command of the engine with `input` on its standard input.
+    pub fn run_with_input<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+        input: &[u8],
+    ) -> Outcome {
+        let mut child = self.start(arguments);
+        let mut stdin = child.stdin.take().expect("standard input is a pipe");
+        let writer = std::thread::spawn({
+            let input = input.to_vec();
+            // The command may end before it has read everything.
+            move || drop(stdin.write_all(&input))
+        });
+        let output = child.wait_with_output().expect("the program ends");
+        writer.join().expect("the writer ends");
+        outcome(output)
+    }
+
+    /// Starts a command of the engine with pipes for all three streams.
+    pub fn start<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Child {
+        self.command(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts")
+    }
+}
+
+/// Sorts a finished process's output into an [`Outcome`].
+pub fn outcome(output: std::process::Output) -> Outcome {
+    use std::os::unix::process::ExitStatusExt;
+    let code = output.status.code().or_else(|| output.status.signal().map(|signal| 128 + signal));
+    Outcome {
+        code: code.expect("a process ends by exit or signal"),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+fn busybox_archive() -> &'static Path {
+    static ARCHIVE: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = ARCHIVE.get_or_init(|| {
+        let directory = tempfile::tempdir().expect("a directory is made");
+        let path = images::busybox(directory.path());
+        (directory, path)
+    });
+    path
+}
+
+impl Drop for Sandbox {
+    /// Removes everything through the engine itself, then checks that the host is as it was.
+    fn drop(&mut self) {
+        let containers = self.run(["ps", "-aq"]);
+        let ids: Vec<&str> = containers.stdout.split_whitespace().collect();
+        if !ids.is_empty() {
+            self.run(["rm", "-f"].into_iter().chain(ids));
+        }
+        let pruned = self.run(["system", "prune", "-af", "--volumes"]);
+        if std::thread::panicking() {
+            return;
+        }
+        assert_eq!(pruned.code, 0, "system prune failed: {}", pruned.stderr);
+        self.before.assert_restored();
+    }
+}

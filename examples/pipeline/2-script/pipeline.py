@@ -1,0 +1,5 @@
+import pandas as pd
+
+# do stuff with pandas
+
+print ('job finished successfully')
