@@ -7,6 +7,7 @@
     reason = "this crate is where the kernel is called; each block states its invariant"
 )]
 
+pub mod bpf;
 mod error;
 pub mod exe;
 pub mod fs;
