@@ -22,6 +22,7 @@ pub mod recover;
 pub mod remove;
 pub mod request;
 pub(crate) mod rows;
+pub(crate) mod running;
 pub mod session;
 pub(crate) mod spec;
 pub mod start;

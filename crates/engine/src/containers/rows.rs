@@ -71,7 +71,23 @@ pub(crate) fn all(connection: &Connection) -> Result<Vec<Record>, StateError> {
     Ok(records)
 }
 
-/// Returns the id and whose it is of the container that is called `name`.
+/// Returns the records of containers whose run is open, the newest first: all that run are among them.
+pub(crate) fn begun(connection: &Connection) -> Result<Vec<Record>, StateError> {
+    let mut query = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM containers WHERE id IN (SELECT container FROM runs WHERE finished IS NULL)
+         ORDER BY created DESC, id"
+    ))?;
+    let mut rows = query.query([])?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next()? {
+        if let Ok(record) = from_row(row) {
+            records.push(record);
+        }
+    }
+    Ok(records)
+}
+
+/// Returns the id of the container that is called `name`.
 pub(crate) fn id_of_name(connection: &Connection, name: &str) -> Result<Option<ContainerId>, StateError> {
     Ok(connection
         .prepare_cached("SELECT id FROM containers WHERE name = ?1")?
@@ -86,14 +102,6 @@ pub(crate) fn ids_by_prefix(connection: &Connection, prefix: &str) -> Result<Vec
         connection.prepare_cached("SELECT id FROM containers WHERE id >= ?1 AND id < ?2 LIMIT 2")?;
     let ids = query.query_map([prefix, &format!("{prefix}g")], |row| row.get(0).map(ContainerId))?;
     Ok(ids.collect::<Result<_, _>>()?)
-}
-
-/// Returns the name of the container `id`.
-pub(crate) fn name_of(connection: &Connection, id: &str) -> Result<Option<String>, StateError> {
-    Ok(connection
-        .prepare_cached("SELECT name FROM containers WHERE id = ?1")?
-        .query_row([id], |row| row.get(0))
-        .optional()?)
 }
 
 /// Writes a new record.
