@@ -33,7 +33,7 @@ check:
 	@scripts/needs build check
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo deny --offline check bans licenses sources
+	cargo deny check bans licenses sources
 
 bench: build
 	@scripts/needs bench

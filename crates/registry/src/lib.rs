@@ -3,9 +3,30 @@
 //! In: references and credentials. Out: manifests and blob streams. Stands on `reqwest` and `rustls`; its Tokio
 //! runtime is its own affair, calls block. Never touches the store.
 
+mod blob;
+mod challenge;
+mod credentials;
+mod endpoint;
+mod error;
+mod image;
+mod names;
+mod platform;
+mod retry;
+mod session;
+mod tls;
+mod token;
+mod transport;
+mod worker;
+
+pub use error::{Cause, RegistryError};
+
 use oci::{Descriptor, Digest, Platform, Reference};
+use std::collections::HashMap;
 use std::io::Read;
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// How to reach registries.
 #[derive(Debug, Clone, Default)]
@@ -52,39 +73,107 @@ pub struct RemoteImage {
     pub(crate) source: String,
 }
 
-/// A client for all registries; keeps connections and tokens while it lives. Threads share it.
-#[derive(Debug)]
-pub struct Client {
-    config: RegistryConfig,
+/// Times and names that tests change.
+#[doc(hidden)]
+#[derive(Debug, Clone)]
+pub struct Tuning {
+    /// How long making a connection may take, TLS included.
+    pub connect_timeout: Duration,
+    /// How long a server may say nothing.
+    pub idle_timeout: Duration,
+    /// The first wait before another attempt; later ones double.
+    pub backoff: Duration,
+    /// Addresses that are not asked of the resolver.
+    pub hosts: HashMap<String, IpAddr>,
+    /// Whether to leave the proxy variables aside.
+    pub no_proxy: bool,
 }
 
-/// Why a registry did not give what was asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// There is no such repository or tag, or it may not be seen.
-    #[error("manifest for {0} not found")]
-    NotFound(String),
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+            backoff: Duration::from_millis(500),
+            hosts: HashMap::new(),
+            no_proxy: false,
+        }
+    }
+}
+
+/// A client for all registries; keeps connections and tokens while it lives. Threads share it.
+///
+/// Its calls block, so they must not be made from an asynchronous task, only from a thread that may wait.
+#[derive(Debug)]
+pub struct Client {
+    session: Arc<session::Session>,
+    /// Started by the first call.
+    worker: Mutex<Option<Arc<worker::Worker>>>,
 }
 
 impl Client {
     /// Makes a client; reads no file and opens no connection yet.
     pub fn new(config: RegistryConfig) -> Result<Self, RegistryError> {
-        Ok(Self { config })
+        Self::with_tuning(config, Tuning::default())
     }
 
-    /// Finds out what `reference` names and picks the image for `platform` where it is an index.
+    /// Makes a client with other times.
+    #[doc(hidden)]
+    pub fn with_tuning(config: RegistryConfig, tuning: Tuning) -> Result<Self, RegistryError> {
+        Ok(Self {
+            session: Arc::new(session::Session::new(config, tuning)),
+            worker: Mutex::new(None),
+        })
+    }
+
+    /// Finds out what `reference` names and picks the image for `platform` where it is an index. An image that is no
+    /// index's is returned whatever platform it is for; its configuration says which.
     pub fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<RemoteImage, RegistryError> {
-        todo!("{reference} {platform} {:?}", self.config)
+        let (session, reference, platform) = (self.session.clone(), reference.clone(), platform.clone());
+        self.worker()?
+            .run(async move { image::resolve(&session, &reference, &platform).await })
     }
 
     /// Opens a blob of `image` as a stream that resumes by range when the connection breaks, retries with backoff,
-    /// and gives up after 30 s of silence. The reader's caller verifies digest and size.
+    /// and gives up after 30 s of silence. The reader's caller verifies digest and size; the stream is never longer
+    /// than the descriptor says, and a shorter one ends in an error.
+    ///
+    /// Errors of the reader carry a [`RegistryError`]. Dropping the reader ends the transfer.
     pub fn blob(
         &self,
         reference: &Reference,
         image: &RemoteImage,
         blob: &Descriptor,
     ) -> Result<Box<dyn Read + Send>, RegistryError> {
-        todo!("{reference} {} {blob:?}", image.source)
+        let digest = oci::descriptor_digest(blob).map_err(|source| RegistryError::Manifest {
+            reference: reference.familiar(),
+            source,
+        })?;
+        let mut places = endpoint::endpoints(&self.session.config, reference)?;
+        // Where the manifest came from first, the others in their order.
+        places.sort_by_key(|place| place.key() != image.source);
+        let foreign = blob.urls().as_ref().is_some_and(|urls| !urls.is_empty());
+        let mut transfer = blob::Transfer::new(
+            self.session.clone(),
+            reference.clone(),
+            (digest, blob.size(), foreign),
+            places,
+        );
+        let worker = self.worker()?;
+        let (transfer, flow) = worker.run(async move {
+            let flow = transfer.connect().await?;
+            Ok((transfer, flow))
+        })?;
+        Ok(Box::new(blob::BlobReader::start(worker, transfer, flow)))
+    }
+
+    fn worker(&self) -> Result<Arc<worker::Worker>, RegistryError> {
+        let mut slot = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(worker) = slot.as_ref() {
+            return Ok(worker.clone());
+        }
+        let worker = Arc::new(worker::Worker::start()?);
+        *slot = Some(worker.clone());
+        Ok(worker)
     }
 }

@@ -126,6 +126,17 @@ pub fn sync_filesystem(path: &Path) -> Result<(), SysError> {
     syncfs(file).map_err(SysError::on("sync the filesystem of", path))
 }
 
+/// Gives the calling thread a umask of its own, and clears it, so that files get exactly the modes that are asked
+/// for. Call it on threads made for the purpose: it also parts the thread's working directory from the others'.
+pub fn clear_own_umask() -> Result<(), SysError> {
+    // SAFETY: CLONE_FS only parts this thread's umask, working directory and root from the other threads'; no
+    // descriptor, memory or identity that other code relies on is touched (unshare(2)).
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FS) }
+        .map_err(SysError::of("give a thread its own umask"))?;
+    rustix::process::umask(Mode::empty());
+    Ok(())
+}
+
 /// Returns this boot's id from `/proc/sys/kernel/random/boot_id`, 36 characters.
 pub fn boot_id() -> Result<String, SysError> {
     static BOOT: OnceLock<String> = OnceLock::new();

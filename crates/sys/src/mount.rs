@@ -1,4 +1,4 @@
-//! The new mount API (fsopen, fsmount, move_mount, open_tree, mount_setattr): mounts are descriptors first, and come
+//! The new mount API (fsopen, fsmount, `move_mount`, `open_tree`, `mount_setattr)`: mounts are descriptors first, and come
 //! into sight only when they are moved somewhere. A detached mount vanishes with its descriptor.
 //!
 //! Nothing here takes a path that a container could have a say in: such targets are named by descriptor.
@@ -17,7 +17,7 @@ pub use rustix::mount::MountAttrFlags;
 /// The longest string that fsconfig(2) takes, without its terminating zero.
 const STRING_LIMIT: usize = 255;
 
-/// How a mount and its copies hear of each other's changes (mount_namespaces(7)).
+/// How a mount and its copies hear of each other's changes (`mount_namespaces(7)`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Propagation {
     /// Neither way.
@@ -172,14 +172,20 @@ fn overlay_in_namespace(
         .map(|path| ShortPath::by_descriptor(path))
         .collect::<Result<Vec<_>, _>>()?;
     let mut data = String::from("lowerdir=");
-    let paths: Vec<String> = layers.iter().map(|layer| layer.path.display().to_string()).collect();
+    let paths: Vec<String> = layers
+        .iter()
+        .map(|layer| layer.path.display().to_string())
+        .collect();
     data.push_str(&paths.join(":"));
     let top = match upper {
         Some((upper, work)) => Some((ShortPath::by_descriptor(upper)?, ShortPath::by_descriptor(work)?)),
         None => None,
     };
     if let Some((upper, work)) = &top {
-        data.push_str(&format!(",upperdir={},workdir={}", upper.path.display(), work.path.display()));
+        data.push_str(",upperdir=");
+        data.push_str(&upper.path.to_string_lossy());
+        data.push_str(",workdir=");
+        data.push_str(&work.path.to_string_lossy());
     }
     for (key, value) in options {
         data.push(',');
@@ -189,7 +195,7 @@ fn overlay_in_namespace(
             data.push_str(value);
         }
     }
-    let data = std::ffi::CString::new(data).map_err(|_| SysError::of("mount overlay")(Errno::INVAL))?;
+    let data = std::ffi::CString::new(data).map_err(|_zero| SysError::of("mount overlay")(Errno::INVAL))?;
     let target = Path::new("/proc");
     rustix::mount::mount("overlay", target, "overlay", MountFlags::empty(), data.as_c_str())
         .map_err(SysError::of("mount overlay"))?;
@@ -298,7 +304,7 @@ fn open_tree_at(descriptor: BorrowedFd<'_>, path: &Path, recursive: bool) -> Res
 }
 
 /// Changes flags and propagation of the mount that a descriptor names, and of all below it if `recursive`
-/// (mount_setattr(2)).
+/// (`mount_setattr(2)`).
 pub fn set_attributes(
     mount: BorrowedFd<'_>,
     attributes: Attributes,
@@ -334,20 +340,25 @@ pub fn set_attributes(
     if answer == 0 {
         Ok(())
     } else {
-        Err(SysError::of("change mount attributes")(crate::process::last_errno()))
+        Err(SysError::of("change mount attributes")(
+            crate::process::last_errno(),
+        ))
     }
 }
 
 /// Makes every mount of this namespace a slave of the one it was copied from, so that nothing mounted here gets out,
 /// and unmounting outside still gets in and devices do not stay busy.
 pub fn enslave_all() -> Result<(), SysError> {
-    rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM)
-        .map_err(SysError::of("make mounts slaves"))
+    rustix::mount::mount_change(
+        "/",
+        MountPropagationFlags::REC | MountPropagationFlags::DOWNSTREAM,
+    )
+    .map_err(SysError::of("make mounts slaves"))
 }
 
 /// Makes the mount that `root` names this process's `/`, and takes the old one with all below it out of sight.
 ///
-/// The old root is stacked on the new one and detached from there (pivot_root(2), NOTES), so no directory is needed
+/// The old root is stacked on the new one and detached from there (`pivot_root(2)`, NOTES), so no directory is needed
 /// to put it in.
 pub fn pivot(root: BorrowedFd<'_>) -> Result<(), SysError> {
     let old = open_directory(Path::new("/"))?;
@@ -371,7 +382,9 @@ mod tests {
     impl Layers {
         fn new(name: &str, count: usize) -> (Self, Vec<PathBuf>) {
             let root = std::env::temp_dir().join(format!("mount-{name}-{}", std::process::id()));
-            let layers: Vec<PathBuf> = (0..count).map(|number| root.join(format!("layer{number}"))).collect();
+            let layers: Vec<PathBuf> = (0..count)
+                .map(|number| root.join(format!("layer{number}")))
+                .collect();
             for (number, layer) in layers.iter().enumerate() {
                 std::fs::create_dir_all(layer).unwrap();
                 std::fs::write(layer.join(format!("file{number}")), number.to_string()).unwrap();
@@ -394,10 +407,9 @@ mod tests {
         std::io::read_to_string(std::fs::File::from(file)).unwrap()
     }
 
-    fn check(
-        make: fn(&[&Path], Option<(&Path, &Path)>, &[(&str, &str)]) -> Result<OwnedFd, SysError>,
-        name: &str,
-    ) {
+    type Make = fn(&[&Path], Option<(&Path, &Path)>, &[(&str, &str)]) -> Result<OwnedFd, SysError>;
+
+    fn check(make: Make, name: &str) {
         let (root, layers) = Layers::new(name, 120);
         let lower: Vec<&Path> = layers.iter().map(PathBuf::as_path).collect();
         let (upper, work) = (root.0.join("upper"), root.0.join("work"));

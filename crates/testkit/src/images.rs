@@ -7,11 +7,68 @@ use std::process::Command;
 
 /// Applets of busybox that the test image has.
 const APPLETS: [&str; 62] = [
-    "[", "adduser", "ash", "awk", "basename", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "df", "dirname", "echo",
-    "env", "expr", "false", "find", "grep", "head", "hostname", "id", "ifconfig", "ip", "kill", "ln", "ls", "md5sum",
-    "mkdir", "mkfifo", "mknod", "mount", "mv", "nc", "nslookup", "ping", "printf", "ps", "pwd", "readlink", "rm",
-    "rmdir", "sed", "seq", "sh", "sha256sum", "sleep", "sort", "stat", "stty", "tail", "tar", "test", "touch", "tr",
-    "true", "umount", "uname", "wc", "whoami", "yes",
+    "[",
+    "adduser",
+    "ash",
+    "awk",
+    "basename",
+    "cat",
+    "chmod",
+    "chown",
+    "cp",
+    "cut",
+    "date",
+    "dd",
+    "df",
+    "dirname",
+    "echo",
+    "env",
+    "expr",
+    "false",
+    "find",
+    "grep",
+    "head",
+    "hostname",
+    "id",
+    "ifconfig",
+    "ip",
+    "kill",
+    "ln",
+    "ls",
+    "md5sum",
+    "mkdir",
+    "mkfifo",
+    "mknod",
+    "mount",
+    "mv",
+    "nc",
+    "nslookup",
+    "ping",
+    "printf",
+    "ps",
+    "pwd",
+    "readlink",
+    "rm",
+    "rmdir",
+    "sed",
+    "seq",
+    "sh",
+    "sha256sum",
+    "sleep",
+    "sort",
+    "stat",
+    "stty",
+    "tail",
+    "tar",
+    "test",
+    "touch",
+    "tr",
+    "true",
+    "umount",
+    "uname",
+    "wc",
+    "whoami",
+    "yes",
 ];
 
 /// Writes a docker-archive of an image with the host's static busybox to `directory` and returns its path. It has a
@@ -32,7 +89,11 @@ pub fn busybox(directory: &Path) -> PathBuf {
     let layer = directory.join("layer.tar");
     tar(&root, &layer, &["."]);
     let digest = sha256(&layer);
-    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let architecture = if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "amd64"
+    };
     let config = serde_json::json!({
         "architecture": architecture,
         "os": "linux",
@@ -45,17 +106,27 @@ pub fn busybox(directory: &Path) -> PathBuf {
         "created": "2020-01-01T00:00:00Z",
     });
     fs::write(directory.join("config.json"), config.to_string()).expect("the configuration is written");
-    let manifest =
-        serde_json::json!([{"Config": "config.json", "RepoTags": ["busybox:latest"], "Layers": ["layer.tar"]}]);
+    let manifest = serde_json::json!([{"Config": "config.json", "RepoTags": ["busybox:latest"], "Layers": ["layer.tar"]}]);
     fs::write(directory.join("manifest.json"), manifest.to_string()).expect("the manifest is written");
     let archive = directory.join("busybox.tar");
-    tar(directory, &archive, &["manifest.json", "config.json", "layer.tar"]);
+    tar(
+        directory,
+        &archive,
+        &["manifest.json", "config.json", "layer.tar"],
+    );
     archive
 }
 
 fn tar(directory: &Path, archive: &Path, members: &[&str]) {
     let status = Command::new("tar")
-        .args(["--owner=0", "--group=0", "--numeric-owner", "--sort=name", "--mtime=@1577836800", "-cf"])
+        .args([
+            "--owner=0",
+            "--group=0",
+            "--numeric-owner",
+            "--sort=name",
+            "--mtime=@1577836800",
+            "-cf",
+        ])
         .arg(archive)
         .arg("-C")
         .arg(directory)

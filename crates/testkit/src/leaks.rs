@@ -41,7 +41,10 @@ impl HostState {
             if start.elapsed() > PATIENCE {
                 let came: Vec<_> = now.facts.difference(&self.facts).collect();
                 let went: Vec<_> = self.facts.difference(&now.facts).collect();
-                assert!(came.is_empty() && went.is_empty(), "left behind: {came:#?}\ntaken away: {went:#?}");
+                assert!(
+                    came.is_empty() && went.is_empty(),
+                    "left behind: {came:#?}\ntaken away: {went:#?}"
+                );
                 return;
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -59,13 +62,19 @@ fn mounts(facts: &mut BTreeSet<String>) {
 }
 
 fn links(facts: &mut BTreeSet<String>) {
-    for entry in fs::read_dir("/sys/class/net").expect("links are listed").flatten() {
+    for entry in fs::read_dir("/sys/class/net")
+        .expect("links are listed")
+        .flatten()
+    {
         facts.insert(format!("link {}", entry.file_name().to_string_lossy()));
     }
 }
 
 fn firewall(facts: &mut BTreeSet<String>) {
-    let output = Command::new("nft").args(["-s", "list", "ruleset"]).output().expect("nft runs");
+    let output = Command::new("nft")
+        .args(["-s", "list", "ruleset"])
+        .output()
+        .expect("nft runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut table = String::new();
     for line in text.lines() {
@@ -78,7 +87,9 @@ fn firewall(facts: &mut BTreeSet<String>) {
 
 fn cgroups(directory: &Path, depth: usize, facts: &mut BTreeSet<String>) {
     facts.insert(format!("cgroup {}", directory.display()));
-    let Ok(entries) = fs::read_dir(directory) else { return };
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
     for entry in entries.flatten() {
         if depth < 6 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             cgroups(&entry.path(), depth + 1, facts);
@@ -98,7 +109,10 @@ fn processes(facts: &mut BTreeSet<String>) {
         let command = fs::read(process.join("cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
         let state = fs::read_to_string(process.join("stat")).unwrap_or_default();
-        let zombie = state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'));
+        let zombie = state
+            .rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.trim_start().starts_with('Z'));
         if command.contains("coracle-monitor") || (zombie && state.contains("(coracle")) {
             facts.insert(format!("process {name} {command}"));
         }

@@ -5,6 +5,7 @@
 
 pub mod images;
 pub mod leaks;
+pub mod registry;
 pub mod sandbox;
 
 pub use leaks::HostState;

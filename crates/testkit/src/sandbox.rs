@@ -41,7 +41,11 @@ impl Outcome {
     /// Panics unless the command ended with `code`; returns its standard error.
     #[track_caller]
     pub fn fails(self, code: i32) -> String {
-        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code, code,
+            "stdout: {}\nstderr: {}",
+            self.stdout, self.stderr
+        );
         self.stderr
     }
 }
@@ -54,15 +58,25 @@ impl Sandbox {
         let alone = File::create("/tmp/coracle-tests.lock").expect("the lock file is made");
         rustix::fs::flock(&alone, rustix::fs::FlockOperation::LockExclusive).expect("the lock is taken");
         let before = HostState::now();
-        let directory = tempfile::Builder::new().prefix("coracle-test-").tempdir().expect("a directory is made");
-        Self { program: program.as_ref().to_owned(), directory, before, _alone: alone }
+        let directory = tempfile::Builder::new()
+            .prefix("coracle-test-")
+            .tempdir()
+            .expect("a directory is made");
+        Self {
+            program: program.as_ref().to_owned(),
+            directory,
+            before,
+            _alone: alone,
+        }
     }
 
     /// Makes a root that has the image `busybox`.
     pub fn new(program: impl AsRef<Path>) -> Self {
         let sandbox = Self::empty(program);
         let archive = busybox_archive();
-        sandbox.run(["load", "-q", "-i", archive.to_str().expect("the path is UTF-8")]).ok();
+        sandbox
+            .run(["load", "-q", "-i", archive.to_str().expect("the path is UTF-8")])
+            .ok();
         sandbox
     }
 
@@ -129,7 +143,10 @@ impl Sandbox {
 /// Sorts a finished process's output into an [`Outcome`].
 pub fn outcome(output: std::process::Output) -> Outcome {
     use std::os::unix::process::ExitStatusExt;
-    let code = output.status.code().or_else(|| output.status.signal().map(|signal| 128 + signal));
+    let code = output
+        .status
+        .code()
+        .or_else(|| output.status.signal().map(|signal| 128 + signal));
     Outcome {
         code: code.expect("a process ends by exit or signal"),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use store::{LayerId, Lease, NewImage};
+use store::{LayerId, Lease, NewImage, StoreError};
 
 /// Layers that are fetched at once. More than the cores, because a connection waits for the other side most of the
 /// time; few enough that memory stays bounded.
@@ -221,7 +221,7 @@ impl Fetch<'_> {
                             return;
                         }
                         let result = self.layer(index, &diff_ids[index], &stop, &events);
-                        if result.is_err() {
+                        if result.as_ref().is_err_and(|error| !is_for_later(error)) {
                             stop.store(true, Ordering::Relaxed);
                         }
                         results.lock().unwrap_or_else(PoisonError::into_inner)[index] = Some(result);
@@ -235,14 +235,36 @@ impl Fetch<'_> {
         let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
         // A layer that another's failure stopped has nothing to say: the failure that was first comes first.
         let (mut layers, mut stopped) = (Vec::with_capacity(results.len()), None);
-        for result in results.into_iter().flatten() {
+        for (index, result) in results.into_iter().enumerate() {
             match result {
-                Ok(layer) => layers.push(layer),
-                Err(error) if is_stopped(&error) => stopped = Some(error),
-                Err(error) => return Err(error),
+                Some(Ok(layer)) => layers.push(layer),
+                // Its blob is here; only now are all the layers below it.
+                Some(Err(EngineError::Store(StoreError::NeedsParents { .. }))) if stopped.is_none() => {
+                    layers.push(self.layer_over(index, &diff_ids[index], &layers)?);
+                }
+                Some(Err(error)) if is_stopped(&error) => stopped = Some(error),
+                Some(Err(error)) => return Err(error),
+                None => {}
             }
         }
         stopped.map_or(Ok(layers), Err)
+    }
+
+    /// Unpacks a layer with hard links to files of the layers below it, once those are here.
+    fn layer_over(
+        &self,
+        index: usize,
+        diff_id: &Digest,
+        parents: &[LayerId],
+    ) -> Result<LayerId, EngineError> {
+        let blob = &self.remote.layers[index];
+        let store = &self.images.engine.store;
+        let layer = store.unpack_layer_over(self.lease, blob, diff_id, parents, &mut || {
+            self.client
+                .blob(self.reference, self.remote, blob)
+                .map_err(io::Error::other)
+        })?;
+        Ok(layer.id)
     }
 
     fn layer(
@@ -290,6 +312,10 @@ fn tell(events: &Sender<PullEvent>, event: PullEvent) {
 
 /// The text by which a layer that was stopped for another's sake is told from one that failed itself.
 const STOPPED: &str = "stopped, because another layer failed";
+
+fn is_for_later(error: &EngineError) -> bool {
+    matches!(error, EngineError::Store(StoreError::NeedsParents { .. }))
+}
 
 fn is_stopped(error: &EngineError) -> bool {
     error.causes().iter().any(|cause| cause == STOPPED)

@@ -1,6 +1,11 @@
 //! Building messages: a buffer of requests, attributes nested to any depth, lengths checked.
 
-use super::{HEADER, NetlinkError, REQUEST, align};
+use super::{ACK, HEADER, NetlinkError, REQUEST, align};
+
+/// `NFNL_MSG_BATCH_BEGIN`, `NFNL_MSG_BATCH_END` and `NFNL_BATCH_GENID`.
+const BATCH_BEGIN: u16 = 16;
+const BATCH_END: u16 = 17;
+const BATCH_GENERATION: u16 = 1;
 
 /// Marks an attribute that holds attributes (`NLA_F_NESTED`).
 const NESTED: u16 = 0x8000;
@@ -11,12 +16,43 @@ pub struct Batch {
     bytes: Vec<u8>,
     starts: Vec<usize>,
     too_long: bool,
+    transaction: bool,
 }
 
 impl Batch {
     /// Returns an empty batch.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Returns the beginning of a transaction of a netfilter subsystem: all of it is done or nothing is. With
+    /// `generation`, only if nothing has been changed since that number was read; otherwise it is refused with
+    /// `ERESTART`. Finish it with [`Batch::commit`].
+    pub fn transaction(subsystem: u8, generation: Option<u32>) -> Self {
+        let mut batch = Self {
+            transaction: true,
+            ..Self::default()
+        };
+        batch.message(BATCH_BEGIN, 0, &[0, 0, 0, subsystem], |list| {
+            if let Some(number) = generation {
+                list.big_endian(BATCH_GENERATION, number);
+            }
+        });
+        batch
+    }
+
+    /// Ends a transaction. Its last message is acknowledged, and every message that fails is heard of.
+    pub fn commit(&mut self, subsystem: u8) {
+        if let Some(&start) = self.starts.last() {
+            let flags = self.flags(self.starts.len() - 1) | ACK;
+            self.bytes[start + 6..start + 8].copy_from_slice(&flags.to_ne_bytes());
+        }
+        self.message(BATCH_END, 0, &[0, 0, 0, subsystem], |_| {});
+    }
+
+    /// Says whether this is a transaction, whose beginning can be refused for the whole.
+    pub(super) fn is_transaction(&self) -> bool {
+        self.transaction
     }
 
     /// Returns the number of messages.
@@ -165,7 +201,7 @@ const _: () = assert!(HEADER == 4 + 2 + 2 + 8);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netlink::{ACK, attributes};
+    use crate::netlink::attributes;
 
     #[test]
     fn a_message_has_the_layout_of_netlink_7() {

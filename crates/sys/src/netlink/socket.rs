@@ -4,7 +4,7 @@ use super::{ACK, Batch, DUMP, DUMP_INTERRUPTED, HEADER, MULTI, NetlinkError, ali
 use crate::SysError;
 use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::sockopt::{Timeout, set_socket_send_buffer_size_force, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType, recvfrom, sendto,
     socket_with,
@@ -25,6 +25,8 @@ const ERROR_TEXT: u16 = 1;
 
 /// The kernel fills at most this much per answer (netlink(7): 32 KiB for dumps).
 const BUFFER: usize = 64 * 1024;
+/// A message above this may not fit the usual send buffer.
+const PLAIN_SEND: usize = 64 * 1024;
 /// The kernel answers at once; this only keeps a bug from hanging the caller for good.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a list is asked for again when it changed meanwhile.
@@ -128,14 +130,25 @@ impl Socket {
                 match message.content {
                     Content::Reply(reply) => answers[place].replies.push(reply),
                     Content::Acknowledged(refusal) => {
+                        // A transaction that is refused as a whole answers to its beginning, and to nothing else.
+                        done |= place == last || (place == 0 && batch.is_transaction() && refusal.is_some());
                         answers[place].refusal = refusal;
-                        done |= place == last;
                     }
                     Content::Done => {}
                 }
             }
         }
         Ok(answers)
+    }
+
+    /// Sends a transaction, finished by [`Batch::commit`], and returns the first refusal in it if there is one; then
+    /// nothing of it was done.
+    pub fn transact(&mut self, batch: Batch) -> Result<Result<(), Refusal>, NetlinkError> {
+        let refused = self
+            .exchange(batch)?
+            .into_iter()
+            .find_map(|answer| answer.refusal);
+        Ok(refused.map_or(Ok(()), Err))
     }
 
     /// Lists objects: sends a message of this type with `NLM_F_DUMP` and returns everything that comes, or why the
@@ -182,6 +195,10 @@ impl Socket {
         let count = u32::try_from(batch.len()).ok().ok_or(NetlinkError::TooLong)?;
         self.next = first.wrapping_add(count);
         let bytes = batch.numbered(first)?;
+        if bytes.len() > PLAIN_SEND {
+            set_socket_send_buffer_size_force(&self.fd, bytes.len().saturating_mul(2))
+                .map_err(SysError::of("enlarge netlink socket buffer"))?;
+        }
         let kernel = SocketAddrNetlink::new(0, 0);
         let sent = rustix::io::retry_on_intr(|| sendto(&self.fd, bytes, SendFlags::empty(), &kernel))
             .map_err(SysError::of("send netlink message"))?;

@@ -1,0 +1,29 @@
+//! Images in files: docker-archives, OCI image layouts, plain root filesystems.
+
+mod import;
+mod load;
+mod save;
+mod spool;
+
+use crate::Image;
+use oci::Reference;
+
+/// An image out of an archive.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The image.
+    pub image: Image,
+    /// The references that now lead to it.
+    pub tags: Vec<Reference>,
+}
+
+/// One image in a docker-archive's `manifest.json`.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerImage {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Option<Vec<String>>,
+}

@@ -1,0 +1,108 @@
+//! Layers being made: directories that overlayfs writes into and that become layers by rename.
+
+use crate::root::{Temporary, make_directory};
+use crate::tree_tar::{self, Hashed};
+use crate::{Layer, LayerId, Lease, Store, StoreError};
+use std::path::PathBuf;
+use sys::SysError;
+
+/// A layer being made: directories that overlayfs writes into.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The layers below it, bottom first.
+    pub parents: Vec<LayerId>,
+    /// The directory that becomes the layer.
+    pub upper: PathBuf,
+    /// Overlayfs's scratch directory.
+    pub work: PathBuf,
+}
+
+/// How times inside a layer made here are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Times {
+    /// As they are on disk.
+    AsFound,
+    /// No later than this, in seconds since 1970; the files on disk are changed alike, so that what runs here is
+    /// what others pull.
+    NoLaterThan(i64),
+    /// All of them this, in seconds since 1970, on disk too.
+    Exactly(i64),
+}
+
+impl Store {
+    /// Begins a layer on top of `parents` (bottom first).
+    pub fn begin_snapshot(&self, lease: &Lease, parents: &[LayerId]) -> Result<Snapshot, StoreError> {
+        self.database.write(|t| {
+            for id in parents {
+                crate::layers::layer_by_id(t, id)?;
+                lease.keep_layer(t, id)?;
+            }
+            Ok::<_, StoreError>(())
+        })?;
+        let directory = Temporary(self.directory("snapshots").join(lease.snapshot_name()));
+        make_directory(&directory.0, 0o700)?;
+        let snapshot = Snapshot {
+            parents: parents.to_vec(),
+            upper: directory.0.join("upper"),
+            work: directory.0.join("work"),
+        };
+        make_directory(&snapshot.upper, 0o755)?;
+        make_directory(&snapshot.work, 0o700)?;
+        // The union's root is the upper directory's, so it begins as the one below it is.
+        if let Some(top) = parents.last() {
+            let path = self.layer_path(top);
+            let stat = rustix::fs::lstat(&path).map_err(SysError::on("look at", &path))?;
+            let upper = &snapshot.upper;
+            let owner = (
+                rustix::fs::Uid::from_raw(stat.st_uid),
+                rustix::fs::Gid::from_raw(stat.st_gid),
+            );
+            rustix::fs::chown(upper, Some(owner.0), Some(owner.1))
+                .map_err(SysError::on("set the owner of", upper))?;
+            rustix::fs::chmod(upper, rustix::fs::Mode::from_raw_mode(stat.st_mode & 0o7777))
+                .map_err(SysError::on("set the mode of", upper))?;
+        }
+        std::mem::forget(directory);
+        Ok(snapshot)
+    }
+
+    /// Makes a snapshot's upper directory a layer by rename: sets the times, hashes its tar as a stream. If a layer
+    /// with the same `diff_id` is here already, returns that one and drops the snapshot.
+    pub fn commit_snapshot(
+        &self,
+        lease: &Lease,
+        snapshot: Snapshot,
+        times: Times,
+    ) -> Result<Layer, StoreError> {
+        let aside = holder(&snapshot);
+        let upper = Temporary(snapshot.upper);
+        tree_tar::settle(&upper.0, times)?;
+        let mut hashed = Hashed::new(std::io::sink());
+        let size = tree_tar::write(&upper.0, &mut hashed)?;
+        let diff_id = hashed.digest();
+        let layer = self.place_layer(lease, &upper, &diff_id, size, |_| Ok(()))?;
+        drop(aside);
+        Ok(layer)
+    }
+
+    /// Drops a snapshot and what is in it.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "there is no snapshot any more afterwards"
+    )]
+    pub fn discard_snapshot(&self, snapshot: Snapshot) -> Result<(), StoreError> {
+        let aside = holder(&snapshot);
+        sys::fs::remove_all(&aside.0)?;
+        Ok(())
+    }
+}
+
+/// Returns the directory that holds the snapshot's, to be removed.
+fn holder(snapshot: &Snapshot) -> Temporary {
+    Temporary(
+        snapshot
+            .upper
+            .parent()
+            .map_or_else(|| snapshot.upper.clone(), std::path::Path::to_owned),
+    )
+}

@@ -1,0 +1,34 @@
+//! Black-box tests of the binary: what users type, and what they see. One file per command.
+
+mod attach;
+mod build;
+mod cp;
+mod errors;
+mod exec;
+mod hello;
+mod image;
+mod inspect;
+mod isolation;
+mod leaks;
+mod logs;
+mod network;
+mod ps;
+mod pull;
+mod run;
+mod stop;
+mod system;
+mod terminal;
+mod tutorial;
+mod volume;
+
+use testkit::Sandbox;
+
+/// A root with the image `busybox`.
+fn sandbox() -> Sandbox {
+    Sandbox::new(env!("CARGO_BIN_EXE_coracle"))
+}
+
+/// A root with nothing in it.
+fn empty() -> Sandbox {
+    Sandbox::empty(env!("CARGO_BIN_EXE_coracle"))
+}

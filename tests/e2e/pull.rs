@@ -1,0 +1,166 @@
+//! `pull`, from Debian's `docker-registry` on loopback.
+
+use crate::empty;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A registry that lives as long as the value.
+struct Registry {
+    process: Child,
+    address: String,
+}
+
+impl Registry {
+    fn start(directory: &Path) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let address = format!("127.0.0.1:{port}");
+        let config = directory.join("registry.yml");
+        let storage = directory.join("registry");
+        std::fs::write(
+            &config,
+            format!(
+                "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: {address}\n",
+                storage.display()
+            ),
+        )
+        .unwrap();
+        let process = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("docker-registry is installed");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while std::net::TcpStream::connect(&address).is_err() {
+            assert!(Instant::now() < deadline, "the registry does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { process, address }
+    }
+
+    fn push(&self, archive: &Path, name: &str) {
+        let output = Command::new("skopeo")
+            .args(["--insecure-policy", "copy", "--dest-tls-verify=false"])
+            .arg(format!("docker-archive:{}", archive.display()))
+            .arg(format!("docker://{}/{name}", self.address))
+            .output()
+            .expect("skopeo is installed");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.process.kill().expect("the registry is killed");
+        self.process.wait().expect("the registry is reaped");
+    }
+}
+
+#[test]
+fn an_image_comes_from_a_registry_and_runs() {
+    let coracle = empty();
+    let registry = Registry::start(coracle.path());
+    let archive = testkit::images::busybox(coracle.path());
+    registry.push(&archive, "team/tools:1");
+    let name = format!("{}/team/tools:1", registry.address);
+    let pulled = coracle.run(["pull", &name]).ok();
+    assert!(
+        pulled.contains("Pulling from") && pulled.contains("Pull complete"),
+        "{pulled}"
+    );
+    assert!(
+        pulled.contains(&format!("Status: Downloaded newer image for {name}")),
+        "{pulled}"
+    );
+    assert!(pulled.trim_end().ends_with(&name), "{pulled}");
+    let again = coracle.run(["pull", &name]).ok();
+    assert!(
+        again.contains(&format!("Status: Image is up to date for {name}")),
+        "{again}"
+    );
+    assert_eq!(
+        coracle.run(["run", "--rm", &name, "echo", "works"]).ok(),
+        "works\n"
+    );
+    let digest = coracle
+        .run(["image", "inspect", "-f", "{{index .RepoDigests 0}}", &name])
+        .ok();
+    assert!(
+        digest.starts_with(&format!("{}/team/tools@sha256:", registry.address)),
+        "{digest}"
+    );
+    coracle.run(["rmi", &name]).ok();
+    assert_eq!(
+        coracle.run(["pull", "-q", digest.trim()]).ok().trim(),
+        digest.trim()
+    );
+    assert_eq!(
+        coracle.run(["run", "--rm", digest.trim(), "echo", "pinned"]).ok(),
+        "pinned\n"
+    );
+    let missing = coracle
+        .run(["pull", &format!("{}/team/tools:2", registry.address)])
+        .fails(1);
+    assert!(missing.contains("not found"), "{missing}");
+}
+
+#[test]
+fn run_pulls_what_is_missing_and_says_so_on_standard_error() {
+    let coracle = empty();
+    let registry = Registry::start(coracle.path());
+    registry.push(&testkit::images::busybox(coracle.path()), "tools");
+    let name = format!("{}/tools", registry.address);
+    let outcome = coracle.run(["run", "--rm", &name, "echo", "works"]);
+    assert!(
+        outcome
+            .stderr
+            .contains(&format!("Unable to find image '{name}:latest' locally")),
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(outcome.ok(), "works\n");
+}
+
+#[test]
+fn an_unreachable_registry_is_named_with_the_reason() {
+    let coracle = empty();
+    let start = Instant::now();
+    let refused = coracle.run(["pull", "127.0.0.1:1/nothing"]).fails(1);
+    assert!(
+        refused.contains("127.0.0.1:1") && refused.to_lowercase().contains("refused"),
+        "{refused}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn a_mirror_stands_in() {
+    let coracle = empty();
+    let registry = Registry::start(coracle.path());
+    registry.push(&testkit::images::busybox(coracle.path()), "hub/library/tools:1");
+    let config = coracle.write(
+        "config.toml",
+        &format!(
+            "[[mirrors]]\nprefix = 'docker.io'\nendpoint = 'http://{}/hub'\n",
+            registry.address
+        ),
+    );
+    coracle
+        .run(["--config-file", config.to_str().unwrap(), "pull", "tools:1"])
+        .ok();
+    assert_eq!(
+        coracle.run(["run", "--rm", "tools:1", "echo", "works"]).ok(),
+        "works\n"
+    );
+}
