@@ -109,6 +109,7 @@ impl Cgroup {
             } else if hierarchy.has_any(&["cpuset"]) {
                 inherit_cpuset(&hierarchy.mount, &self.relative)?;
             }
+            // memory.use_hierarchy needs no setting: since Linux 5.11 limits always count for what is below, too.
             let directory = Directory::make(&hierarchy.mount, &self.relative)?;
             let version = hierarchy.version;
             self.members.push(Member { hierarchy, directory });

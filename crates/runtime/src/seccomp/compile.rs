@@ -12,7 +12,7 @@
 //! is there, and distances are known at once. A conditional jump reaches 255 instructions; what is further away is
 //! reached through a copy (of a return) or a long jump, put in just before.
 
-use super::syscalls::{NONE, numbers};
+use super::syscalls::{NONE, canonical, numbers};
 use super::{Instruction, SeccompError};
 use oci_spec::runtime::{Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompOperator};
 use std::collections::BTreeMap;
@@ -231,7 +231,7 @@ impl Rules {
                 .flatten()
                 .map(Condition::read)
                 .collect::<Result<Vec<_>, _>>()?;
-            for name in rule.names() {
+            for name in rule.names().iter().map(|name| canonical(name)) {
                 if conditions.is_empty() {
                     always.entry(name).or_insert(action);
                     continue;
@@ -306,9 +306,7 @@ impl Rules {
                     Some((number, decision))
                 })
                 .collect();
-            // One number under two names: what allows less cannot be told, so the first name counts.
             decisions.sort_by_key(|(number, _)| *number);
-            decisions.dedup_by_key(|(number, _)| *number);
             push(convention.base, Decision::Return(self.default));
             let mut next = convention.base;
             for (number, decision) in decisions {
@@ -408,22 +406,18 @@ impl<'a> Emitter<'a> {
 
     /// Returns a label for the same that a conditional jump can reach, even after two more instructions.
     fn near(&mut self, label: Label) -> Label {
-        if self.distance(label, 2) <= usize::from(u8::MAX) {
+        if u8::try_from(self.distance(label, 2)).is_ok() {
             return label;
         }
-        match self.reversed.get(label) {
-            Some(Instruction { code: RETURN, k, .. }) => {
-                let value = *k;
-                let label = self.push(RETURN, value, 0, 0);
-                self.returns.insert(value, label);
-                label
-            }
-            _ => {
-                // No program is longer than 32 bits can say.
-                let distance = u32::try_from(self.distance(label, 0)).unwrap_or(u32::MAX);
-                self.push(JUMP, distance, 0, 0)
-            }
+        if let Some(Instruction { code: RETURN, k, .. }) = self.reversed.get(label) {
+            let value = *k;
+            let label = self.push(RETURN, value, 0, 0);
+            self.returns.insert(value, label);
+            return label;
         }
+        // No program is longer than 32 bits can say.
+        let distance = u32::try_from(self.distance(label, 0)).unwrap_or(u32::MAX);
+        self.push(JUMP, distance, 0, 0)
     }
 
     /// A comparison that leads to one label or the other.
