@@ -291,7 +291,14 @@ impl Bridge {
         rtnl::add_address(&mut batch, link.index, endpoint.address, self.subnet);
         rtnl::raise(&mut batch, link.index);
         rtnl::add_default_route(&mut batch, link.index, self.gateway);
-        rtnl::accept(there.exchange(batch)?, "set up link", &endpoint.link, &[])
+        rtnl::accept(there.exchange(batch)?, "set up link", &endpoint.link, &[])?;
+        // In this order: the carrier of the host's end is what gives the bridge its own.
+        rtnl::wait_until_running(&mut there, &endpoint.link)?;
+        rtnl::wait_until_running(route, &endpoint.host_link)?;
+        if bridge.running {
+            return Ok(());
+        }
+        rtnl::wait_until_running(route, &self.name)
     }
 }
 

@@ -329,17 +329,17 @@ pub(crate) struct Ensured {
 fn inspect(socket: &mut Socket, bridge: &Bridge) -> Result<(Condition, bool), NetworkError> {
     let table = bridge.table.as_str();
     let mut batch = Batch::new();
-    nft::get(&mut batch, nft::INET, nft::GETTABLE, |list| {
+    nft::ask(&mut batch, nft::INET, nft::GETTABLE, |list| {
         list.text(nft::TABLE_NAME, table);
     });
     for chain in &CHAINS {
-        nft::get(&mut batch, nft::INET, nft::GETCHAIN, |list| {
+        nft::ask(&mut batch, nft::INET, nft::GETCHAIN, |list| {
             list.text(nft::CHAIN_TABLE, table)
                 .text(nft::CHAIN_NAME, chain.name);
         });
     }
     for (set, element) in elements_of(bridge) {
-        nft::get(&mut batch, nft::INET, nft::GETSETELEM, |list| {
+        nft::ask(&mut batch, nft::INET, nft::GETSETELEM, |list| {
             name_elements(list, table, set, std::slice::from_ref(&element));
         });
     }

@@ -96,6 +96,17 @@ pub(crate) fn get(
     batch.message(kind(message), ACK, &header(family), fill)
 }
 
+/// Adds a request to read one object, for a batch that ends with a [`get`]: it is answered by the object or an error,
+/// without an acknowledgement of its own.
+pub(crate) fn ask(
+    batch: &mut Batch,
+    family: u8,
+    message: u8,
+    fill: impl FnOnce(&mut Attributes<'_>),
+) -> usize {
+    batch.message(kind(message), 0, &header(family), fill)
+}
+
 /// Adds a request to make or change one object, inside a transaction.
 pub(crate) fn make(
     batch: &mut Batch,

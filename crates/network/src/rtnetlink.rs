@@ -3,6 +3,7 @@
 
 use crate::NetworkError;
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 use sys::netlink::{ACK, Answer, Attributes, Batch, CREATE, EXCLUSIVE, Reply, Socket, attributes};
 
 const RTM_NEWLINK: u16 = 16;
@@ -19,6 +20,7 @@ const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
@@ -55,6 +57,7 @@ const RTN_UNICAST: u8 = 1;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IFF_UP: u32 = 1;
+const IF_OPER_UP: u8 = 6;
 /// The loopback link has this index in every network namespace.
 const LOOPBACK: u32 = 1;
 
@@ -69,6 +72,8 @@ pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) name: String,
     pub(crate) up: bool,
+    /// It has a carrier, and the kernel has acted on that.
+    pub(crate) running: bool,
     pub(crate) mtu: u32,
     pub(crate) master: Option<u32>,
     pub(crate) kind: Option<String>,
@@ -134,6 +139,22 @@ fn one_link(
     }
 }
 
+/// Waits until a link that has just got its carrier passes packets. The kernel acts on a carrier in the background
+/// (`net/core/link_watch.c`), and until then drops what is sent: a container's first packet would be lost, and a second
+/// with it until the sender tries again. Since 6.8 asking for the link makes the kernel act at once; before, it does so
+/// within a moment. A link that does not come up is no error here.
+pub(crate) fn wait_until_running(socket: &mut Socket, name: &str) -> Result<(), NetworkError> {
+    let start = Instant::now();
+    while link(socket, name)?.is_some_and(|link| !link.running) && start.elapsed() < PATIENCE {
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// How long a link's carrier is waited for, and how often looked for. Usually it is there at the first look.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_micros(100);
+
 /// Lists the links on a bridge.
 pub(crate) fn links_of(socket: &mut Socket, bridge: &Link) -> Result<Vec<Link>, NetworkError> {
     let replies = socket
@@ -155,6 +176,7 @@ fn read_link(reply: &Reply) -> Option<Link> {
         index: u32::from_ne_bytes(header[4..8].try_into().ok()?),
         name: String::new(),
         up: u32::from_ne_bytes(header[8..12].try_into().ok()?) & IFF_UP != 0,
+        running: false,
         mtu: 0,
         master: None,
         kind: None,
@@ -166,6 +188,7 @@ fn read_link(reply: &Reply) -> Option<Link> {
         match attribute.kind {
             IFLA_IFNAME => attribute.text()?.clone_into(&mut link.name),
             IFLA_MTU => link.mtu = attribute.number()?,
+            IFLA_OPERSTATE => link.running = attribute.value.first() == Some(&IF_OPER_UP),
             IFLA_MASTER => link.master = attribute.number(),
             IFLA_LINKINFO => {
                 link.kind = attribute

@@ -2,6 +2,7 @@
 
 use super::{ACK, Batch, DUMP, DUMP_INTERRUPTED, HEADER, MULTI, NetlinkError, align, attributes};
 use crate::SysError;
+use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::sockopt::{Timeout, set_socket_send_buffer_size_force, set_socket_timeout};
@@ -211,10 +212,12 @@ impl Socket {
 
     /// Receives one datagram of the kernel's.
     fn receive(&mut self) -> Result<Vec<Message>, NetlinkError> {
-        self.buffer.resize(BUFFER, 0);
         loop {
+            // Only what the kernel fills is ever touched: most answers are small.
+            self.buffer.clear();
+            self.buffer.reserve(BUFFER);
             let (_, length, sender) = rustix::io::retry_on_intr(|| {
-                recvfrom(&self.fd, self.buffer.as_mut_slice(), RecvFlags::TRUNC)
+                recvfrom(&self.fd, spare_capacity(&mut self.buffer), RecvFlags::TRUNC)
             })
             .map_err(SysError::of("receive netlink message"))?;
             if !from_kernel(sender) {
