@@ -39,7 +39,8 @@ struct Line<'l> {
     log: Cow<'l, str>,
     #[serde(borrow)]
     stream: Cow<'l, str>,
-    time: jiff::Timestamp,
+    #[serde(borrow)]
+    time: Cow<'l, str>,
 }
 
 impl Containers<'_> {
@@ -292,7 +293,9 @@ impl Reader<'_> {
 
     fn deliver(&self, line: &Line<'_>, each: &mut dyn FnMut(LogEntry) -> bool) -> bool {
         let request = self.request;
-        let time = i64::try_from(line.time.as_nanosecond()).unwrap_or_default();
+        // A time that cannot be read is the oldest there is.
+        let time = line.time.parse::<jiff::Timestamp>().unwrap_or_default();
+        let time = i64::try_from(time.as_nanosecond()).unwrap_or_default();
         if request.until.is_some_and(|until| time > until) {
             return false;
         }

@@ -49,21 +49,21 @@ impl Containers<'_> {
     }
 }
 
-fn not_found(name: &str) -> EngineError {
+pub(crate) fn not_found(name: &str) -> EngineError {
     EngineError::NotFound {
         kind: "container",
         name: name.to_owned(),
     }
 }
 
-fn conflict(message: impl Into<String>) -> EngineError {
+pub(crate) fn conflict(message: impl Into<String>) -> EngineError {
     EngineError::Conflict {
         message: message.into(),
         hint: None,
     }
 }
 
-fn invalid(message: impl Into<String>) -> EngineError {
+pub(crate) fn invalid(message: impl Into<String>) -> EngineError {
     EngineError::Invalid {
         message: message.into(),
         hint: None,

@@ -106,8 +106,8 @@ fn add_extra_hosts(text: &mut String, settings: &Settings, gateway: Option<Ipv4A
 /// Returns what the host resolves names by, as far as a container can use it.
 fn host_resolver() -> String {
     let text = read_host(Path::new("/etc/resolv.conf"));
-    let mut servers = nameservers(&text).peekable();
-    if servers.peek().is_some() && servers.all(is_loopback) {
+    let servers: Vec<&str> = nameservers(&text).collect();
+    if !servers.is_empty() && servers.into_iter().all(is_loopback) {
         let behind = read_host(Path::new(BEHIND_THE_STUB));
         if !behind.is_empty() {
             return behind;

@@ -77,17 +77,6 @@ pub(crate) fn replace(directory: &Path, name: &str, document: &impl Serialize) -
     Ok(())
 }
 
-/// Returns the start time of a process, in clock ticks since boot; `None` if there is no such process.
-pub(crate) fn start_time(pid: i32) -> Option<u64> {
-    let stat = sys::fs::read(Path::new(&format!("/proc/{pid}/stat")), 4096).ok()?;
-    parse_start_time(&String::from_utf8_lossy(&stat))
-}
-
-/// The command's name may hold spaces and parentheses, so the fields count from the last one (proc(5)).
-fn parse_start_time(stat: &str) -> Option<u64> {
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
-}
-
 /// Notes that somebody freezes the container.
 pub(crate) fn mark_paused(locations: &Locations, id: &ContainerId) -> Result<(), EngineError> {
     let path = locations.run_directory(id).join("paused");
@@ -107,19 +96,4 @@ pub(crate) fn unmark_paused(locations: &Locations, id: &ContainerId) -> Result<(
 
 pub(crate) fn is_paused(locations: &Locations, id: &ContainerId) -> bool {
     locations.run_directory(id).join("paused").exists()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_processes_name_does_not_hide_its_start_time() {
-        let stat = "12 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
-        assert_eq!(parse_start_time(stat), Some(4711));
-        assert_eq!(parse_start_time("12 (a) S 1"), None);
-        let ours = i32::try_from(std::process::id()).unwrap();
-        assert!(start_time(ours).is_some());
-        assert_eq!(start_time(i32::MAX), None);
-    }
 }

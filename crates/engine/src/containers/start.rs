@@ -219,7 +219,7 @@ impl Containers<'_> {
     /// Returns the path of a running container's network namespace.
     fn namespace_of(&self, id: &ContainerId) -> Result<PathBuf, EngineError> {
         let running = running::read(self.engine.locations(), id).filter(|running| {
-            running.pid > 0 && running::start_time(running.pid) == Some(running.start_time)
+            running.pid > 0 && sys::process::start_time(running.pid).is_ok_and(|time| time == running.start_time)
         });
         let running =
             running.ok_or_else(|| conflict(format!("cannot join network of a non running container: {id}")))?;
@@ -231,7 +231,7 @@ impl Containers<'_> {
     fn undo_start(&self, record: &Record, error: &EngineError) {
         let mut status = record.status.clone();
         let code = match error {
-            EngineError::Start(error) => monitor_code(error),
+            EngineError::Start(error) => monitor::code_of(error.failure),
             _ => 128,
         };
         status.exit = Some(ExitRecord {
@@ -255,10 +255,6 @@ impl Containers<'_> {
             leavings.reap(locations);
         }
     }
-}
-
-fn monitor_code(error: &StartError) -> i32 {
-    monitor::code_of(error.failure)
 }
 
 /// Starts the monitor and waits until it has started the process.

@@ -80,11 +80,9 @@ pub(super) fn run(client: UnixStream, plan_file: File, descriptors: Vec<OwnedFd>
     if let Some(listener) = &listener {
         listener.set_nonblocking(true)?;
     }
-    let mut relay = Relay {
-        listener,
-        stdin_once: plan.stdin_once,
-        ..Relay::default()
-    };
+    let mut relay = Relay::default();
+    relay.listener = listener;
+    relay.stdin_once = plan.stdin_once;
     relay.add_first(client, plan.attach.then_some(Mode::Attach));
     let mut life = Life {
         locations: Locations {
@@ -236,7 +234,7 @@ impl Life {
     fn write_process(&self, pid: i32, last_exit: Option<ExitRecord>) {
         let running = Running {
             pid,
-            start_time: running::start_time(pid).unwrap_or_default(),
+            start_time: sys::process::start_time(pid).unwrap_or_default(),
             started: self.started,
             restarts: self.restarts,
             last_exit,

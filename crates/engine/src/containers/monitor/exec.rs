@@ -26,10 +26,8 @@ pub(in crate::containers) struct ExecMonitorPlan {
 pub(super) fn run(client: UnixStream, plan_file: File) -> io::Result<()> {
     let plan: ExecMonitorPlan = launch::read_plan(&plan_file)?;
     drop(plan_file);
-    let mut relay = Relay {
-        stdin_once: true,
-        ..Relay::default()
-    };
+    let mut relay = Relay::default();
+    relay.stdin_once = true;
     relay.add_first(client, (!plan.detach).then_some(Mode::Attach));
     let process = match begin(&plan, &mut relay) {
         Ok(process) => process,

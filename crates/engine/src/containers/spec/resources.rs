@@ -4,7 +4,8 @@ use crate::EngineError;
 use crate::containers::invalid;
 use crate::containers::request::{Limits, Ulimit};
 use oci_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxPids, LinuxResources, PosixRlimit, PosixRlimitType,
+    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxPids, LinuxResources, PosixRlimit, PosixRlimitBuilder,
+    PosixRlimitType,
 };
 
 /// Docker's scheduling period, microseconds.
@@ -78,12 +79,12 @@ pub(super) fn rlimits(ulimits: &[Ulimit]) -> Result<Vec<PosixRlimit>, EngineErro
                 .ok_or_else(|| invalid(format!("invalid ulimit type: {}", ulimit.name)))?;
             // -1 is the kernel's RLIM_INFINITY, all bits set.
             let bound = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
-            let mut limit = PosixRlimit::default();
-            limit
-                .set_typ(kind)
-                .set_soft(bound(ulimit.soft))
-                .set_hard(bound(ulimit.hard));
-            Ok(limit)
+            PosixRlimitBuilder::default()
+                .typ(kind)
+                .soft(bound(ulimit.soft))
+                .hard(bound(ulimit.hard))
+                .build()
+                .map_err(|error| invalid(format!("invalid ulimit {}: {error}", ulimit.name)))
         })
         .collect()
 }
