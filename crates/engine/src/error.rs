@@ -86,6 +86,7 @@ impl EngineError {
             Self::NotFound { .. } => Kind::NotFound,
             Self::NotSupported(_) => Kind::NotImplemented,
             Self::Registry(registry::RegistryError::NotFound(_)) => Kind::NotFound,
+            Self::Registry(registry::RegistryError::Denied(_)) => Kind::Forbidden,
             Self::Registry(_) => Kind::Unavailable,
             Self::Start(error) if error.failure != runtime::StartFailure::Setup => Kind::InvalidParameter,
             Self::Build(_)

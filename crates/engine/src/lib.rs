@@ -18,6 +18,7 @@
 
 mod ca;
 mod config;
+pub mod durable;
 mod error;
 mod hello;
 mod system;

@@ -1,4 +1,10 @@
 //! Bridges, cables and published ports, on a host made of throw-away network namespaces.
+#![expect(
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    clippy::unnecessary_wraps,
+    reason = "an integration test is a test module, which clippy does not see; `ip` names an expected answer"
+)]
 
 mod bed;
 

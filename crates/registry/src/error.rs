@@ -30,8 +30,8 @@ pub enum RegistryError {
         /// What is wrong.
         why: String,
     },
-    /// The connection could not be made, or broke.
-    #[error("the connection to registry {host} failed")]
+    /// A connection that was made broke.
+    #[error("the connection to registry {host} broke")]
     Connection {
         /// Host and port.
         host: String,
@@ -160,6 +160,19 @@ pub enum RegistryError {
         /// Empty, or `and asks to wait 60 s` after a space.
         wait: String,
     },
+    /// The proxy that the environment names does not do its work.
+    #[error(
+        "proxy {proxy} did not connect to registry {host}: check HTTPS_PROXY, and NO_PROXY if the registry is to be reached directly"
+    )]
+    Proxy {
+        /// The proxy's address, without user and password.
+        proxy: String,
+        /// Host and port of the registry.
+        host: String,
+        /// What the network or the proxy said.
+        #[source]
+        source: Cause,
+    },
     /// A redirect that must not be followed, or too many of them.
     #[error("registry {host} sent a redirect that is not followed: {why}")]
     Redirect {
@@ -257,6 +270,15 @@ pub enum RegistryError {
         /// What the network said, where it said something.
         #[source]
         source: Option<Cause>,
+    },
+    /// No connection could be made.
+    #[error("registry {host} cannot be reached: check the network")]
+    Unreachable {
+        /// Host and port.
+        host: String,
+        /// What the network said.
+        #[source]
+        source: Cause,
     },
 }
 

@@ -2,6 +2,14 @@
 //!
 //! In: references and credentials. Out: manifests and blob streams. Stands on `reqwest` and `rustls`; its Tokio
 //! runtime is its own affair, calls block. Never touches the store.
+//!
+//! A pull goes through the modules in this order: `endpoint` (where to look), `image` (reference to manifest,
+//! `platform`, configuration) and `blob` (streams), both by `session` (one request: scheme, credentials, retries),
+//! which uses `token` (`challenge`, `credentials`) and `transport` (connections, redirects; `names`, `tls`). All of it
+//! runs on the thread of `worker`.
+//!
+//! What comes from a registry is hostile until its digest says otherwise: documents have a largest size, what is
+//! printed has no control characters, credentials are for the origin they were stored for and its token server.
 
 mod blob;
 mod challenge;

@@ -14,6 +14,9 @@ use std::sync::{Mutex, PoisonError};
 /// Wrong bytes are fetched again so often: a cache on the way may be broken, but not for ever.
 const MOST_MISMATCHES: u32 = 3;
 
+/// A small document may take so many times as long as a server may be silent.
+const PATIENCE: u32 = 4;
+
 /// Connections, tokens, and which scheme each host speaks.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -147,9 +150,18 @@ impl Session {
     ) -> Result<Document, RegistryError> {
         let mut attempt = 1;
         loop {
-            let failed = match self.document_once(endpoint, wanted).await {
-                Ok(document) => return Ok(document),
-                Err(failed) => failed,
+            // Silence is noticed elsewhere; this is for a server that sends a byte now and then.
+            let limit = self.tuning.idle_timeout * PATIENCE;
+            let failed = match tokio::time::timeout(limit, self.document_once(endpoint, wanted)).await {
+                Ok(Ok(document)) => return Ok(document),
+                Ok(Err(failed)) => failed,
+                Err(_elapsed) => {
+                    return Err(RegistryError::Timeout {
+                        host: endpoint.host.clone(),
+                        seconds: limit.as_secs(),
+                        doing: "or nearly so while a small document was awaited",
+                    });
+                }
             };
             let most = match failed.error {
                 RegistryError::DigestMismatch { .. } | RegistryError::Size { .. } => MOST_MISMATCHES,

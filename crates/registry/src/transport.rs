@@ -86,7 +86,7 @@ impl Transport {
             let limit = self.tuning.connect_timeout + self.tuning.idle_timeout;
             let response = match tokio::time::timeout(limit, request.send()).await {
                 Ok(Ok(response)) => response,
-                Ok(Err(error)) => return Err(self.failure(error, &host_and_port(&url))),
+                Ok(Err(error)) => return Err(self.failure(error, &url)),
                 Err(_elapsed) => {
                     return Err(RegistryError::Timeout {
                         host: host_and_port(&url),
@@ -163,17 +163,32 @@ impl Transport {
         if !self.config.user_agent.is_empty() {
             builder = builder.user_agent(self.config.user_agent.clone());
         }
-        let client = builder
-            .build()
-            .map_err(|error| self.failure(error, &host_and_port(url)))?;
+        let client = builder.build().map_err(|error| self.failure(error, url))?;
         Ok(slot.get_or_init(|| client))
     }
 
+    /// Returns the address of the proxy that requests to a host go through, if they do.
+    fn proxy(&self, url: &Url) -> Option<String> {
+        if self.tuning.no_proxy || is_loopback(url.host_str()?) {
+            return None;
+        }
+        // The same rules that reqwest follows.
+        let destination = url.as_str().parse().ok()?;
+        let found = hyper_util::client::proxy::matcher::Matcher::from_env().intercept(&destination)?;
+        let uri = found.uri();
+        let (scheme, host) = (uri.scheme_str().unwrap_or("http"), uri.host()?);
+        Some(uri.port().map_or_else(
+            || format!("{scheme}://{host}"),
+            |port| format!("{scheme}://{host}:{port}"),
+        ))
+    }
+
     /// Puts a failed request in our words.
-    fn failure(&self, error: reqwest::Error, host: &str) -> RegistryError {
+    fn failure(&self, error: reqwest::Error, url: &Url) -> RegistryError {
         // The URL may hold a signature that is as good as a password.
         let error = error.without_url();
-        let host = host.to_owned();
+        let host = host_and_port(url);
+        let proxy = self.proxy(url);
         if error.is_timeout() {
             return RegistryError::Timeout {
                 host,
@@ -182,9 +197,18 @@ impl Transport {
             };
         }
         let kind = classify(&error);
+        let connecting = error.is_connect();
         let source: Cause = Box::new(error);
         match kind {
+            Failure::Name | Failure::Other | Failure::Refused if connecting && proxy.is_some() => {
+                RegistryError::Proxy {
+                    proxy: proxy.unwrap_or_default(),
+                    host,
+                    source,
+                }
+            }
             Failure::Name => RegistryError::HostNotFound { host, source },
+            Failure::Other if connecting => RegistryError::Unreachable { host, source },
             Failure::Other => RegistryError::Connection { host, source },
             Failure::Refused => RegistryError::ConnectionRefused { host, source },
             Failure::Tls(why) => RegistryError::Tls { host, why, source },

@@ -3,7 +3,7 @@
 mod services;
 
 use crate::system::Filters;
-use crate::{Engine, EngineError};
+use crate::{Engine, EngineError, durable};
 use oci::Digest;
 use state::StateError;
 use std::collections::BTreeMap;

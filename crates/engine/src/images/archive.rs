@@ -1,14 +1,16 @@
 //! `load`, `save`, `import`: images as archives.
 
 use super::{Image, Images, Loaded};
-use crate::EngineError;
+use crate::{EngineError, durable};
 use oci::{ImageConfig, Platform, Reference};
 use std::io::{Read, Write};
 
 impl Images<'_> {
     /// Reads images from an archive (docker-archive or OCI layout, any compression).
     pub fn load(&self, archive: &mut dyn Read) -> Result<Vec<Loaded>, EngineError> {
-        Ok(self.engine.store.load(archive)?)
+        let loaded = self.engine.store.load(archive)?;
+        durable::sync_behind(self.engine);
+        Ok(loaded)
     }
 
     /// Writes images, named as users name them, into one archive. A name without a tag means all of its repository's
@@ -75,6 +77,8 @@ impl Images<'_> {
             ..ImageConfig::default()
         };
         builder::apply_changes(&mut config, changes).map_err(Box::new)?;
-        Ok(self.engine.store.import(tar, config, message, reference)?)
+        let image = self.engine.store.import(tar, config, message, reference)?;
+        durable::sync_behind(self.engine);
+        Ok(image)
     }
 }

@@ -1,7 +1,7 @@
 //! `pull`: from a registry into the store, every layer in one pass, all of them at once.
 
 use super::{Image, Images};
-use crate::{EngineError, hello};
+use crate::{EngineError, durable, hello};
 use oci::{Descriptor, Digest, ImageConfig, Platform, Reference, descriptor_digest};
 use registry::{Client, RegistryConfig, RemoteImage};
 use std::io::{self, Read};
@@ -177,6 +177,7 @@ impl Images<'_> {
             tags: tagged.as_slice(),
             repository_digest: Some(&known),
         })?;
+        durable::sync_behind(self.engine);
         Ok(Pulled {
             image,
             digest: remote.digest,

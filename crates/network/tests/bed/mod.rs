@@ -5,6 +5,11 @@
 //! outside 10.9.0.2 ──── 10.9.0.1 host ──── bridge 172.17.0.1 ──── containers 172.17.0.2 …
 //! ```
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test helper: clippy only knows the functions marked as tests"
+)]
+
 use network::{Bridge, Endpoint, Protocol, PublishedPort};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};

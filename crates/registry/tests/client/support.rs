@@ -1,5 +1,4 @@
-//! What the tests of this crate share: a client with short waits, and reading a blob whole.
-#![allow(dead_code, reason = "each test program uses its own part")]
+//! What the tests share: a client with short waits, and reading a blob whole.
 
 use oci::{Descriptor, Platform, Reference};
 use registry::{Client, RegistryConfig, RegistryError, RemoteImage, Tuning};
@@ -12,7 +11,7 @@ use std::time::Duration;
 pub(crate) fn tuning() -> Tuning {
     Tuning {
         backoff: Duration::from_millis(1),
-        idle_timeout: Duration::from_millis(500),
+        idle_timeout: Duration::from_secs(2),
         no_proxy: true,
         ..Tuning::default()
     }

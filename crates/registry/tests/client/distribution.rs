@@ -1,14 +1,12 @@
 //! Against the distribution project's own registry (`docker-registry`), filled by skopeo: programs that are not ours.
 
-mod support;
-
+use super::support::{amd64, client, read, reference, resolve};
 use base64::Engine;
 use registry::{RegistryConfig, RegistryError};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use support::{amd64, client, read, reference, resolve};
 use tempfile::TempDir;
 use testkit::registry::{Put, TestImage};
 
@@ -36,10 +34,9 @@ impl Registry {
                 .output()
                 .unwrap();
             std::fs::write(directory.path().join("htpasswd"), entry.stdout).unwrap();
-            config += &format!(
-                "auth:\n  htpasswd:\n    realm: test\n    path: {}/htpasswd\n",
-                directory.path().display()
-            );
+            config.push_str("auth:\n  htpasswd:\n    realm: test\n    path: ");
+            config.push_str(&directory.path().join("htpasswd").to_string_lossy());
+            config.push('\n');
         }
         let file = directory.path().join("config.yml");
         std::fs::write(&file, config).unwrap();

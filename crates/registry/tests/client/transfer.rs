@@ -1,10 +1,8 @@
 //! Blob streams against a registry that breaks off, stalls, lies and refuses.
 
-mod support;
-
+use super::support::{alone, client, read, reference, resolve, told};
 use registry::{Client, RegistryConfig, RegistryError, RemoteImage};
 use std::io::{self, Read};
-use support::{client, read, reference, resolve, told};
 use testkit::registry::{FakeRegistry, Fault, Put, TestImage};
 
 const SIZE: usize = 200_000;
@@ -160,7 +158,7 @@ fn a_silent_server_is_given_up() {
     setting.registry.always("/blobs/", Fault::StallAfter(0));
     let message = setting.failure();
     let expected = format!(
-        "registry {} was silent for 0 s in the middle of a transfer",
+        "registry {} was silent for 2 s in the middle of a transfer",
         setting.registry.host()
     );
     assert_eq!(message, expected);
@@ -294,7 +292,10 @@ fn many_blobs_at_once_do_not_wait_for_each_other() {
 
 #[test]
 fn the_network_thread_is_there_only_while_it_is_needed() {
-    if !support::alone("the_network_thread_is_there_only_while_it_is_needed", &[]) {
+    if !alone(
+        "transfer::the_network_thread_is_there_only_while_it_is_needed",
+        &[],
+    ) {
         return;
     }
     let running = || threads().iter().any(|name| name == "registry");
@@ -358,4 +359,35 @@ fn foreign_layers_are_not_fetched_from_elsewhere() {
         )
     );
     assert!(elsewhere.requests().is_empty());
+}
+
+/// Whatever happens, the bytes are right or there is an error; up to four failures in a row are survived.
+#[test]
+fn chaos_never_gives_wrong_bytes() {
+    let setting = Setting::new();
+    let expected = &setting.put.layers[0];
+    let mut state = 42_u32;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize % below
+    };
+    for round in 0..400 {
+        let faults: Vec<Fault> = (0..random(8))
+            .map(|_| match random(7) {
+                0 => Fault::Close,
+                1 => Fault::status(500),
+                2 => Fault::status(503),
+                3 => Fault::IgnoreRange,
+                4 => Fault::Status(429, vec![("retry-after".into(), "0".into())], String::new()),
+                _ => Fault::CutAfter(random(SIZE)),
+            })
+            .collect();
+        setting.registry.reset();
+        setting.registry.script("/blobs/", faults.clone());
+        let survivable = faults.len() <= 4;
+        match setting.layer() {
+            Ok(bytes) => assert!(bytes == *expected, "round {round}: {faults:?}"),
+            Err(error) => assert!(!survivable, "round {round}: {faults:?}: {error}"),
+        }
+    }
 }

@@ -1,11 +1,9 @@
 //! Who is told what: challenges, tokens, redirects, credential helpers.
 
-mod support;
-
+use super::support::{alone, client, read, resolve, told};
 use base64::Engine;
 use registry::{RegistryConfig, RegistryError};
 use std::os::unix::fs::PermissionsExt;
-use support::{client, read, resolve, told};
 use tempfile::TempDir;
 use testkit::registry::{Access, FakeRegistry, Fault, Put, TestImage, TokenServer};
 
@@ -32,8 +30,8 @@ fn password(host: &str, user: &str, password: &str) -> (RegistryConfig, TempDir)
     with_config(&format!(r#"{{"auths":{{"{host}":{{"auth":"{auth}"}}}}}}"#))
 }
 
-fn login() -> Option<(String, String)> {
-    Some(("ada".to_owned(), "hunter2".to_owned()))
+fn login() -> (String, String) {
+    ("ada".to_owned(), "hunter2".to_owned())
 }
 
 #[test]
@@ -62,7 +60,7 @@ fn an_anonymous_token_is_fetched_once_and_used_for_all() {
 fn a_password_goes_to_the_token_server_and_nowhere_else() {
     let (registry, _, name) = registry();
     registry.require(Access::Bearer(TokenServer {
-        login: login(),
+        login: Some(login()),
         ..TokenServer::default()
     }));
     let (config, _directory) = password(&registry.host(), "ada", "hunter2");
@@ -113,7 +111,7 @@ fn a_registry_that_is_never_content_is_left() {
 fn a_refused_password_is_said_to_be_refused() {
     let (registry, _, name) = registry();
     registry.require(Access::Bearer(TokenServer {
-        login: login(),
+        login: Some(login()),
         ..TokenServer::default()
     }));
     let (config, _directory) = password(&registry.host(), "ada", "wrong-pw");
@@ -283,7 +281,7 @@ fn credential_helpers_are_asked() {
         ("PATH", path.as_str()),
         ("TEST_BIN", bin.path().to_str().unwrap()),
     ];
-    if !support::alone("credential_helpers_are_asked", &variables) {
+    if !alone("access::credential_helpers_are_asked", &variables) {
         return;
     }
     let bin = std::env::var("TEST_BIN").unwrap();

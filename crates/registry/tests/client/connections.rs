@@ -1,12 +1,10 @@
 //! Getting to a registry at all: names, ports, certificates, proxies.
 
-mod support;
-
+use super::support::{alone, client, resolve, told, tuning};
 use registry::{Client, RegistryConfig, RegistryError, Tuning};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::time::Duration;
-use support::{client, resolve, told, tuning};
 use testkit::registry::{AUTHORITY, FakeRegistry, TestImage};
 
 fn named(names: &[&str]) -> Tuning {
@@ -50,7 +48,7 @@ fn the_hosts_authorities_are_trusted() {
         ("SSL_CERT_FILE", file.to_str().unwrap()),
         ("SSL_CERT_DIR", "/nonexistent"),
     ];
-    if !support::alone("the_hosts_authorities_are_trusted", &variables) {
+    if !alone("connections::the_hosts_authorities_are_trusted", &variables) {
         return;
     }
     let (registry, name) = tls();
@@ -192,7 +190,7 @@ fn the_proxy_variables_are_honoured() {
             .unwrap();
         String::from_utf8(request).unwrap()
     });
-    if !support::alone("the_proxy_variables_are_honoured", &variables) {
+    if !alone("connections::the_proxy_variables_are_honoured", &variables) {
         let request = answering.join().unwrap();
         assert!(
             request.starts_with("CONNECT registry.test:5000 HTTP/1.1\r\n"),
@@ -212,8 +210,15 @@ fn the_proxy_variables_are_honoured() {
     };
     let client = Client::with_tuning(RegistryConfig::default(), tuning).unwrap();
     let error = resolve(&client, "registry.test:5000/app").unwrap_err();
-    println!("{error:?}\n{}", told(&error));
-    assert!(!format!("{error:?}{}", told(&error)).contains("pw@"), "{error:?}");
+    let shown = proxy_address(&std::env::var("HTTPS_PROXY").unwrap());
+    assert!(
+        told(&error).starts_with(&format!(
+            "proxy {shown} did not connect to registry registry.test:5000: check "
+        )),
+        "{}",
+        told(&error)
+    );
+    assert!(!format!("{error:?}{}", told(&error)).contains("pw"), "{error:?}");
     // What is exempt goes straight to its address, and loopback always does.
     let closed = TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -227,4 +232,8 @@ fn the_proxy_variables_are_honoured() {
             "{error:?}"
         );
     }
+}
+
+fn proxy_address(url: &str) -> String {
+    format!("http://{}", url.rsplit('@').next().unwrap())
 }

@@ -1,9 +1,7 @@
 //! What a reference comes to, at a registry that is wrong, slow, overrun, or not the only one.
 
-mod support;
-
+use super::support::{amd64, client, read, reference, resolve, told};
 use registry::{Client, Mirror, RegistryConfig, RegistryError};
-use support::{amd64, client, read, reference, resolve, told};
 use testkit::registry::{FakeRegistry, Fault, Put, TestImage, digest_of};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
