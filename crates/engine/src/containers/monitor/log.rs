@@ -94,7 +94,10 @@ impl Log {
             self.rotate();
         }
         if self.lost > 0 {
-            let notice = format!("[{} bytes of output were lost: the log could not be written]\n", self.lost);
+            let notice = format!(
+                "[{} bytes of output were lost: the log could not be written]\n",
+                self.lost
+            );
             let mut told = Vec::new();
             encode(&mut told, notice.as_bytes(), Source::Stderr, &self.clock);
             if self.file.write_all(&told).is_ok() {
