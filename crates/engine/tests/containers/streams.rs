@@ -102,7 +102,7 @@ fn a_terminal_is_one() {
     let root = Root::new();
     let id = root.create(CreateContainer {
         terminal: true,
-        ..interactive("tty; stty size; read line; stty size; echo \"got $line\"")
+        ..interactive("stty size; read line; stty size; echo \"got $line\"")
     });
     let request = engine::containers::start::StartRequest {
         attach: true,
@@ -121,7 +121,7 @@ fn a_terminal_is_one() {
     let output = collect(&mut session);
     seen.push_str(&output.stdout);
     assert!(
-        seen.contains("/dev/") && seen.contains("50 100") && seen.contains("got word"),
+        seen.contains("50 100") && seen.contains("got word"),
         "{seen}"
     );
     assert_eq!(output.exit.code, 0);
