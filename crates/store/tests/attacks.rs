@@ -15,6 +15,9 @@ type Prepare = Box<dyn Fn(Tar) -> Tar>;
 /// Adds a member at a path.
 type Add = Box<dyn Fn(Tar, &str) -> Tar>;
 
+/// Says whether it is the right error.
+type Told = fn(&StoreError) -> bool;
+
 /// Things outside the layer that must stay as they are.
 struct Canaries {
     directory: PathBuf,
@@ -239,6 +242,11 @@ fn what_is_in_the_way_is_replaced_and_not_written_through() {
         .directory("directory")
         .file("directory/inside", "")
         .file("directory", "file now")
+        .directory("again")
+        .file("again/one", "")
+        .file("again", "")
+        .directory("again")
+        .file("again/two", "2")
         .file("was-file", "")
         .directory("was-file")
         .file("was-file/inside", "x")
@@ -251,6 +259,8 @@ fn what_is_in_the_way_is_replaced_and_not_written_through() {
     assert_eq!(read("second"), "apart");
     assert_eq!(read("directory"), "file now");
     assert_eq!(read("was-file/inside"), "x");
+    assert_eq!(read("again/two"), "2");
+    assert!(!fixture.layer(&layer).join("again/one").exists());
 }
 
 #[test]
@@ -385,17 +395,39 @@ fn a_blob_must_be_what_it_is_announced_as() {
         })
     };
     let diff_id = sha256(&tar);
-    for (what, outcome) in [
-        ("one bit flipped", unpack(&good, &diff_id, &damaged)),
-        ("cut short", unpack(&good, &diff_id, &packed[..packed.len() - 20])),
+    let inflate: Told = |error| matches!(error, StoreError::Inflate { .. });
+    let size: Told = |error| matches!(error, StoreError::Size { .. });
+    let digest: Told = |error| matches!(error, StoreError::Digest { .. });
+    let mut altered = gzip(&other);
+    // Of the right length and sound, but another.
+    altered = [&altered[..], &gzip(b"")].concat();
+    let of_its_size = descriptor(LAYER_GZIP, &altered);
+    let announced = oci::Descriptor::new(
+        good.media_type().clone(),
+        of_its_size.size(),
+        good.digest().clone(),
+    );
+    for (what, told, outcome) in [
+        ("one bit flipped", inflate, unpack(&good, &diff_id, &damaged)),
+        (
+            "cut short",
+            size,
+            unpack(&good, &diff_id, &packed[..packed.len() - 20]),
+        ),
         (
             "too long",
+            size,
             unpack(&good, &diff_id, &[&packed[..], &packed[..]].concat()),
         ),
-        ("another blob", unpack(&good, &diff_id, &gzip(&other))),
-        ("another tar", unpack(&good, &sha256(&other), &packed)),
+        (
+            "another blob",
+            digest,
+            unpack(&announced, &sha256(&other), &altered),
+        ),
+        ("another tar", digest, unpack(&good, &sha256(&other), &packed)),
     ] {
-        outcome.expect_err(what);
+        let error = outcome.expect_err(what);
+        assert!(told(&error), "{what}: {error:?}");
         assert_eq!(fixture.leftovers(), Vec::<PathBuf>::new(), "{what}");
     }
     unpack(&good, &diff_id, &packed).unwrap();
