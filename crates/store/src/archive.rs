@@ -6,6 +6,7 @@ mod save;
 mod spool;
 
 use crate::Image;
+pub(crate) use import::with_sendable;
 use oci::Reference;
 
 /// An image out of an archive.

@@ -588,7 +588,7 @@ fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
 }
 
 /// Reduces a member's path to its components, joined by single slashes; empty for the root.
-fn clean(path: &[u8]) -> Result<Vec<u8>, &'static str> {
+pub(crate) fn clean(path: &[u8]) -> Result<Vec<u8>, &'static str> {
     let mut cleaned: Vec<u8> = Vec::with_capacity(path.len());
     if path.contains(&0) {
         return Err("its path has a NUL in it");

@@ -28,6 +28,7 @@
 
 mod archive;
 mod blobs;
+mod copy;
 mod error;
 mod extract;
 mod garbage;
@@ -46,6 +47,7 @@ mod tar;
 mod tree_tar;
 
 pub use archive::Loaded;
+pub use copy::{unpack_into, write_tree};
 pub use error::StoreError;
 pub use extract::{ExtractError, Limits};
 pub use garbage::{Reclaimed, Usage};

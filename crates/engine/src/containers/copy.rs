@@ -1,7 +1,21 @@
 //! `cp`: files in and out, by descriptors inside the container's root only (CVE-2018-15664, CVE-2019-14271).
-use super::{Containers, record::ContainerId};
+//!
+//! A running container's root is reached through its first process, with everything that is mounted there. A stopped
+//! one's is mounted for us alone, under its lock; what lies in a volume or a bind is then looked for there.
+
+use super::record::{Activity, ContainerId};
+use super::rows::Record;
+use super::{Containers, conflict, running, start};
 use crate::EngineError;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, statat};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use sys::SysError;
+use sys::lock::Lock;
+use sys::path::Tree;
 
 /// What a path inside a container is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,10 +32,28 @@ pub struct PathStat {
     pub link_target: String,
 }
 
+/// A container's root, opened, and a lock that keeps it from being started meanwhile.
+struct View {
+    root: Tree,
+    _lock: Option<Lock>,
+    /// Stopped: where other trees would be mounted, the deepest first.
+    mounts: Vec<(PathBuf, PathBuf, bool)>,
+    read_only: bool,
+}
+
+/// A path in it, resolved as far as its last component.
+struct Found {
+    directory: OwnedFd,
+    name: OsString,
+    writable: bool,
+}
+
 impl Containers<'_> {
     /// Says what `path` is.
     pub fn stat_path(&self, id: &ContainerId, path: &str) -> Result<PathStat, EngineError> {
-        todo!("{id} {path}")
+        let view = self.view(id, false)?;
+        let found = view.find(id, path)?;
+        view.describe(&found, id, path)
     }
 
     /// Writes `path` as a tar whose top entry is the path's last component (Docker's `GET …/archive`).
@@ -31,7 +63,17 @@ impl Containers<'_> {
         path: &str,
         into: &mut dyn Write,
     ) -> Result<PathStat, EngineError> {
-        todo!("{id} {path} {}", into.flush().is_ok())
+        let view = self.view(id, false)?;
+        let found = view.find(id, path)?;
+        let stat = view.describe(&found, id, path)?;
+        store::write_tree(
+            found.directory.as_fd(),
+            &found.name,
+            OsStr::new(stat.name.trim_start_matches('/')),
+            false,
+            into,
+        )?;
+        Ok(stat)
     }
 
     /// Unpacks a tar into the directory `path` (Docker's `PUT …/archive`). With `keep_owner` numeric owners are kept,
@@ -43,11 +85,204 @@ impl Containers<'_> {
         tar: &mut dyn Read,
         keep_owner: bool,
     ) -> Result<(), EngineError> {
-        todo!("{id} {path} {keep_owner} {}", tar.read(&mut []).is_ok())
+        let view = self.view(id, true)?;
+        let found = view.find(id, &format!("{path}/"))?;
+        if !found.writable {
+            return Err(conflict("container rootfs is marked read-only"));
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = match rustix::fs::openat(&found.directory, &found.name, flags, Mode::empty()) {
+            Err(Errno::NOTDIR) => {
+                return Err(super::invalid("extraction point is not a directory"));
+            }
+            opened => opened.map_err(SysError::on("open", path))?,
+        };
+        Ok(store::unpack_into(directory, tar, keep_owner)?)
     }
 
     /// Writes the whole root filesystem as a tar, without what is mounted in it (`export`).
     pub fn export(&self, id: &ContainerId, into: &mut dyn Write) -> Result<(), EngineError> {
-        todo!("{id} {}", into.flush().is_ok())
+        let view = self.view(id, false)?;
+        store::write_tree(view.root.as_fd(), OsStr::new("."), OsStr::new(""), true, into)?;
+        let record = self.record(id)?;
+        self.note(&record.name, id, "export")
+    }
+
+    fn view(&self, id: &ContainerId, write: bool) -> Result<View, EngineError> {
+        let record = self.record(id)?;
+        loop {
+            let (activity, running) = self.activity(&record)?;
+            if let (Activity::Running | Activity::Paused, Some(running)) = (activity, running) {
+                if let Some(root) = root_of(&running)? {
+                    return Ok(View {
+                        root,
+                        _lock: None,
+                        mounts: Vec::new(),
+                        read_only: record.settings.request.read_only,
+                    });
+                }
+                self.wait_for_release(id)?;
+            }
+            if let Some(lock) = self.engine.locations().claim(id)? {
+                return self.view_of_stopped(&record, write, lock);
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn view_of_stopped(&self, record: &Record, write: bool, lock: Lock) -> Result<View, EngineError> {
+        let layers = self
+            .engine
+            .database
+            .read(|connection| Ok::<_, EngineError>(start::layers_of(connection, &record.id)?))?;
+        let directory = self.engine.locations().container_directory(&record.id);
+        super::create::make_directories(&directory)?;
+        let (upper, work) = (directory.join("upper"), directory.join("work"));
+        let union = self
+            .engine
+            .store
+            .overlay(&layers, Some((upper.as_path(), work.as_path())), true);
+        let root = if write {
+            sys::mount::overlay(&union.lower, Some((upper.as_path(), work.as_path())), &[])?
+        } else {
+            // Read as one more layer, the upper directory is left as it is.
+            let mut lower = vec![upper];
+            lower.extend(union.lower);
+            sys::mount::overlay(&lower, None, &[])?
+        };
+        let mut mounts: Vec<_> = record
+            .settings
+            .mounts
+            .iter()
+            .filter(|mount| mount.kind != "tmpfs")
+            .map(|mount| (PathBuf::from(&mount.target), mount.source.clone(), mount.writable))
+            .collect();
+        mounts.sort_by_key(|(target, ..)| std::cmp::Reverse(target.components().count()));
+        Ok(View {
+            root: Tree::new(root),
+            _lock: Some(lock),
+            mounts,
+            read_only: record.settings.request.read_only,
+        })
+    }
+}
+
+/// Opens the root directory of a container's first process, if that is still the one it was.
+fn root_of(running: &running::Running) -> Result<Option<Tree>, EngineError> {
+    let process = PathBuf::from(format!("/proc/{}", running.pid));
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = match rustix::fs::open(&process, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        opened => opened.map_err(SysError::on("open", &process))?,
+    };
+    // The descriptor belongs to one process; once the start time is seen to be right, it stays right.
+    if !sys::process::start_time(running.pid).is_ok_and(|time| time == running.start_time) {
+        return Ok(None);
+    }
+    match rustix::fs::openat(&opened, "root", flags, Mode::empty()) {
+        Ok(root) => Ok(Some(Tree::new(root))),
+        Err(Errno::NOENT | Errno::SRCH) => Ok(None),
+        Err(errno) => Err(SysError::on("open the root of", &process)(errno).into()),
+    }
+}
+
+impl View {
+    /// Resolves a path. Without a slash behind it, a link is itself.
+    fn find(&self, id: &ContainerId, path: &str) -> Result<Found, EngineError> {
+        let absolute = Path::new("/").join(path);
+        let follow = path.ends_with('/') || path.ends_with("/.");
+        let missing = |error: SysError| match error.errno {
+            Errno::NOENT | Errno::NOTDIR => no_such_path(id, path),
+            _ => error.into(),
+        };
+        let resolved = if follow || absolute.file_name().is_none() {
+            self.root.resolve(&absolute).map_err(missing)?
+        } else {
+            let above = absolute.parent().unwrap_or(Path::new("/"));
+            let name = absolute.file_name().unwrap_or_default();
+            self.root.resolve(above).map_err(missing)?.join(name)
+        };
+        for (target, source, writable) in &self.mounts {
+            if let Ok(rest) = resolved.strip_prefix(target) {
+                return Self::find_in_mount(source, rest, *writable).map_err(missing);
+            }
+        }
+        let (directory, name) = place(&self.root, &resolved).map_err(missing)?;
+        Ok(Found {
+            directory,
+            name,
+            writable: !self.read_only,
+        })
+    }
+
+    fn find_in_mount(source: &Path, rest: &Path, writable: bool) -> Result<Found, SysError> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(source, flags, Mode::empty()).map_err(SysError::on("open", source))?;
+        let (directory, name) = if rest.as_os_str().is_empty() {
+            // A bind may be of a file, which has no inside.
+            let above = source.parent().unwrap_or(Path::new("/"));
+            match source.file_name() {
+                Some(name) => (
+                    rustix::fs::open(above, flags, Mode::empty()).map_err(SysError::on("open", above))?,
+                    name.to_owned(),
+                ),
+                None => (opened, OsString::from(".")),
+            }
+        } else {
+            let tree = Tree::new(opened);
+            let resolved = tree.resolve(Path::new("/").join(rest).as_path())?;
+            place(&tree, &resolved)?
+        };
+        Ok(Found {
+            directory,
+            name,
+            writable,
+        })
+    }
+
+    fn describe(&self, found: &Found, id: &ContainerId, path: &str) -> Result<PathStat, EngineError> {
+        let stat = match statat(&found.directory, &found.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Err(no_such_path(id, path)),
+            stat => stat.map_err(SysError::on("look at", path))?,
+        };
+        let mut link_target = String::new();
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+            let absolute = Path::new("/").join(path);
+            // A link into nowhere leads nowhere.
+            link_target = self
+                .root
+                .resolve(&absolute)
+                .map(|target| target.to_string_lossy().into_owned())
+                .unwrap_or_default();
+        }
+        let name = match Path::new(path).file_name() {
+            Some(name) => name.to_string_lossy().into_owned(),
+            None => "/".into(),
+        };
+        let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or_default();
+        Ok(PathStat {
+            name,
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            mode: stat.st_mode,
+            mtime: stat
+                .st_mtime
+                .saturating_mul(1_000_000_000)
+                .saturating_add(nanoseconds),
+            link_target,
+        })
+    }
+}
+
+fn place(tree: &Tree, resolved: &Path) -> Result<(OwnedFd, OsString), SysError> {
+    if resolved.file_name().is_none() {
+        return Ok((tree.locate(Path::new("/"), true)?, OsString::from(".")));
+    }
+    tree.parent(resolved)
+}
+
+fn no_such_path(id: &ContainerId, path: &str) -> EngineError {
+    EngineError::NotFound {
+        kind: "container:path",
+        name: format!("{id}:{path}"),
     }
 }

@@ -285,7 +285,7 @@ pub(super) fn begin(
     }
 }
 
-fn layers_of(connection: &Connection, id: &ContainerId) -> Result<Vec<LayerId>, StateError> {
+pub(super) fn layers_of(connection: &Connection, id: &ContainerId) -> Result<Vec<LayerId>, StateError> {
     let mut query = connection
         .prepare_cached("SELECT layer FROM container_layers WHERE container = ?1 ORDER BY position")?;
     let layers = query.query_map([id.as_str()], |row| row.get::<_, String>(0))?;

@@ -3,6 +3,7 @@
 //! The program under test starts itself again as the monitor; here that is this test, so its `main` is its own. Each
 //! test has a root of its own; the host is compared with what it was when the last has ended.
 
+mod files;
 mod kit;
 mod lifecycle;
 mod networks;
@@ -22,7 +23,14 @@ fn main() -> ExitCode {
     {
         return engine::containers::monitor::main();
     }
-    let tests: Vec<Test> = [lifecycle::TESTS, networks::TESTS, recovery::TESTS, streams::TESTS].concat();
+    let tests: Vec<Test> = [
+        files::TESTS,
+        lifecycle::TESTS,
+        networks::TESTS,
+        recovery::TESTS,
+        streams::TESTS,
+    ]
+    .concat();
     if arguments.iter().any(|argument| argument == "--list") {
         for (name, _) in &tests {
             println!("{name}: test");

@@ -120,10 +120,7 @@ fn a_terminal_is_one() {
     session.send_stdin(b"word\n").unwrap();
     let output = collect(&mut session);
     seen.push_str(&output.stdout);
-    assert!(
-        seen.contains("50 100") && seen.contains("got word"),
-        "{seen}"
-    );
+    assert!(seen.contains("50 100") && seen.contains("got word"), "{seen}");
     assert_eq!(output.exit.code, 0);
 }
 

@@ -69,7 +69,10 @@ impl Store {
 }
 
 /// Lends a reader that must stay on this thread to code that wants to send its reader to another.
-fn with_sendable<T: Send>(tar: &mut dyn Read, work: impl FnOnce(Box<dyn Read + Send>) -> T + Send) -> T {
+pub(crate) fn with_sendable<T: Send>(
+    tar: &mut dyn Read,
+    work: impl FnOnce(Box<dyn Read + Send>) -> T + Send,
+) -> T {
     let (sender, receiver) = std::sync::mpsc::sync_channel(4);
     std::thread::scope(|scope| {
         let worker = scope.spawn(move || work(Box::new(super::spool::Received::new(receiver))));
