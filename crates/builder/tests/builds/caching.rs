@@ -213,3 +213,31 @@ fn the_epoch_is_the_time_of_everything_made() {
     }
     assert_eq!(shop.make(dockerfile).id, image.id);
 }
+
+#[test]
+fn a_source_that_changes_under_the_build_does_not_spoil_the_cache() {
+    let shop = Workshop::new();
+    let contents = ["1".repeat(100_000), "2".repeat(100_000)];
+    shop.file("f", &contents[0]);
+    let dockerfile = "FROM base\nCOPY f /f\n";
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                for content in &contents {
+                    std::fs::write(shop.context.join("f"), content).unwrap();
+                }
+            }
+        });
+        for _ in 0..60 {
+            shop.run(dockerfile).id();
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    for content in &contents {
+        shop.file("f", content);
+        let image = shop.make(dockerfile);
+        let built = std::fs::read_to_string(shop.store.layer_path(&image.layers[1].id).join("f")).unwrap();
+        assert!(built == *content, "an image of other content was found");
+    }
+}
