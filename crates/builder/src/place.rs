@@ -150,6 +150,15 @@ impl Placement<'_> {
         Ok(())
     }
 
+    /// Looks once more at a source file that was read as a whole.
+    pub(crate) fn check_source(&self, found: &Found) -> Result<(), Failure> {
+        let Some(item) = found.items.first() else { return Ok(()) };
+        let differs = !item.is_still(&self.from.stat(&found.at, false)?)
+            || item.unsettled && item.digest != Some(digests::of_file(self.from, &found.at, self.cancelled)?);
+        self.changed.set(self.changed.get() || differs);
+        Ok(())
+    }
+
     fn present(&self, target: &Path) -> Result<Option<FileType>, StepError> {
         match self.to.stat(target, false) {
             Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),

@@ -397,7 +397,9 @@ fn write(
         placement.directory(placement.destination)?;
     }
     for source in found {
-        if !(plan.kind.unpacks() && archive::unpack(&placement, source)?) {
+        if plan.kind.unpacks() && archive::unpack(&placement, source)? {
+            placement.check_source(source)?;
+        } else {
             placement.copy(source)?;
         }
     }
