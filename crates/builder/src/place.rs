@@ -152,7 +152,9 @@ impl Placement<'_> {
 
     /// Looks once more at a source file that was read as a whole.
     pub(crate) fn check_source(&self, found: &Found) -> Result<(), Failure> {
-        let Some(item) = found.items.first() else { return Ok(()) };
+        let Some(item) = found.items.first() else {
+            return Ok(());
+        };
         let differs = !item.is_still(&self.from.stat(&found.at, false)?)
             || item.unsettled && item.digest != Some(digests::of_file(self.from, &found.at, self.cancelled)?);
         self.changed.set(self.changed.get() || differs);
