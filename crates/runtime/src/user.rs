@@ -251,8 +251,8 @@ mod tests {
     #[test]
     fn users() {
         for (text, uid, gid, groups, home) in [
-            ("root", 0, 0, vec![0], "/root"),
-            ("0", 0, 0, vec![0], "/root"),
+            ("root", 0, 0, vec![0, 10], "/root"),
+            ("0", 0, 0, vec![0, 10], "/root"),
             ("alice", 1000, 100, vec![100, 10, 29], "/home/alice"),
             ("1000", 1000, 100, vec![100, 10, 29], "/home/alice"),
             ("alice:audio", 1000, 29, vec![29], "/home/alice"),

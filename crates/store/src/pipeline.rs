@@ -55,6 +55,7 @@ pub(crate) fn run(job: Job<'_>) -> Result<Outcome, StoreError> {
         keep: job.keep,
         count: 0,
         size: job.size,
+        ended: false,
         failure: None,
         what: job.what.clone(),
     });
@@ -90,13 +91,10 @@ pub(crate) fn run(job: Job<'_>) -> Result<Outcome, StoreError> {
         return Err(failure);
     }
     let what = job.what;
-    fed.map_err(|source| StoreError::Inflate {
-        what: what.clone(),
-        source,
-    })?;
+    // A blob that ends too early is told as such, and not as what that made of it.
     if let Some(expected) = state.size
         && state.count != expected
-        && diff_id.is_some()
+        && state.ended
     {
         return Err(StoreError::Size {
             what,
@@ -104,6 +102,10 @@ pub(crate) fn run(job: Job<'_>) -> Result<Outcome, StoreError> {
             found: state.count,
         });
     }
+    fed.map_err(|source| StoreError::Inflate {
+        what: what.clone(),
+        source,
+    })?;
     let blob = finished(state.hash);
     Ok(Outcome {
         blob,
@@ -149,6 +151,8 @@ struct IntakeState<'a> {
     keep: Option<(&'a Path, File)>,
     count: u64,
     size: Option<u64>,
+    /// Whether the source has given all it has.
+    ended: bool,
     /// The error behind the one that the decompressor passes on.
     failure: Option<StoreError>,
     what: String,
@@ -170,6 +174,7 @@ impl Read for Intake<'_, '_> {
                 return Err(kind.into());
             }
         };
+        state.ended |= length == 0 && !buffer.is_empty();
         state.count += length as u64;
         self.compressed.store(state.count, Ordering::Relaxed);
         if let Some(expected) = state.size

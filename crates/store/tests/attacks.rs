@@ -15,6 +15,9 @@ type Prepare = Box<dyn Fn(Tar) -> Tar>;
 /// Adds a member at a path.
 type Add = Box<dyn Fn(Tar, &str) -> Tar>;
 
+/// Says whether it is the right error.
+type Told = fn(&StoreError) -> bool;
+
 /// Things outside the layer that must stay as they are.
 struct Canaries {
     directory: PathBuf,
@@ -385,17 +388,39 @@ fn a_blob_must_be_what_it_is_announced_as() {
         })
     };
     let diff_id = sha256(&tar);
-    for (what, outcome) in [
-        ("one bit flipped", unpack(&good, &diff_id, &damaged)),
-        ("cut short", unpack(&good, &diff_id, &packed[..packed.len() - 20])),
+    let inflate: Told = |error| matches!(error, StoreError::Inflate { .. });
+    let size: Told = |error| matches!(error, StoreError::Size { .. });
+    let digest: Told = |error| matches!(error, StoreError::Digest { .. });
+    let mut altered = gzip(&other);
+    // Of the right length and sound, but another.
+    altered = [&altered[..], &gzip(b"")].concat();
+    let of_its_size = descriptor(LAYER_GZIP, &altered);
+    let announced = oci::Descriptor::new(
+        good.media_type().clone(),
+        of_its_size.size(),
+        good.digest().clone(),
+    );
+    for (what, told, outcome) in [
+        ("one bit flipped", inflate, unpack(&good, &diff_id, &damaged)),
+        (
+            "cut short",
+            size,
+            unpack(&good, &diff_id, &packed[..packed.len() - 20]),
+        ),
         (
             "too long",
+            size,
             unpack(&good, &diff_id, &[&packed[..], &packed[..]].concat()),
         ),
-        ("another blob", unpack(&good, &diff_id, &gzip(&other))),
-        ("another tar", unpack(&good, &sha256(&other), &packed)),
+        (
+            "another blob",
+            digest,
+            unpack(&announced, &sha256(&other), &altered),
+        ),
+        ("another tar", digest, unpack(&good, &sha256(&other), &packed)),
     ] {
-        outcome.expect_err(what);
+        let error = outcome.expect_err(what);
+        assert!(told(&error), "{what}: {error:?}");
         assert_eq!(fixture.leftovers(), Vec::<PathBuf>::new(), "{what}");
     }
     unpack(&good, &diff_id, &packed).unwrap();
