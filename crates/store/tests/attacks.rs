@@ -242,6 +242,11 @@ fn what_is_in_the_way_is_replaced_and_not_written_through() {
         .directory("directory")
         .file("directory/inside", "")
         .file("directory", "file now")
+        .directory("again")
+        .file("again/one", "")
+        .file("again", "")
+        .directory("again")
+        .file("again/two", "2")
         .file("was-file", "")
         .directory("was-file")
         .file("was-file/inside", "x")
@@ -254,6 +259,8 @@ fn what_is_in_the_way_is_replaced_and_not_written_through() {
     assert_eq!(read("second"), "apart");
     assert_eq!(read("directory"), "file now");
     assert_eq!(read("was-file/inside"), "x");
+    assert_eq!(read("again/two"), "2");
+    assert!(!fixture.layer(&layer).join("again/one").exists());
 }
 
 #[test]

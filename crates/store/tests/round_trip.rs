@@ -52,54 +52,62 @@ fn place(
     root: &Path,
     (path, thing, mode, owner, time): &Member,
     made: &mut Vec<std::path::PathBuf>,
-) -> std::io::Result<()> {
-    let path = path.iter().fold(root.to_owned(), |path, name| path.join(name));
-    std::fs::create_dir_all(path.parent().unwrap())?;
+) -> Result<(), sys::SysError> {
+    // All by the tree's descriptor: the links made here lead anywhere.
     let tree = sys::path::Tree::open(root).unwrap();
-    let inside = path.strip_prefix(root).unwrap();
+    let inside: std::path::PathBuf = path.iter().collect();
+    let plain = rustix::fs::Mode::from_raw_mode(0o755);
+    tree.create_dir_all(inside.parent().unwrap(), plain, (0, 0))?;
     match thing {
-        Thing::Directory => std::fs::create_dir(&path)?,
-        Thing::Fifo => rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR)?,
-        Thing::File(content) if !path.exists() => std::fs::write(&path, content)?,
-        Thing::HardLink(of) if !made.is_empty() => std::fs::hard_link(&made[of % made.len()], &path)?,
-        Thing::Opaque => {
-            std::fs::create_dir(&path)?;
-            tree.set_xattr(inside, "trusted.overlay.opaque".as_ref(), b"y")
-                .unwrap();
+        Thing::Directory => drop(tree.create_dir(&inside, plain)?),
+        Thing::Fifo => tree.make_node(&inside, rustix::fs::FileType::Fifo, plain, 0)?,
+        Thing::File(content) => {
+            let mut file = std::fs::File::from(tree.create_file(&inside, plain)?);
+            std::io::Write::write_all(&mut file, content).unwrap();
         }
-        Thing::Sparse(size) if !path.exists() => std::fs::File::create(&path)?.set_len(*size)?,
-        Thing::Symlink(target) => std::os::unix::fs::symlink(target, &path)?,
+        Thing::HardLink(of) if !made.is_empty() => tree.hard_link(&made[of % made.len()], &inside)?,
+        Thing::HardLink(_) => return Ok(()),
+        Thing::Opaque => {
+            tree.create_dir(&inside, plain)?;
+            tree.set_xattr(&inside, "trusted.overlay.opaque".as_ref(), b"y")?;
+        }
+        Thing::Sparse(size) => std::fs::File::from(tree.create_file(&inside, plain)?)
+            .set_len(*size)
+            .unwrap(),
+        Thing::Symlink(target) => tree.symlink(target.as_ref(), &inside)?,
         Thing::Whiteout => {
-            let kind = rustix::fs::FileType::CharacterDevice;
-            rustix::fs::mknodat(rustix::fs::CWD, &path, kind, rustix::fs::Mode::empty(), 0)?;
-            return Ok(());
+            return tree.make_node(
+                &inside,
+                rustix::fs::FileType::CharacterDevice,
+                rustix::fs::Mode::empty(),
+                0,
+            );
         }
         Thing::Xattr(value) => {
-            std::fs::write(&path, "x")?;
-            tree.set_xattr(inside, "user.mark".as_ref(), value)
-                .map_err(|error| std::io::Error::from(error.errno))?;
+            tree.create_file(&inside, plain)?;
+            tree.set_xattr(&inside, "user.mark".as_ref(), value)?;
         }
-        _ => return Ok(()),
     }
-    tree.set_owner(inside, (owner * 700_000, *owner)).unwrap();
-    if !matches!(thing, Thing::Symlink(_)) && !path.is_symlink() {
-        tree.set_mode(inside, rustix::fs::Mode::from_raw_mode(mode & 0o7777))
-            .unwrap();
+    tree.set_owner(&inside, (owner * 700_000, *owner))?;
+    if !matches!(thing, Thing::Symlink(_)) {
+        tree.set_mode(&inside, rustix::fs::Mode::from_raw_mode(mode & 0o7777))?;
     }
     let time = rustix::fs::Timespec {
         tv_sec: (*time).into(),
         tv_nsec: 0,
     };
     tree.set_times(
-        inside,
+        &inside,
         &rustix::fs::Timestamps {
             last_access: time,
             last_modification: time,
         },
-    )
-    .unwrap();
-    if path.is_file() && !path.is_symlink() {
-        made.push(path);
+    )?;
+    if matches!(
+        thing,
+        Thing::File(_) | Thing::Sparse(_) | Thing::Xattr(_) | Thing::Fifo
+    ) {
+        made.push(inside);
     }
     Ok(())
 }
