@@ -1,9 +1,15 @@
 //! What a container's first process sees and may do. All need root.
+#![allow(
+    clippy::unwrap_used,
+    clippy::tests_outside_test_module,
+    reason = "the whole file is tests"
+)]
 
 mod fixture;
 
 use fixture::Container;
 use serde_json::json;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 fn lines(text: &str) -> Vec<&str> {
@@ -78,7 +84,7 @@ fn privileged_masks_hide_and_read_only_paths_are() {
         ls -A /sys/firmware /proc/acpi | grep -v : | grep .
         touch /sys/firmware/x /proc/acpi/x 2>&1 | grep -vc Read-only
         (echo 1 >/proc/sys/kernel/panic) 2>&1 | grep -c Read-only
-        (echo h >/proc/sysrq-trigger) 2>&1 | grep -c Read-only";
+        grep -cE '^proc /proc/(bus|fs|irq|sys) proc ro,' /proc/mounts";
     let outcome = Container::shell(script).run();
     let seen = lines(&outcome.stdout);
     let (rest, files) = (&seen[seen.len() - 3..], &seen[..seen.len() - 3]);
@@ -86,7 +92,7 @@ fn privileged_masks_hide_and_read_only_paths_are() {
     for file in files.chunks(2) {
         assert_eq!(file, ["0", "1:3"]);
     }
-    assert_eq!(rest, ["0", "1", "1"]);
+    assert_eq!(rest, ["0", "1", "4"]);
 }
 
 #[test]
@@ -152,7 +158,7 @@ fn privileged_seccomp_is_loaded_with_and_without_new_privileges() {
 fn privileged_no_descriptor_leaks() {
     for init in [false, true] {
         let mut container =
-            Container::shell("echo /proc/self/fd/*; readlink /proc/self/fd/0; cat /proc/1/comm");
+            Container::shell("echo /proc/self/fd/*; readlink /proc/self/fd/0; cat /proc/1/comm; true");
         container.plan["init"] = json!(init);
         let outcome = container.run();
         let seen = lines(&outcome.stdout);
@@ -273,7 +279,9 @@ fn privileged_working_directory_is_made_and_owned() {
         let outcome = Container::shell("pwd")
             .set("/process/cwd", json!(format!("/proc/self/fd/{number}")))
             .run();
-        assert!(!outcome.error().is_empty());
+        // Where a name is free when the path is looked up, its text leads somewhere inside.
+        let refused = outcome.answer["error"].is_object();
+        assert!(refused || outcome.stdout == "/proc\n", "{outcome:?}");
     }
 }
 
@@ -285,7 +293,7 @@ fn privileged_environment_and_streams() {
     assert_eq!(outcome.stdout, "b-/home/alice-/usr/bin:/bin\nagain\n");
     assert_eq!(outcome.stderr, "error\n");
     // Signals are as a program expects them: a Rust program ignores SIGPIPE.
-    let outcome = Container::shell("awk '/SigBlk|SigIgn/ {print $2}' /proc/self/status").run();
+    let outcome = Container::new(&["awk", "/SigBlk|SigIgn/ {print $2}", "/proc/self/status"]).run();
     assert_eq!(outcome.stdout, "0000000000000000\n0000000000000000\n");
 }
 
@@ -539,7 +547,6 @@ fn privileged_user_namespace() {
         .set("/linux/uidMappings", json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]))
         .set("/linux/gidMappings", json!([{"containerID": 0, "hostID": 100_000, "size": 65536}]));
     // The test's directory is root's alone; the mapped user must be able to search it.
-    use std::os::unix::fs::PermissionsExt;
     for path in [container.directory.path().to_owned(), container.root()] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
