@@ -12,7 +12,7 @@ use crate::namespaces::{ChildrenElsewhere, Mappings, NamespacePlan};
 use crate::process::Process;
 use crate::sysctl::{PrivateProc, Sysctls, set_oom_score};
 use crate::{Plan, StartError, Streams, init, rootfs};
-use oci_spec::runtime::Linux;
+use oci_spec::runtime::{Hooks, Linux};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 use rustix::thread::{Gid, Uid};
@@ -74,6 +74,13 @@ impl Setup {
             return Err(StartError::setup(
                 "mount labels, Intel RDT and personalities are not supported",
             ));
+        }
+        if spec
+            .hooks()
+            .as_ref()
+            .is_some_and(|hooks| *hooks != Hooks::default())
+        {
+            return Err(StartError::setup("hooks are not supported"));
         }
         let namespaces = NamespacePlan::parse(linux)?;
         let own = namespaces.own();
