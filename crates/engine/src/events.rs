@@ -66,7 +66,9 @@ pub(crate) fn record(
 ) -> Result<(), StateError> {
     let attributes: BTreeMap<_, _> = attributes.iter().copied().collect();
     connection
-        .prepare_cached("INSERT INTO events (time, kind, action, object, attributes) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .prepare_cached(
+            "INSERT INTO events (time, kind, action, object, attributes) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
         .execute((
             now(),
             kind,

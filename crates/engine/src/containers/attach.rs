@@ -14,7 +14,9 @@ impl Containers<'_> {
             Activity::Restarting => Err(conflict(
                 "You cannot attach to a restarting container, wait until it is running",
             )),
-            Activity::Running => wait::connect(self.engine.locations(), id, Mode::Attach)?.ok_or_else(stopped),
+            Activity::Running => {
+                wait::connect(self.engine.locations(), id, Mode::Attach)?.ok_or_else(stopped)
+            }
             _ => Err(stopped()),
         }
     }

@@ -45,12 +45,10 @@ impl Containers<'_> {
         if let NetworkMode::Container(other) = &request.network {
             request.network = NetworkMode::Container(self.find(other)?.as_str().to_owned());
         }
-        let image = self.engine.images().ensure(
-            &request.image,
-            request.platform.as_ref(),
-            request.pull,
-            progress,
-        )?;
+        let image =
+            self.engine
+                .images()
+                .ensure(&request.image, request.platform.as_ref(), request.pull, progress)?;
         let id = ContainerId::random()?;
         let (settings, mut volumes) = self.settle(&id, request, &image)?;
         let mut record = Record {
@@ -89,7 +87,11 @@ impl Containers<'_> {
             });
         }
         let (mounts, volumes) = self.mounts(&request, config)?;
-        let mut exposed: Vec<String> = config.exposed_ports.keys().map(|port| with_protocol(port)).collect();
+        let mut exposed: Vec<String> = config
+            .exposed_ports
+            .keys()
+            .map(|port| with_protocol(port))
+            .collect();
         exposed.extend(request.expose.iter().map(|port| with_protocol(port)));
         exposed.extend(request.publish.iter().map(|publish| {
             format!(
@@ -275,7 +277,10 @@ impl Containers<'_> {
                 volume.made = volumes::insert(transaction, &volume.name, volume.anonymous, &BTreeMap::new())?;
                 volumes::refer(transaction, &record.id, &volume.name)?;
             }
-            let attributes = [("name", record.name.as_str()), ("image", &record.settings.image_name)];
+            let attributes = [
+                ("name", record.name.as_str()),
+                ("image", &record.settings.image_name),
+            ];
             Ok(events::record(
                 transaction,
                 "container",
@@ -380,7 +385,11 @@ pub(super) fn name_in_use(name: &str, other: &ContainerId) -> EngineError {
 fn command_in_force(request: &CreateContainer, config: &oci::Config) -> (Vec<String>, Vec<String>) {
     match &request.entrypoint {
         Some(entrypoint) => {
-            let entrypoint = entrypoint.iter().filter(|word| !word.is_empty()).cloned().collect();
+            let entrypoint = entrypoint
+                .iter()
+                .filter(|word| !word.is_empty())
+                .cloned()
+                .collect();
             (entrypoint, request.command.clone())
         }
         None if request.command.is_empty() => (config.entrypoint.clone(), config.cmd.clone()),
@@ -393,7 +402,11 @@ fn command_in_force(request: &CreateContainer, config: &oci::Config) -> (Vec<Str
 fn environment_in_force(of_image: &[String], asked: &[String]) -> Vec<String> {
     let mut merged: Vec<String> = Vec::new();
     let same = |a: &str, b: &str| a.split('=').next() == b.split('=').next();
-    for variable in of_image.iter().filter(|variable| variable.contains('=')).chain(asked) {
+    for variable in of_image
+        .iter()
+        .filter(|variable| variable.contains('='))
+        .chain(asked)
+    {
         if !variable.contains('=') {
             merged.retain(|there| !same(there, variable));
             continue;

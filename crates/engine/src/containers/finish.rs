@@ -61,7 +61,9 @@ pub(super) fn record(
             return remove(transaction, locations, id, &record.name, true);
         }
         record.status.exit = Some(ended.exit.clone());
-        record.status.started = Some(ended.started).filter(|&started| started != 0).or(record.status.started);
+        record.status.started = Some(ended.started)
+            .filter(|&started| started != 0)
+            .or(record.status.started);
         record.status.restarts = ended.restarts;
         record.status.stopped_by_user = ended.stopped_by_user;
         record.status.endpoint = None;
@@ -142,7 +144,16 @@ pub(super) fn sweep_removed(locations: &Locations) -> Result<(), EngineError> {
 pub(super) fn remove_run_directory(locations: &Locations, id: &ContainerId) {
     let directory = locations.run_directory(id);
     // The lock last: while it is there and held, nobody else takes the directory for theirs.
-    for name in ["control.sock", "process", "process.new", "paused", "endpoint", "exit", "exit.new", "lock"] {
+    for name in [
+        "control.sock",
+        "process",
+        "process.new",
+        "paused",
+        "endpoint",
+        "exit",
+        "exit.new",
+        "lock",
+    ] {
         std::fs::remove_file(directory.join(name)).unwrap_or_default();
     }
     std::fs::remove_dir(&directory).unwrap_or_default();

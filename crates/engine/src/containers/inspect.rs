@@ -79,9 +79,15 @@ impl Containers<'_> {
         }
         let (mut size_rw, mut size_root) = (None, None);
         if size {
-            let upper = self.engine.locations().container_directory(&record.id).join("upper");
+            let upper = self
+                .engine
+                .locations()
+                .container_directory(&record.id)
+                .join("upper");
             // One that was never furnished has nothing written.
-            let written = Tree::open(&upper).and_then(|tree| tree.disk_usage()).unwrap_or_default();
+            let written = Tree::open(&upper)
+                .and_then(|tree| tree.disk_usage())
+                .unwrap_or_default();
             size_rw = Some(written);
             size_root = Some(written + self.size_of_image(&record.id)?);
         }

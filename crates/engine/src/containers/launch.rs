@@ -7,8 +7,8 @@ use super::monitor::ARGUMENT;
 use crate::EngineError;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
-    sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,7 +28,7 @@ const MORE: u8 = 1;
 const LAST: u8 = 0;
 
 /// Monitors that this process started and that were alive when last looked at. A command ends before its monitor,
-/// which then belongs to init; a server has to reap them, which it does whenever it starts another.
+/// which then belongs to init; a server has to reap them, which it does whenever it starts another or looks for leavings.
 static CHILDREN: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
 /// Starts a monitor in `role` on `plan` and hands it `descriptors`. Returns its first client's end.
@@ -52,18 +52,26 @@ pub(super) fn launch(
         .stderr(Stdio::null())
         .spawn()
         .map_err(failed)?;
-    reap_and_remember(child);
+    remember(child);
     let mut all = vec![plan.as_fd()];
     all.extend_from_slice(descriptors);
     send_descriptors(&ours, &all).map_err(SysError::on("start the monitor", ARGUMENT))?;
     Ok(ours)
 }
 
-fn reap_and_remember(child: Child) {
+fn remember(child: Child) {
+    reap();
+    CHILDREN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(child);
+}
+
+/// Reaps monitors of ours that have ended.
+pub(super) fn reap() {
     let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
     // One that cannot be waited for is no child of ours any more.
     children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
-    children.push(child);
 }
 
 fn write_plan(plan: &impl Serialize) -> std::io::Result<File> {
@@ -93,7 +101,9 @@ fn send_descriptors(socket: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> rust
         // The space is for as many as a batch has.
         control.push(SendAncillaryMessage::ScmRights(batch));
         let mark = [if number == batches { LAST } else { MORE }];
-        rustix::io::retry_on_intr(|| sendmsg(socket, &[IoSlice::new(&mark)], &mut control, SendFlags::NOSIGNAL))?;
+        rustix::io::retry_on_intr(|| {
+            sendmsg(socket, &[IoSlice::new(&mark)], &mut control, SendFlags::NOSIGNAL)
+        })?;
     }
     Ok(())
 }

@@ -7,8 +7,20 @@ use crate::EngineError;
 
 /// Docker's filters that mean something here.
 const FILTERS: [&str; 14] = [
-    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network", "publish",
-    "since", "status",
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
 ];
 
 impl Containers<'_> {
@@ -97,7 +109,11 @@ impl Bounds {
 }
 
 /// All keys must hold; of several values of one key, one must (of labels, all).
-fn matches(container: &Container, filters: &[(String, String)], bounds: &Bounds) -> Result<bool, EngineError> {
+fn matches(
+    container: &Container,
+    filters: &[(String, String)],
+    bounds: &Bounds,
+) -> Result<bool, EngineError> {
     for key in FILTERS.iter().chain(&["volume"]) {
         let values: Vec<&str> = filters
             .iter()
@@ -130,7 +146,11 @@ fn holds(container: &Container, key: &str, value: &str, bounds: &Bounds) -> Resu
                 .parse()
                 .map_err(|error| invalid(format!("invalid filter 'exited={value}': {error}")))?;
             container.activity == Activity::Exited
-                && container.status.exit.as_ref().is_some_and(|exit| exit.code == code)
+                && container
+                    .status
+                    .exit
+                    .as_ref()
+                    .is_some_and(|exit| exit.code == code)
         }
         "expose" => settings.exposed.iter().any(|port| is_port(port, value)),
         "health" => value == "none",
@@ -142,11 +162,16 @@ fn holds(container: &Container, key: &str, value: &str, bounds: &Bounds) -> Resu
         },
         "name" => name_matches(&container.name, value),
         "network" => network_name(&settings.request.network) == value,
-        "publish" => settings
-            .request
-            .publish
-            .iter()
-            .any(|publish| is_port(&format!("{}/{}", publish.port, crate::networks::protocol_name(publish.protocol)), value)),
+        "publish" => settings.request.publish.iter().any(|publish| {
+            is_port(
+                &format!(
+                    "{}/{}",
+                    publish.port,
+                    crate::networks::protocol_name(publish.protocol)
+                ),
+                value,
+            )
+        }),
         "status" => status_name(container.activity) == checked_status(value)?,
         "volume" => settings
             .mounts
@@ -185,7 +210,9 @@ fn is_port(port: &str, wanted: &str) -> bool {
     let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
     let (range, wanted_protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
     let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let Ok(number) = number.parse::<u16>() else { return false };
+    let Ok(number) = number.parse::<u16>() else {
+        return false;
+    };
     protocol == wanted_protocol
         && first.parse().is_ok_and(|first: u16| first <= number)
         && last.parse().is_ok_and(|last: u16| number <= last)
@@ -213,7 +240,15 @@ fn status_name(activity: Activity) -> &'static str {
 }
 
 fn checked_status(value: &str) -> Result<&str, EngineError> {
-    let known = ["created", "dead", "exited", "paused", "removing", "restarting", "running"];
+    let known = [
+        "created",
+        "dead",
+        "exited",
+        "paused",
+        "removing",
+        "restarting",
+        "running",
+    ];
     if known.contains(&value) {
         return Ok(value);
     }

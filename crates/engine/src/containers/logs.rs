@@ -206,7 +206,10 @@ fn newer_files(path: &Path, current: &BufReader<File>) -> io::Result<Vec<BufRead
         }
     }
     // One that has been rotated away altogether was older than all.
-    Ok(files.into_iter().skip(place.map_or(0, |place| place + 1)).collect())
+    Ok(files
+        .into_iter()
+        .skip(place.map_or(0, |place| place + 1))
+        .collect())
 }
 
 /// Moves to the first of the last `tail` lines, and drops the files before it.
@@ -241,7 +244,12 @@ fn from_end(file: &mut File, size: u64, wanted: u64) -> io::Result<(u64, u64)> {
         buffer.resize(usize::try_from(end - start).unwrap_or_default(), 0);
         file.seek(SeekFrom::Start(start))?;
         file.read_exact(&mut buffer)?;
-        for (index, _) in buffer.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+        for (index, _) in buffer
+            .iter()
+            .enumerate()
+            .rev()
+            .filter(|(_, byte)| **byte == b'\n')
+        {
             let after = start + index as u64 + 1;
             if after == size {
                 // The newline that ends the last line begins none.
@@ -329,7 +337,10 @@ mod tests {
         }
         let mut files = open_files(&path).unwrap();
         skip_to_tail(&mut files, tail).unwrap();
-        files.into_iter().flat_map(|file| file.lines().map(Result::unwrap)).collect()
+        files
+            .into_iter()
+            .flat_map(|file| file.lines().map(Result::unwrap))
+            .collect()
     }
 
     #[test]

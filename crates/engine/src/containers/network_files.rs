@@ -125,7 +125,9 @@ fn read_host(path: &Path) -> String {
 fn nameservers(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
-        (words.next() == Some("nameserver")).then(|| words.next()).flatten()
+        (words.next() == Some("nameserver"))
+            .then(|| words.next())
+            .flatten()
     })
 }
 
@@ -203,7 +205,10 @@ mod tests {
     #[test]
     fn name_servers_on_the_hosts_loopback_are_of_no_use() {
         for (host, expected) in [
-            ("nameserver 10.0.0.2\nsearch a b\n", "nameserver 10.0.0.2\nsearch a b\n"),
+            (
+                "nameserver 10.0.0.2\nsearch a b\n",
+                "nameserver 10.0.0.2\nsearch a b\n",
+            ),
             (
                 "nameserver 127.0.0.53\noptions edns0 trust-ad\n",
                 "nameserver 8.8.8.8\nnameserver 8.8.4.4\noptions edns0 trust-ad\n",

@@ -45,8 +45,13 @@ impl Locations {
     pub(crate) fn cgroup(&self, id: &ContainerId, parent: Option<&str>) -> PathBuf {
         match parent {
             Some(parent) => PathBuf::from("/").join(parent).join(id.as_str()),
-            None => PathBuf::from(format!("/coracle-{}", self.mark())).join(id.as_str()),
+            None => self.cgroup_of_all().join(id.as_str()),
         }
+    }
+
+    /// The cgroup in which this root's containers lie.
+    pub(crate) fn cgroup_of_all(&self) -> PathBuf {
+        PathBuf::from(format!("/coracle-{}", self.mark()))
     }
 
     /// Takes the container's lock, making its run directory; `None` if it runs, or is being started or removed.

@@ -23,6 +23,7 @@ impl Containers<'_> {
     /// Finishes removals that were begun, records the end of containers whose monitor died, frees their addresses and
     /// ports. Under 1 ms when there is nothing to do.
     pub fn recover(&self) -> Result<(), EngineError> {
+        super::launch::reap();
         let locations = self.engine.locations();
         let unfinished: BTreeSet<ContainerId> = self
             .engine
@@ -43,7 +44,7 @@ impl Containers<'_> {
         finish::sweep_removed(locations)
     }
 
-    fn run_directories(&self) -> Result<Vec<ContainerId>, EngineError> {
+    pub(super) fn run_directories(&self) -> Result<Vec<ContainerId>, EngineError> {
         let directory = &self.engine.locations().run_root;
         let entries = std::fs::read_dir(directory)
             .map_err(|error| SysError::io("read the directory", directory, &error))?;
@@ -96,11 +97,19 @@ impl Containers<'_> {
     /// Takes away what a dead container or build step had on the bridge.
     fn detach(&self, id: &ContainerId, record: Option<&Record>) -> Result<(), EngineError> {
         let endpoint: Option<Endpoint> = match record {
-            Some(record) => record.status.endpoint.as_ref().map(|there| there.endpoint.clone()),
+            Some(record) => record
+                .status
+                .endpoint
+                .as_ref()
+                .map(|there| there.endpoint.clone()),
             None => running::document(&self.engine.locations().run_directory(id).join("endpoint")),
         };
         if let Some(endpoint) = endpoint {
-            self.engine.networks().default_bridge()?.bridge.detach(&endpoint)?;
+            self.engine
+                .networks()
+                .default_bridge()?
+                .bridge
+                .detach(&endpoint)?;
         }
         Ok(())
     }

@@ -3,6 +3,8 @@ use super::rows::{self, Record};
 use super::{Containers, conflict, create, finish, record::ContainerId, validate};
 use crate::system::Filters;
 use crate::{EngineError, events};
+use runtime::cgroups::Cgroup;
+use rustix::io::Errno;
 use std::time::Duration;
 use sys::path::Tree;
 
@@ -69,7 +71,9 @@ impl Containers<'_> {
             }
             let upper = locations.container_directory(&record.id).join("upper");
             // What cannot be measured counts nothing.
-            let size = Tree::open(&upper).and_then(|tree| tree.disk_usage()).unwrap_or_default();
+            let size = Tree::open(&upper)
+                .and_then(|tree| tree.disk_usage())
+                .unwrap_or_default();
             let Some(_lock) = locations.claim(&record.id)? else {
                 continue;
             };
@@ -77,7 +81,27 @@ impl Containers<'_> {
             bytes += size;
             removed.push(record.id);
         }
+        self.remove_idle_cgroup()?;
         Ok((removed, bytes))
+    }
+
+    /// Removes the cgroup that this root's containers lie in, unless one runs or is about to. Kills nothing.
+    fn remove_idle_cgroup(&self) -> Result<(), EngineError> {
+        let locations = self.engine.locations();
+        if !self.run_directories()?.is_empty() {
+            return Ok(());
+        }
+        self.engine.database.write(|transaction| {
+            // Whoever starts one says so in the database before the cgroup is made.
+            if !rows::unfinished(transaction)?.is_empty() {
+                return Ok(());
+            }
+            let parent = locations.cgroup_of_all();
+            match Cgroup::open(&parent).and_then(|cgroup| cgroup.remove(Duration::ZERO)) {
+                Err(error) if !matches!(error.errno, Errno::NOENT | Errno::BUSY) => Err(error.into()),
+                _ => Ok(()),
+            }
+        })
     }
 
     /// Gives a container another name.
@@ -87,16 +111,27 @@ impl Containers<'_> {
         self.engine.database.write(|transaction| {
             let record = rows::by_id(transaction, id)?.ok_or_else(|| super::not_found(id.as_str()))?;
             if record.name == name {
-                return Err(conflict("Renaming a container with the same name as its current name"));
+                return Err(conflict(
+                    "Renaming a container with the same name as its current name",
+                ));
             }
             if let Some(other) = rows::id_of_name(transaction, name)? {
                 return Err(create::name_in_use(name, &other));
             }
             transaction
-                .execute("UPDATE containers SET name = ?2 WHERE id = ?1", (id.as_str(), name))
+                .execute(
+                    "UPDATE containers SET name = ?2 WHERE id = ?1",
+                    (id.as_str(), name),
+                )
                 .map_err(state::StateError::from)?;
             let attributes = [("name", name), ("oldName", &record.name)];
-            Ok(events::record(transaction, "container", "rename", id.as_str(), &attributes)?)
+            Ok(events::record(
+                transaction,
+                "container",
+                "rename",
+                id.as_str(),
+                &attributes,
+            )?)
         })
     }
 }

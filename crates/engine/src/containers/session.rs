@@ -273,7 +273,9 @@ impl Session {
                 serde_json::from_slice(&content).map_err(document("the exit record"))?,
             )),
             Some(Kind::Credit) => {
-                let bytes = content.try_into().map_err(|_wrong_length| wrong("a credit is not four bytes"))?;
+                let bytes = content
+                    .try_into()
+                    .map_err(|_wrong_length| wrong("a credit is not four bytes"))?;
                 self.credit = self.credit.saturating_add(u32::from_le_bytes(bytes));
                 None
             }
@@ -316,10 +318,14 @@ mod tests {
         let mut session = Session::open(ours, Mode::Attach).unwrap();
         assert!(!session.wants_stdin());
         theirs.write_all(&frame(Kind::Stdout, b"early")).unwrap();
-        theirs.write_all(&frame(Kind::Credit, &3_u32.to_le_bytes())).unwrap();
-        theirs.write_all(&frame(Kind::Credit, &9_u32.to_le_bytes())).unwrap();
+        theirs
+            .write_all(&frame(Kind::Credit, &3_u32.to_le_bytes()))
+            .unwrap();
+        theirs
+            .write_all(&frame(Kind::Credit, &9_u32.to_le_bytes()))
+            .unwrap();
         session.send_stdin(b"hello").unwrap();
-        let mut seen = [0; 22];
+        let mut seen = [0; 21];
         theirs.read_exact(&mut seen).unwrap();
         let expected = [
             frame(Kind::Hello, &[0]),
@@ -327,7 +333,7 @@ mod tests {
             frame(Kind::Stdin, b"lo"),
         ]
         .concat();
-        assert_eq!(&seen[..], &expected[..22]);
+        assert_eq!(&seen[..], &expected[..]);
         assert!(matches!(session.next().unwrap(), Some(SessionEvent::Stdout(bytes)) if bytes == b"early"));
         drop(theirs);
         assert!(session.next().unwrap().is_none());

@@ -11,8 +11,8 @@ use super::{Containers, conflict, create, finish, launch, validate, wait};
 use crate::networks::{self, BridgeNetwork, Place};
 use crate::{EngineError, ca, events, volumes};
 use network::Protocol;
-use rusqlite::Connection;
 use runtime::StartError;
+use rusqlite::Connection;
 use state::StateError;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
@@ -152,7 +152,11 @@ impl Containers<'_> {
         };
         let listener = listen(&locations.run_directory(&record.id))?;
         let mut descriptors: Vec<BorrowedFd<'_>> = vec![lock.file().as_fd(), listener.as_fd()];
-        descriptors.extend(place.iter().flat_map(|place| place.sockets.iter().map(AsFd::as_fd)));
+        descriptors.extend(
+            place
+                .iter()
+                .flat_map(|place| place.sockets.iter().map(AsFd::as_fd)),
+        );
         let session = begin(&record.id, &monitor_plan, &descriptors)?;
         Ok(request.attach.then_some(session))
     }
@@ -204,12 +208,17 @@ impl Containers<'_> {
             status.endpoint = place.as_ref().map(|place: &Place| place.record.clone());
             rows::set_status(transaction, &record.id, &status)?;
             rows::begin_run(transaction, &record.id, started)?;
-            let attributes = [("name", record.name.as_str()), ("image", &record.settings.image_name)];
+            let attributes = [
+                ("name", record.name.as_str()),
+                ("image", &record.settings.image_name),
+            ];
             events::record(transaction, "container", "start", record.id.as_str(), &attributes)?;
             Ok::<_, EngineError>(place)
         })?;
         if let (Some(place), Some(bridge)) = (&place, bridge) {
-            let EndpointRecord { endpoint, gateway, .. } = &place.record;
+            let EndpointRecord {
+                endpoint, gateway, ..
+            } = &place.record;
             network.view = Some(View::Own(Some((endpoint.address, *gateway))));
             network.plan = NetworkPlan::Bridge(bridge.bridge, endpoint.clone());
         }
@@ -219,10 +228,11 @@ impl Containers<'_> {
     /// Returns the path of a running container's network namespace.
     fn namespace_of(&self, id: &ContainerId) -> Result<PathBuf, EngineError> {
         let running = running::read(self.engine.locations(), id).filter(|running| {
-            running.pid > 0 && sys::process::start_time(running.pid).is_ok_and(|time| time == running.start_time)
+            running.pid > 0
+                && sys::process::start_time(running.pid).is_ok_and(|time| time == running.start_time)
         });
-        let running =
-            running.ok_or_else(|| conflict(format!("cannot join network of a non running container: {id}")))?;
+        let running = running
+            .ok_or_else(|| conflict(format!("cannot join network of a non running container: {id}")))?;
         Ok(PathBuf::from(format!("/proc/{}/ns/net", running.pid)))
     }
 
@@ -276,8 +286,8 @@ pub(super) fn begin(
 }
 
 fn layers_of(connection: &Connection, id: &ContainerId) -> Result<Vec<LayerId>, StateError> {
-    let mut query =
-        connection.prepare_cached("SELECT layer FROM container_layers WHERE container = ?1 ORDER BY position")?;
+    let mut query = connection
+        .prepare_cached("SELECT layer FROM container_layers WHERE container = ?1 ORDER BY position")?;
     let layers = query.query_map([id.as_str()], |row| row.get::<_, String>(0))?;
     layers
         .map(|layer| {
@@ -374,8 +384,8 @@ fn listen(directory: &Path) -> Result<UnixListener, EngineError> {
         _ => {}
     }
     // By the descriptor, because a socket's path may have no more than 107 bytes (unix(7)).
-    let listener =
-        UnixListener::bind(sys::mount::descriptor_path(opened.as_fd()).join("control.sock")).map_err(failed)?;
+    let listener = UnixListener::bind(sys::mount::descriptor_path(opened.as_fd()).join("control.sock"))
+        .map_err(failed)?;
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).map_err(failed)?;
     Ok(listener)
 }

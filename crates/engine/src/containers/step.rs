@@ -152,7 +152,9 @@ fn relay(
         match session.next().map_err(&failed)? {
             Some(SessionEvent::Stdout(bytes)) => output(OutputStream::Stdout, &bytes),
             Some(SessionEvent::Stderr(bytes)) => output(OutputStream::Stderr, &bytes),
-            Some(SessionEvent::Exited(_)) if killed => return Err(super::conflict("the build was cancelled")),
+            Some(SessionEvent::Exited(_)) if killed => {
+                return Err(super::conflict("the build was cancelled"));
+            }
             Some(SessionEvent::Exited(exit)) => return Ok(exit),
             Some(SessionEvent::Started) => {}
             Some(SessionEvent::Failed(error)) => return Err(error.into()),

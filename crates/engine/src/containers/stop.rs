@@ -78,8 +78,7 @@ impl Containers<'_> {
         if is_end {
             self.thaw(id)?;
         }
-        let mut session =
-            wait::connect(self.engine.locations(), id, Mode::Wait)?.ok_or_else(not_running)?;
+        let mut session = wait::connect(self.engine.locations(), id, Mode::Wait)?.ok_or_else(not_running)?;
         let sent = if is_end {
             session.stop(number)
         } else {

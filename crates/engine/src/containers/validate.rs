@@ -27,7 +27,9 @@ pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineEr
         container_name(name)?;
     }
     if request.remove_when_done && request.restart != RestartPolicy::No {
-        return Err(conflict("can't create 'AutoRemove' container with restart policy"));
+        return Err(conflict(
+            "can't create 'AutoRemove' container with restart policy",
+        ));
     }
     if let Some(directory) = &request.working_directory
         && !directory.is_empty()
@@ -56,20 +58,30 @@ pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineEr
     log(request)?;
     security(request)?;
     if let Some(parent) = &request.cgroup_parent
-        && Path::new(parent).components().any(|part| part == Component::ParentDir)
+        && Path::new(parent)
+            .components()
+            .any(|part| part == Component::ParentDir)
     {
-        return Err(invalid(format!("the cgroup parent '{parent}' must not contain '..'")));
+        return Err(invalid(format!(
+            "the cgroup parent '{parent}' must not contain '..'"
+        )));
     }
     for (name, value) in &request.sysctls {
         if name.contains(['/', '\0']) || value.contains('\0') {
             return Err(invalid(format!("invalid sysctl '{name}'")));
         }
         if name.starts_with("net.") && request.network == NetworkMode::Host {
-            return Err(invalid(format!("sysctl \"{name}\" not allowed in host network namespace")));
+            return Err(invalid(format!(
+                "sysctl \"{name}\" not allowed in host network namespace"
+            )));
         }
     }
-    runtime::capabilities::resolve(&request.capabilities_add, &request.capabilities_drop, request.privileged)
-        .map_err(|error| invalid(format!("invalid capability: {error}")))?;
+    runtime::capabilities::resolve(
+        &request.capabilities_add,
+        &request.capabilities_drop,
+        request.privileged,
+    )
+    .map_err(|error| invalid(format!("invalid capability: {error}")))?;
     for variable in &request.environment {
         if variable.is_empty() || variable.starts_with('=') || variable.contains('\0') {
             return Err(invalid(format!("invalid environment variable: {variable}")));
@@ -128,13 +140,19 @@ fn processor(limits: &Limits) -> Result<(), EngineError> {
     let quota = limits.cpu_quota.filter(|&quota| quota != 0);
     if let Some(nanos) = limits.nano_cpus.filter(|&nanos| nanos != 0) {
         if period.is_some() {
-            return Err(invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set."));
+            return Err(invalid(
+                "Conflicting options: Nano CPUs and CPU Period cannot both be set.",
+            ));
         }
         if quota.is_some() {
-            return Err(invalid("Conflicting options: Nano CPUs and CPU Quota cannot both be set."));
+            return Err(invalid(
+                "Conflicting options: Nano CPUs and CPU Quota cannot both be set.",
+            ));
         }
         let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let most = i64::try_from(available).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+        let most = i64::try_from(available)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1_000_000_000);
         if !(10_000_000..=most).contains(&nanos) {
             return Err(invalid(format!(
                 "Range of CPUs is from 0.01 to {available}.00, as there are only {available} CPUs available"
@@ -189,7 +207,9 @@ fn log(request: &CreateContainer) -> Result<(), EngineError> {
     }
     for name in request.log_options.keys() {
         if driver == "none" || !LOG_OPTIONS.contains(&name.as_str()) {
-            return Err(invalid(format!("unknown log opt '{name}' for {driver} log driver")));
+            return Err(invalid(format!(
+                "unknown log opt '{name}' for {driver} log driver"
+            )));
         }
     }
     if let Some(size) = request.log_options.get("max-size") {
@@ -208,7 +228,9 @@ fn security(request: &CreateContainer) -> Result<(), EngineError> {
     match request.security.apparmor.as_deref() {
         None | Some("" | "unconfined") => {}
         Some(profile) => {
-            return Err(EngineError::NotSupported(format!("the AppArmor profile '{profile}'")));
+            return Err(EngineError::NotSupported(format!(
+                "the AppArmor profile '{profile}'"
+            )));
         }
     }
     if let Some(label) = request.security.labels.iter().find(|label| *label != "disable") {
@@ -246,7 +268,12 @@ pub(super) fn mount(request: &MountRequest) -> Result<String, EngineError> {
         return Err(refuse("invalid specification: destination can't be '/'".into()));
     }
     match &request.source {
-        MountSource::Bind { path, create, propagation, .. } => {
+        MountSource::Bind {
+            path,
+            create,
+            propagation,
+            ..
+        } => {
             if !path.is_absolute() {
                 return Err(refuse(format!(
                     "invalid mount path: '{}' mount path must be absolute",
@@ -254,7 +281,10 @@ pub(super) fn mount(request: &MountRequest) -> Result<String, EngineError> {
                 )));
             }
             if !create && !path.exists() {
-                return Err(refuse(format!("bind source path does not exist: {}", path.display())));
+                return Err(refuse(format!(
+                    "bind source path does not exist: {}",
+                    path.display()
+                )));
             }
             let known = ["", "private", "rprivate", "rshared", "rslave", "shared", "slave"];
             if let Some(propagation) = propagation
@@ -291,10 +321,40 @@ pub(super) fn kind_of(source: &MountSource) -> &'static str {
 fn tmpfs_option(option: &str) -> Result<(), String> {
     let name = option.split_once('=').map_or(option, |(name, _)| name);
     let known = [
-        "", "async", "atime", "defaults", "dev", "diratime", "dirsync", "exec", "gid", "huge", "iversion", "mode",
-        "mpol", "nodev", "noatime", "nodiratime", "noexec", "noiversion", "norelatime", "nostrictatime", "nosuid",
-        "nr_blocks", "nr_inodes", "private", "relatime", "remount", "ro", "rprivate", "rw", "size", "strictatime",
-        "suid", "sync", "uid",
+        "",
+        "async",
+        "atime",
+        "defaults",
+        "dev",
+        "diratime",
+        "dirsync",
+        "exec",
+        "gid",
+        "huge",
+        "iversion",
+        "mode",
+        "mpol",
+        "nodev",
+        "noatime",
+        "nodiratime",
+        "noexec",
+        "noiversion",
+        "norelatime",
+        "nostrictatime",
+        "nosuid",
+        "nr_blocks",
+        "nr_inodes",
+        "private",
+        "relatime",
+        "remount",
+        "ro",
+        "rprivate",
+        "rw",
+        "size",
+        "strictatime",
+        "suid",
+        "sync",
+        "uid",
     ];
     if known.contains(&name) {
         return Ok(());

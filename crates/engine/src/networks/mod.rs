@@ -147,11 +147,12 @@ pub(crate) fn allot(
 ) -> Result<Place, EngineError> {
     let bridge = &network.bridge;
     let taken = taken_addresses(connection, &network.id).map_err(query_error)?;
-    let address =
-        network::free_address(bridge.subnet, bridge.gateway, &taken).ok_or_else(|| EngineError::Conflict {
+    let address = network::free_address(bridge.subnet, bridge.gateway, &taken).ok_or_else(|| {
+        EngineError::Conflict {
             message: format!("no available IPv4 addresses on this network's address pools: {DEFAULT}"),
             hint: Some(format!("all of {} is taken: remove containers", bridge.subnet)),
-        })?;
+        }
+    })?;
     connection
         .prepare_cached("INSERT INTO addresses (network, address, container) VALUES (?1, ?2, ?3)")
         .and_then(|mut statement| statement.execute((&network.id, address.to_string(), holder.as_str())))
@@ -258,7 +259,8 @@ fn holder_of(
     while let Some(row) = rows.next()? {
         let held: String = row.get(0)?;
         let overlaps = held.parse().map_or(true, |held: IpAddr| {
-            held == host || (held.is_ipv4() == host.is_ipv4() && (held.is_unspecified() || host.is_unspecified()))
+            held == host
+                || (held.is_ipv4() == host.is_ipv4() && (held.is_unspecified() || host.is_unspecified()))
         });
         if overlaps {
             return row.get(1).map(Some);
@@ -274,9 +276,13 @@ fn port_taken(id: &ContainerId, name: &str, host: IpAddr, port: u16, other: Opti
             std::net::SocketAddr::new(host, port)
         ),
         hint: Some(match other {
-            Some(other) => format!("container \"{other}\" has this port: stop it, or publish on another port"),
+            Some(other) => {
+                format!("container \"{other}\" has this port: stop it, or publish on another port")
+            }
             None => {
-                format!("a program on this host has port {port}: `ss -lptn sport = :{port}` names it; stop it, or publish on another port")
+                format!(
+                    "a program on this host has port {port}: `ss -lptn sport = :{port}` names it; stop it, or publish on another port"
+                )
             }
         }),
     }
@@ -321,7 +327,11 @@ mod tests {
     fn a_taken_port_names_its_holder() {
         let id = ContainerId::parse(&"0123456789abcdef".repeat(4)).unwrap();
         let error = port_taken(&id, "web", IpAddr::V4(Ipv4Addr::UNSPECIFIED), 5432, Some("pg"));
-        assert!(error.to_string().ends_with("Bind for 0.0.0.0:5432 failed: port is already allocated"));
+        assert!(
+            error
+                .to_string()
+                .ends_with("Bind for 0.0.0.0:5432 failed: port is already allocated")
+        );
         assert!(error.hint().unwrap().contains("\"pg\""));
     }
 }

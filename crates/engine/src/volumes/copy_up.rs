@@ -6,9 +6,9 @@
 use crate::containers::invalid;
 use crate::{Engine, EngineError, Locations};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, chownat, copy_file_range,
-    fchmod, fchown, fgetxattr, flistxattr, fsetxattr, futimens, linkat, mkdirat, mknodat, openat, readlinkat, renameat,
-    statat, symlinkat, utimensat,
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, chownat,
+    copy_file_range, fchmod, fchown, fgetxattr, flistxattr, fsetxattr, futimens, linkat, mkdirat, mknodat,
+    openat, readlinkat, renameat, statat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -48,10 +48,12 @@ impl Filler {
     /// Refuses a volume over something that is no directory.
     pub(crate) fn check(&self, target: &str) -> Result<(), EngineError> {
         match self.image.stat(Path::new(target), true) {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => Err(invalid(format!(
-                "cannot mount volume over existing file, file exists {target}"
-            ))),
-            Err(error) if !matches!(error.errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Err(error.into()),
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => Err(invalid(
+                format!("cannot mount volume over existing file, file exists {target}"),
+            )),
+            Err(error) if !matches!(error.errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                Err(error.into())
+            }
             _ => Ok(()),
         }
     }
@@ -71,7 +73,8 @@ impl Filler {
         }
         let filling = directory.join("_filling");
         remove(&filling)?;
-        std::fs::create_dir(&filling).map_err(|error| SysError::io("make the directory", &filling, &error))?;
+        std::fs::create_dir(&filling)
+            .map_err(|error| SysError::io("make the directory", &filling, &error))?;
         let copied = copy_tree(source.as_fd(), &filling).and_then(|()| {
             // An empty directory is replaced by rename. Where a container that was made earlier already has it
             // mounted and empty, that container keeps the empty one: nobody else can be there, since this one is new.
@@ -132,7 +135,9 @@ impl Copy<'_> {
         depth: usize,
     ) -> Result<(), SysError> {
         if depth > DEEPEST {
-            return Err(SysError::on("copy so deep a directory as", &*path)(Errno::NAMETOOLONG));
+            return Err(SysError::on("copy so deep a directory as", &*path)(
+                Errno::NAMETOOLONG,
+            ));
         }
         let stat = rustix::fs::fstat(source).map_err(SysError::on("look at", &*path))?;
         for entry in Dir::read_from(source).map_err(SysError::on("read", &*path))? {
@@ -158,7 +163,8 @@ impl Copy<'_> {
         path: &mut PathBuf,
         depth: usize,
     ) -> Result<(), SysError> {
-        let stat = statat(source, name, AtFlags::SYMLINK_NOFOLLOW).map_err(SysError::on("look at", &*path))?;
+        let stat =
+            statat(source, name, AtFlags::SYMLINK_NOFOLLOW).map_err(SysError::on("look at", &*path))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind != FileType::Directory && stat.st_nlink > 1 {
             if let Some(first) = self.first_names.get(&(stat.st_dev, stat.st_ino)) {
@@ -167,7 +173,14 @@ impl Copy<'_> {
             }
             self.first_names.insert((stat.st_dev, stat.st_ino), path.clone());
         }
-        let open = |flags| openat(source, name, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty());
+        let open = |flags| {
+            openat(
+                source,
+                name,
+                flags | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+                Mode::empty(),
+            )
+        };
         match kind {
             FileType::Directory => {
                 mkdirat(target, name, Mode::RWXU).map_err(SysError::on("make", &*path))?;
@@ -184,7 +197,8 @@ impl Copy<'_> {
             }
             FileType::RegularFile => {
                 let file = open(OFlags::RDONLY).map_err(SysError::on("open", &*path))?;
-                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+                let flags =
+                    OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
                 let made = openat(target, name, flags, Mode::RUSR | Mode::WUSR)
                     .map_err(SysError::on("make", &*path))?;
                 self.content(&file, &made).map_err(SysError::on("copy", &*path))?;
@@ -192,7 +206,8 @@ impl Copy<'_> {
                     .map_err(SysError::on("set the owner, mode and attributes of", &*path))
             }
             FileType::Symlink => {
-                let link = readlinkat(source, name, Vec::new()).map_err(SysError::on("read the link", &*path))?;
+                let link =
+                    readlinkat(source, name, Vec::new()).map_err(SysError::on("read the link", &*path))?;
                 symlinkat(link, target, name).map_err(SysError::on("make the link", &*path))?;
                 let (uid, gid) = owner(&stat);
                 chownat(target, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
@@ -240,7 +255,12 @@ impl Copy<'_> {
 
     /// Sets owner, extended attributes, mode and times, in this order: a change of the owner takes file capabilities
     /// and setuid bits away (chown(2)). A filesystem that has no attributes, or not this one, takes what it can.
-    fn attributes(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, stat: &Stat) -> rustix::io::Result<()> {
+    fn attributes(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        stat: &Stat,
+    ) -> rustix::io::Result<()> {
         let (uid, gid) = owner(stat);
         fchown(to, Some(uid), Some(gid))?;
         self.buffer.resize(LARGEST_ATTRIBUTE, 0);

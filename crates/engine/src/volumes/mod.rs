@@ -121,12 +121,9 @@ impl Volumes<'_> {
     }
 
     /// Removes anonymous volumes (with `all`, named ones too) that no container refers to. Returns names and bytes.
-    pub fn prune(
-        &self,
-        all: bool,
-        filters: &[(String, String)],
-    ) -> Result<(Vec<String>, u64), EngineError> {
-        let is_all = |(key, value): &&(String, String)| key == "all" && matches!(value.as_str(), "1" | "t" | "true");
+    pub fn prune(&self, all: bool, filters: &[(String, String)]) -> Result<(Vec<String>, u64), EngineError> {
+        let is_all =
+            |(key, value): &&(String, String)| key == "all" && matches!(value.as_str(), "1" | "t" | "true");
         let all = all || filters.iter().any(|filter| is_all(&filter));
         let others: Vec<_> = filters.iter().filter(|(key, _)| key != "all").cloned().collect();
         let filters = Filters::parse(&others)?;
@@ -146,10 +143,7 @@ impl Volumes<'_> {
             sizes.insert(name.clone(), size);
         }
         let gone = self.engine.database.write(|transaction| {
-            Ok::<_, EngineError>(delete_unused(
-                transaction,
-                candidates.iter().map(String::as_str),
-            )?)
+            Ok::<_, EngineError>(delete_unused(transaction, candidates.iter().map(String::as_str))?)
         })?;
         for name in &gone {
             delete_directory(&self.engine.locations.volume_directory(name))?;
@@ -201,7 +195,9 @@ pub(crate) fn insert(
         options: BTreeMap::new(),
     })?;
     let inserted = connection
-        .prepare_cached("INSERT OR IGNORE INTO volumes (name, anonymous, settings, created) VALUES (?1, ?2, ?3, ?4)")?
+        .prepare_cached(
+            "INSERT OR IGNORE INTO volumes (name, anonymous, settings, created) VALUES (?1, ?2, ?3, ?4)",
+        )?
         .execute((name, anonymous, settings, events::now()))?;
     if inserted > 0 {
         events::record(connection, "volume", "create", name, &[("driver", "local")])?;
@@ -210,7 +206,11 @@ pub(crate) fn insert(
 }
 
 /// Notes that a container uses a volume.
-pub(crate) fn refer(connection: &Connection, container: &ContainerId, volume: &str) -> Result<(), StateError> {
+pub(crate) fn refer(
+    connection: &Connection,
+    container: &ContainerId,
+    volume: &str,
+) -> Result<(), StateError> {
     connection
         .prepare_cached("INSERT OR IGNORE INTO container_volumes (container, volume) VALUES (?1, ?2)")?
         .execute((container.as_str(), volume))?;
@@ -218,7 +218,10 @@ pub(crate) fn refer(connection: &Connection, container: &ContainerId, volume: &s
 }
 
 /// Returns the names of the anonymous volumes that a container uses.
-pub(crate) fn anonymous_of(connection: &Connection, container: &ContainerId) -> Result<Vec<String>, StateError> {
+pub(crate) fn anonymous_of(
+    connection: &Connection,
+    container: &ContainerId,
+) -> Result<Vec<String>, StateError> {
     let mut query = connection.prepare_cached(
         "SELECT v.name FROM container_volumes c JOIN volumes v ON v.name = c.volume
          WHERE c.container = ?1 AND v.anonymous != 0",

@@ -31,7 +31,10 @@ impl Deref for Root {
 
 impl Root {
     pub(crate) fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("coracle-test-").tempdir().unwrap();
+        let directory = tempfile::Builder::new()
+            .prefix("coracle-test-")
+            .tempdir()
+            .unwrap();
         let engine = open(directory.path());
         let image = tempfile::tempdir().unwrap();
         let archive = testkit::images::busybox(image.path());

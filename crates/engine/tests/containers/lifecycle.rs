@@ -8,16 +8,40 @@ use engine::{EngineError, Kind};
 use std::time::{Duration, Instant};
 
 pub(crate) const TESTS: &[crate::Test] = &[
-    ("lifecycle::exit_codes_are_the_commands", exit_codes_are_the_commands),
-    ("lifecycle::what_cannot_be_started_says_so", what_cannot_be_started_says_so),
-    ("lifecycle::a_container_starts_again_with_its_files", a_container_starts_again_with_its_files),
-    ("lifecycle::names_are_unique_and_may_change", names_are_unique_and_may_change),
+    (
+        "lifecycle::exit_codes_are_the_commands",
+        exit_codes_are_the_commands,
+    ),
+    (
+        "lifecycle::what_cannot_be_started_says_so",
+        what_cannot_be_started_says_so,
+    ),
+    (
+        "lifecycle::a_container_starts_again_with_its_files",
+        a_container_starts_again_with_its_files,
+    ),
+    (
+        "lifecycle::names_are_unique_and_may_change",
+        names_are_unique_and_may_change,
+    ),
     ("lifecycle::stop_asks_and_then_kills", stop_asks_and_then_kills),
-    ("lifecycle::a_running_container_is_removed_by_force_only", a_running_container_is_removed_by_force_only),
+    (
+        "lifecycle::a_running_container_is_removed_by_force_only",
+        a_running_container_is_removed_by_force_only,
+    ),
     ("lifecycle::restart_policies_hold", restart_policies_hold),
-    ("lifecycle::a_paused_container_does_nothing", a_paused_container_does_nothing),
-    ("lifecycle::many_at_once_leave_nothing", many_at_once_leave_nothing),
-    ("lifecycle::volumes_get_the_images_content", volumes_get_the_images_content),
+    (
+        "lifecycle::a_paused_container_does_nothing",
+        a_paused_container_does_nothing,
+    ),
+    (
+        "lifecycle::many_at_once_leave_nothing",
+        many_at_once_leave_nothing,
+    ),
+    (
+        "lifecycle::volumes_get_the_images_content",
+        volumes_get_the_images_content,
+    ),
     ("lifecycle::exec_joins_the_container", exec_joins_the_container),
     ("lifecycle::filters_choose", filters_choose),
 ];
@@ -25,9 +49,16 @@ pub(crate) const TESTS: &[crate::Test] = &[
 fn exit_codes_are_the_commands() {
     let root = Root::new();
     let output = root.run(shell("echo out; echo err >&2; exit 7"));
-    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"));
+    assert_eq!(
+        (output.stdout.as_str(), output.stderr.as_str()),
+        ("out\n", "err\n")
+    );
     assert_eq!(output.exit.code, 7);
-    assert_eq!(root.run(shell("kill -9 $$; sleep 9")).exit.code, 0, "process 1 is deaf to its own signals");
+    assert_eq!(
+        root.run(shell("kill -9 $$; sleep 9")).exit.code,
+        0,
+        "process 1 is deaf to its own signals"
+    );
     let id = root.create(shell("exit 3"));
     root.start(&id);
     assert_eq!(root.containers().wait(&id).unwrap().code, 3);
@@ -52,12 +83,17 @@ fn what_cannot_be_started_says_so() {
     };
     let id = root.create(request);
     root.containers().start(&id, StartRequest::default()).unwrap_err();
-    assert_eq!(root.containers().inspect(&id, false).unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(
+        root.containers().inspect(&id, false).unwrap_err().kind(),
+        Kind::NotFound
+    );
 }
 
 fn a_container_starts_again_with_its_files() {
     let root = Root::new();
-    let id = root.create(shell("cat /note 2>/dev/null; echo there > /note; mount | grep -c /proc; hostname"));
+    let id = root.create(shell(
+        "cat /note 2>/dev/null; echo there > /note; mount | grep -c /proc; hostname",
+    ));
     root.start(&id);
     root.containers().wait(&id).unwrap();
     root.start(&id);
@@ -102,9 +138,13 @@ fn stop_asks_and_then_kills() {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-    root.containers().stop(&willing, None, Some(Duration::from_secs(30))).unwrap();
+    root.containers()
+        .stop(&willing, None, Some(Duration::from_secs(30)))
+        .unwrap();
     assert_eq!(root.containers().wait(&willing).unwrap().code, 5);
-    root.containers().stop(&deaf, None, Some(Duration::from_millis(200))).unwrap();
+    root.containers()
+        .stop(&deaf, None, Some(Duration::from_millis(200)))
+        .unwrap();
     assert_eq!(root.containers().wait(&deaf).unwrap().code, 137);
     root.containers().stop(&deaf, None, None).unwrap();
     let error = root.containers().kill(&deaf, "TERM").unwrap_err();
@@ -124,7 +164,10 @@ fn a_running_container_is_removed_by_force_only() {
         "cannot remove container \"/busy\": container is running: stop the container before removing or force remove"
     );
     root.containers().remove(&id, true, false).unwrap();
-    assert_eq!(root.containers().inspect(&id, false).unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(
+        root.containers().inspect(&id, false).unwrap_err().kind(),
+        Kind::NotFound
+    );
 }
 
 fn restart_policies_hold() {
@@ -156,14 +199,30 @@ fn a_paused_container_does_nothing() {
     let root = Root::new();
     let id = root.run_detached("while :; do echo tick; sleep 0.01; done");
     root.containers().pause(&id).unwrap();
-    assert_eq!(root.containers().inspect(&id, false).unwrap().activity, Activity::Paused);
+    assert_eq!(
+        root.containers().inspect(&id, false).unwrap().activity,
+        Activity::Paused
+    );
     let ticks = root.logs(&id).len();
     std::thread::sleep(Duration::from_millis(100));
     let later = root.logs(&id).len();
     assert!(later - ticks < 20, "it ticked {ticks} -> {later}");
-    assert!(root.containers().exec(&id, &ExecRequest { command: words(&["true"]), ..Default::default() }).is_err());
+    assert!(
+        root.containers()
+            .exec(
+                &id,
+                &ExecRequest {
+                    command: words(&["true"]),
+                    ..Default::default()
+                }
+            )
+            .is_err()
+    );
     root.containers().unpause(&id).unwrap();
-    assert_eq!(root.containers().inspect(&id, false).unwrap().activity, Activity::Running);
+    assert_eq!(
+        root.containers().inspect(&id, false).unwrap().activity,
+        Activity::Running
+    );
     root.containers().pause(&id).unwrap();
     root.containers().remove(&id, true, false).unwrap();
 }
@@ -217,14 +276,28 @@ fn volumes_get_the_images_content() {
         mounts: vec![volume("full", "/etc", false), volume("empty", "/home", true)],
         ..shell("ls /etc /home; echo more > /etc/added; stat -c %a /tmp")
     });
-    assert!(output.stdout.contains("passwd") && !output.stdout.contains("app"), "{}", output.stdout);
+    assert!(
+        output.stdout.contains("passwd") && !output.stdout.contains("app"),
+        "{}",
+        output.stdout
+    );
     let output = root.run(CreateContainer {
         mounts: vec![volume("full", "/mnt", false)],
         ..shell("cat /mnt/added /mnt/group")
     });
-    assert!(output.stdout.starts_with("more\n") && output.stdout.contains("staff"), "{}", output.stdout);
+    assert!(
+        output.stdout.starts_with("more\n") && output.stdout.contains("staff"),
+        "{}",
+        output.stdout
+    );
     assert_eq!(root.volumes().list().unwrap().len(), 2);
-    assert!(root.volumes().remove("full", false).unwrap_err().to_string().contains("volume is in use"));
+    assert!(
+        root.volumes()
+            .remove("full", false)
+            .unwrap_err()
+            .to_string()
+            .contains("volume is in use")
+    );
     let error = root.try_create(CreateContainer {
         mounts: vec![volume("x1", "/a", false), volume("x2", "/a/", false)],
         ..command(&["true"])
@@ -240,8 +313,21 @@ fn exec_joins_the_container() {
         ..shell("sleep 1000")
     });
     root.start(&id);
-    let output = root.exec(&id, &["sh", "-c", "id -u; echo $A; hostname; ls /proc | grep -c '^[0-9]'; exit 9"]);
-    assert!(output.stdout.starts_with(&format!("1000\ncontainer\n{}\n", id.short())), "{}", output.stdout);
+    let output = root.exec(
+        &id,
+        &[
+            "sh",
+            "-c",
+            "id -u; echo $A; hostname; ls /proc | grep -c '^[0-9]'; exit 9",
+        ],
+    );
+    assert!(
+        output
+            .stdout
+            .starts_with(&format!("1000\ncontainer\n{}\n", id.short())),
+        "{}",
+        output.stdout
+    );
     assert_eq!(output.exit.code, 9);
     let request = ExecRequest {
         command: words(&["sh", "-c", "id -u; echo $B; pwd"]),
@@ -283,11 +369,18 @@ fn filters_choose() {
             filters: vec![(key.into(), value.into())],
             ..ListContainers::default()
         };
-        assert_eq!(root.containers().list(&request).unwrap().len(), count, "{key}={value}");
+        assert_eq!(
+            root.containers().list(&request).unwrap().len(),
+            count,
+            "{key}={value}"
+        );
     }
     let request = ListContainers {
         filters: vec![("colour".into(), "red".into())],
         ..ListContainers::default()
     };
-    assert_eq!(root.containers().list(&request).unwrap_err().to_string(), "invalid filter 'colour'");
+    assert_eq!(
+        root.containers().list(&request).unwrap_err().to_string(),
+        "invalid filter 'colour'"
+    );
 }

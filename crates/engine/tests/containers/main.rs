@@ -16,7 +16,10 @@ type Test = (&'static str, fn());
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|first| first == engine::containers::monitor::ARGUMENT) {
+    if arguments
+        .first()
+        .is_some_and(|first| first == engine::containers::monitor::ARGUMENT)
+    {
         return engine::containers::monitor::main();
     }
     let tests: Vec<Test> = [lifecycle::TESTS, networks::TESTS, recovery::TESTS, streams::TESTS].concat();
@@ -28,7 +31,10 @@ fn main() -> ExitCode {
     }
     assert!(rustix::process::geteuid().is_root(), "these tests need root");
     let wanted = |name: &str| {
-        let mut filters = arguments.iter().filter(|argument| !argument.starts_with('-')).peekable();
+        let mut filters = arguments
+            .iter()
+            .filter(|argument| !argument.starts_with('-'))
+            .peekable();
         filters.peek().is_none() || filters.any(|filter| name.contains(filter.as_str()))
     };
     let before = testkit::HostState::now();
@@ -40,6 +46,8 @@ fn main() -> ExitCode {
             failed.push(name);
         }
     }
+    // Monitors of ours that have told their end and are just going.
+    while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::empty()) {}
     if catch_unwind(AssertUnwindSafe(|| before.assert_restored())).is_err() {
         failed.push("nothing is left behind");
     }

@@ -7,8 +7,14 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 pub(crate) const TESTS: &[crate::Test] = &[
-    ("networks::containers_on_the_bridge_reach_each_other", containers_on_the_bridge_reach_each_other),
-    ("networks::a_published_port_leads_inside_and_is_given_back", a_published_port_leads_inside_and_is_given_back),
+    (
+        "networks::containers_on_the_bridge_reach_each_other",
+        containers_on_the_bridge_reach_each_other,
+    ),
+    (
+        "networks::a_published_port_leads_inside_and_is_given_back",
+        a_published_port_leads_inside_and_is_given_back,
+    ),
     ("networks::a_network_can_be_shared", a_network_can_be_shared),
 ];
 
@@ -23,15 +29,33 @@ fn containers_on_the_bridge_reach_each_other() {
     let root = Root::new();
     let id = root.create(on_bridge("echo hello | nc -l -p 99"));
     root.start(&id);
-    let endpoint = root.containers().inspect(&id, false).unwrap().status.endpoint.unwrap();
+    let endpoint = root
+        .containers()
+        .inspect(&id, false)
+        .unwrap()
+        .status
+        .endpoint
+        .unwrap();
     let address = endpoint.endpoint.address;
     let output = root.run(on_bridge(&format!(
         "for i in $(seq 50); do nc {address} 99 && break; sleep 0.05; done; cat /etc/hosts; ip addr show eth0"
     )));
-    assert!(output.stdout.starts_with("hello\n"), "{}{}", output.stdout, output.stderr);
+    assert!(
+        output.stdout.starts_with("hello\n"),
+        "{}{}",
+        output.stdout,
+        output.stderr
+    );
     assert!(output.stdout.contains("ip6-localhost"), "{}", output.stdout);
     root.containers().wait(&id).unwrap();
-    assert!(root.containers().inspect(&id, false).unwrap().status.endpoint.is_none());
+    assert!(
+        root.containers()
+            .inspect(&id, false)
+            .unwrap()
+            .status
+            .endpoint
+            .is_none()
+    );
 }
 
 fn publish(port: u16) -> CreateContainer {
@@ -53,7 +77,15 @@ fn a_published_port_leads_inside_and_is_given_back() {
         ..publish(0)
     });
     root.start(&id);
-    let ports = root.containers().inspect(&id, false).unwrap().status.endpoint.unwrap().endpoint.ports;
+    let ports = root
+        .containers()
+        .inspect(&id, false)
+        .unwrap()
+        .status
+        .endpoint
+        .unwrap()
+        .endpoint
+        .ports;
     let port = ports[0].host_port;
     let start = Instant::now();
     let text = loop {
@@ -69,9 +101,14 @@ fn a_published_port_leads_inside_and_is_given_back() {
     };
     assert_eq!(text, "served\n");
     let second = root.create(publish(port));
-    let error = root.containers().start(&second, StartRequest::default()).unwrap_err();
+    let error = root
+        .containers()
+        .start(&second, StartRequest::default())
+        .unwrap_err();
     assert!(
-        error.to_string().ends_with(&format!("Bind for 0.0.0.0:{port} failed: port is already allocated")),
+        error.to_string().ends_with(&format!(
+            "Bind for 0.0.0.0:{port} failed: port is already allocated"
+        )),
         "{error}"
     );
     assert!(error.hint().unwrap().contains("\"web\""));
@@ -94,8 +131,15 @@ fn a_network_can_be_shared() {
         network: NetworkMode::Host,
         ..shell("ls /sys/class/net")
     });
-    let host: Vec<_> = std::fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let host: Vec<_> = std::fs::read_dir("/sys/class/net")
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     for link in host {
-        assert!(output.stdout.contains(&*link.to_string_lossy()), "{}", output.stdout);
+        assert!(
+            output.stdout.contains(&*link.to_string_lossy()),
+            "{}",
+            output.stdout
+        );
     }
 }

@@ -5,15 +5,28 @@ use engine::containers::request::{CreateContainer, NetworkMode};
 use std::path::PathBuf;
 
 pub(crate) const TESTS: &[crate::Test] = &[
-    ("recovery::a_dead_monitor_is_noticed_and_cleared_away", a_dead_monitor_is_noticed_and_cleared_away),
-    ("recovery::a_dead_monitor_of_a_passing_container_takes_it_along", a_dead_monitor_of_a_passing_container_takes_it_along),
+    (
+        "recovery::a_dead_monitor_is_noticed_and_cleared_away",
+        a_dead_monitor_is_noticed_and_cleared_away,
+    ),
+    (
+        "recovery::a_dead_monitor_of_a_passing_container_takes_it_along",
+        a_dead_monitor_of_a_passing_container_takes_it_along,
+    ),
 ];
 
 /// Finds the monitor of a container: the parent of its first process.
 fn monitor_of(root: &Root, id: &ContainerId) -> i32 {
     let pid = root.containers().inspect(id, false).unwrap().pid.unwrap();
     let stat = std::fs::read_to_string(PathBuf::from(format!("/proc/{pid}/stat"))).unwrap();
-    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap()
+    stat.rsplit_once(')')
+        .unwrap()
+        .1
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 fn kill_monitor(root: &Root, id: &ContainerId) {
@@ -37,8 +50,14 @@ fn a_dead_monitor_is_noticed_and_cleared_away() {
     assert_eq!(container.activity, Activity::Exited);
     assert_eq!(container.status.exit.unwrap().code, 137);
     assert!(container.status.endpoint.is_none());
-    engine.containers().start(&id, engine::containers::start::StartRequest::default()).unwrap();
-    assert_eq!(engine.containers().inspect(&id, false).unwrap().activity, Activity::Running);
+    engine
+        .containers()
+        .start(&id, engine::containers::start::StartRequest::default())
+        .unwrap();
+    assert_eq!(
+        engine.containers().inspect(&id, false).unwrap().activity,
+        Activity::Running
+    );
 }
 
 fn a_dead_monitor_of_a_passing_container_takes_it_along() {
@@ -50,5 +69,8 @@ fn a_dead_monitor_of_a_passing_container_takes_it_along() {
     root.start(&id);
     kill_monitor(&root, &id);
     let engine = root.again();
-    assert_eq!(engine.containers().inspect(&id, false).unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(
+        engine.containers().inspect(&id, false).unwrap_err().kind(),
+        Kind::NotFound
+    );
 }

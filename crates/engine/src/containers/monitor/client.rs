@@ -177,7 +177,9 @@ mod tests {
             client.receive(&mut buffer),
             [Message::Hello(Mode::Attach), Message::Input(b"hi".to_vec())]
         );
-        theirs.write_all(&[1, 9, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1]).unwrap();
+        theirs
+            .write_all(&[1, 9, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1])
+            .unwrap();
         assert!(client.receive(&mut buffer).is_empty());
         assert!(client.gone, "it sent more than it was allowed");
     }

@@ -165,27 +165,30 @@ impl Life {
         Ok(process)
     }
 
-    /// Gives the waiting process its network and us its terminal.
+    /// Gives the waiting process its network, while it makes its mounts, and us its terminal.
     fn equip(&mut self, created: &mut Created) -> Result<(), StartError> {
         let setup = |error: &dyn std::error::Error| StartError {
             failure: StartFailure::Setup,
             message: chain(error),
         };
-        if let Some(master) = created.take_terminal() {
-            self.relay
-                .ends
-                .set_terminal(master, self.plan.open_stdin)
-                .map_err(|error| setup(&error))?;
+        if let Some(namespace) = created.network_namespace() {
+            match &self.plan.network {
+                NetworkPlan::Bridge(bridge, endpoint) => bridge.attach(namespace, endpoint),
+                NetworkPlan::Loopback => network::raise_loopback(namespace),
+                NetworkPlan::Shared => Ok(()),
+            }
+            .map_err(|error| setup(&error))?;
         }
-        let Some(namespace) = created.network_namespace() else {
-            return Ok(());
-        };
-        match &self.plan.network {
-            NetworkPlan::Bridge(bridge, endpoint) => bridge.attach(namespace, endpoint),
-            NetworkPlan::Loopback => network::raise_loopback(namespace),
-            NetworkPlan::Shared => Ok(()),
+        if self.plan.terminal {
+            created.ready()?;
+            if let Some(master) = created.take_terminal() {
+                self.relay
+                    .ends
+                    .set_terminal(master, self.plan.open_stdin)
+                    .map_err(|error| setup(&error))?;
+            }
         }
-        .map_err(|error| setup(&error))
+        Ok(())
     }
 
     /// Watches the process and its successors until there are no more of them, and records the end.

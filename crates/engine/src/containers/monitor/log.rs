@@ -79,10 +79,15 @@ impl Log {
                 encode(&mut self.encoded, unfinished, source, &self.clock);
                 *unfinished = Vec::new();
             }
-            if self.encoded.len() >= BATCH {
+            if self.encoded.len() >= BATCH || self.is_full() {
                 self.flush();
             }
         }
+    }
+
+    /// Says whether what has been added fills the file to its limit.
+    fn is_full(&self) -> bool {
+        self.max_size > 0 && self.size + self.encoded.len() as u64 >= self.max_size
     }
 
     /// Writes what has been added.
@@ -90,11 +95,14 @@ impl Log {
         if self.encoded.is_empty() {
             return;
         }
-        if self.max_size > 0 && self.size > 0 && self.size + self.encoded.len() as u64 > self.max_size {
+        if self.max_size > 0 && self.size >= self.max_size {
             self.rotate();
         }
         if self.lost > 0 {
-            let notice = format!("[{} bytes of output were lost: the log could not be written]\n", self.lost);
+            let notice = format!(
+                "[{} bytes of output were lost: the log could not be written]\n",
+                self.lost
+            );
             let mut told = Vec::new();
             encode(&mut told, notice.as_bytes(), Source::Stderr, &self.clock);
             if self.file.write_all(&told).is_ok() {
@@ -328,7 +336,7 @@ mod tests {
     fn a_full_log_is_moved_aside_and_the_oldest_goes() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");
-        let mut log = Log::open(&path, 200, 3).unwrap();
+        let mut log = Log::open(&path, 150, 3).unwrap();
         for number in 0..10 {
             log.add(
                 Source::Stdout,
@@ -343,12 +351,10 @@ mod tests {
             .collect();
         files.sort();
         assert_eq!(files, ["log", "log.1", "log.2"]);
-        assert!(std::fs::read_to_string(&path).unwrap().contains("line 9"));
-        assert!(
-            std::fs::read_to_string(directory.path().join("log.1"))
-                .unwrap()
-                .contains("line 8")
-        );
+        let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+        assert!(read("log").contains("line 9"));
+        assert!(read("log.1").contains("line 7") && !read("log.1").contains("line 8"));
+        assert!(read("log.2").contains("line 5"));
     }
 
     #[test]

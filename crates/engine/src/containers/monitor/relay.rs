@@ -232,7 +232,9 @@ impl Relay {
     fn accept(&mut self) {
         let Some(listener) = &self.listener else { return };
         // A client that is gone before we look, or a lack of descriptors, is the client's loss.
-        let Ok((stream, _)) = listener.accept() else { return };
+        let Ok((stream, _)) = listener.accept() else {
+            return;
+        };
         let ours = rustix::process::geteuid();
         let allowed = rustix::net::sockopt::socket_peercred(&stream)
             .is_ok_and(|credentials| credentials.uid == ours || credentials.uid.is_root());
@@ -258,7 +260,11 @@ impl Relay {
                     Source::Stdout => Kind::Stdout,
                     Source::Stderr => Kind::Stderr,
                 };
-                for client in self.clients.iter_mut().filter(|client| client.mode == Some(Mode::Attach)) {
+                for client in self
+                    .clients
+                    .iter_mut()
+                    .filter(|client| client.mode == Some(Mode::Attach))
+                {
                     client.tell(kind, bytes);
                     if !client.foreground && client.backlog() > BACKLOG {
                         client.gone = true;
@@ -338,7 +344,11 @@ impl Relay {
                     self.ends.stdin = None;
                     for input in std::mem::take(&mut self.input) {
                         let left = input.bytes.len() - input.done;
-                        if let Some(client) = self.clients.iter_mut().find(|client| client.number == input.client) {
+                        if let Some(client) = self
+                            .clients
+                            .iter_mut()
+                            .find(|client| client.number == input.client)
+                        {
                             client.allow(u32::try_from(left).unwrap_or_default());
                         }
                     }

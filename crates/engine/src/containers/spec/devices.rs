@@ -49,8 +49,6 @@ pub(super) fn devices(request: &CreateContainer) -> Result<Devices, EngineError>
         rules.push(rule(true, LinuxDeviceType::C, Some(major), minor, "rwm"));
     }
     rules.push(rule(true, LinuxDeviceType::C, Some(5), Some(1), "rwm"));
-    // FUSE is refused aloud, so that a wider rule never lets it in by chance (Docker does the same).
-    rules.push(rule(false, LinuxDeviceType::C, Some(10), Some(229), "rwm"));
     let mut nodes = Vec::new();
     for device in &request.devices {
         add(device, &mut nodes, &mut rules)?;

@@ -12,8 +12,8 @@ use super::{invalid, network_files};
 use crate::EngineError;
 use oci::Overlay;
 use oci_spec::runtime::{
-    Capability, Linux, LinuxCapabilities, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Mount, Process, Root,
-    Spec, User,
+    Capability, Linux, LinuxCapabilities, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Mount, Process,
+    Root, Spec, User,
 };
 use runtime::{Plan, Rootfs};
 use std::collections::HashMap;
@@ -140,7 +140,12 @@ pub(crate) fn process(
 ) -> Result<Process, EngineError> {
     let request = &settings.request;
     let mut process = Process::default();
-    let arguments = settings.entrypoint.iter().chain(&settings.command).cloned().collect();
+    let arguments = settings
+        .entrypoint
+        .iter()
+        .chain(&settings.command)
+        .cloned()
+        .collect();
     let directory = if settings.working_directory.is_empty() {
         "/"
     } else {
@@ -197,7 +202,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// Returns the environment: Docker's defaults, then what was set, then what the host's certificates need, each only
 /// where nobody before has set the name.
 fn environment(settings: &Settings, host_ca: Option<&crate::ca::Injection>) -> Vec<String> {
-    let is_set = |name: &str| settings.environment.iter().any(|variable| name_of(variable) == name);
+    let is_set = |name: &str| {
+        settings
+            .environment
+            .iter()
+            .any(|variable| name_of(variable) == name)
+    };
     let mut defaults = vec![PATH.to_owned(), format!("HOSTNAME={}", settings.hostname)];
     if settings.request.terminal {
         defaults.push("TERM=xterm".into());
@@ -304,14 +314,31 @@ fn default_mounts(settings: &Settings) -> Vec<Mount> {
             "/dev/pts",
             "devpts",
             "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
         ),
         mount("/sys", "sysfs", "sysfs", locked),
         mount("/sys/fs/cgroup", "cgroup", "cgroup", locked),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
-        mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm]),
+        mount(
+            "/dev/shm",
+            "tmpfs",
+            "shm",
+            &["nosuid", "noexec", "nodev", "mode=1777", &shm],
+        ),
     ];
-    let asked_for = |target: &Path| settings.mounts.iter().any(|mount| Path::new(&mount.target) == target);
+    let asked_for = |target: &Path| {
+        settings
+            .mounts
+            .iter()
+            .any(|mount| Path::new(&mount.target) == target)
+    };
     mounts
         .into_iter()
         .filter(|mount| !asked_for(mount.destination()))
@@ -327,7 +354,12 @@ fn container_mounts(settings: &Settings, files: &Path) -> Result<Vec<Mount>, Eng
         .collect::<Result<Vec<_>, _>>()?;
     for (source, target) in network_files::targets(files) {
         if !settings.mounts.iter().any(|mount| mount.target == target) {
-            mounts.push(mount(target, "bind", &path_text(&source)?, &["rbind", "rprivate"]));
+            mounts.push(mount(
+                target,
+                "bind",
+                &path_text(&source)?,
+                &["rbind", "rprivate"],
+            ));
         }
     }
     mounts.sort_by_key(|mount| mount.destination().components().count());

@@ -4,8 +4,8 @@ use crate::EngineError;
 use crate::containers::invalid;
 use crate::containers::request::{Limits, Ulimit};
 use oci_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxPids, LinuxResources, PosixRlimit, PosixRlimitBuilder,
-    PosixRlimitType,
+    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxPids, LinuxResources, PosixRlimit,
+    PosixRlimitBuilder, PosixRlimitType,
 };
 
 /// Docker's scheduling period, microseconds.
@@ -75,8 +75,8 @@ pub(super) fn rlimits(ulimits: &[Ulimit]) -> Result<Vec<PosixRlimit>, EngineErro
     ulimits
         .iter()
         .map(|ulimit| {
-            let kind = kind(&ulimit.name)
-                .ok_or_else(|| invalid(format!("invalid ulimit type: {}", ulimit.name)))?;
+            let kind =
+                kind(&ulimit.name).ok_or_else(|| invalid(format!("invalid ulimit type: {}", ulimit.name)))?;
             // -1 is the kernel's RLIM_INFINITY, all bits set.
             let bound = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
             PosixRlimitBuilder::default()
@@ -117,7 +117,11 @@ mod tests {
 
     #[test]
     fn processors_become_a_share_of_the_period() {
-        for (nanos, quota) in [(500_000_000, 50_000), (2_000_000_000, 200_000), (10_000_000, 1_000)] {
+        for (nanos, quota) in [
+            (500_000_000, 50_000),
+            (2_000_000_000, 200_000),
+            (10_000_000, 1_000),
+        ] {
             let limits = Limits {
                 nano_cpus: Some(nanos),
                 ..Limits::default()
@@ -148,7 +152,12 @@ mod tests {
 
     #[test]
     fn processes_are_limited_by_default_and_may_be_freed() {
-        for (asked, expected) in [(None, Some(4096)), (Some(10), Some(10)), (Some(-1), None), (Some(0), None)] {
+        for (asked, expected) in [
+            (None, Some(4096)),
+            (Some(10), Some(10)),
+            (Some(-1), None),
+            (Some(0), None),
+        ] {
             let limits = Limits {
                 pids: asked,
                 ..Limits::default()
