@@ -60,7 +60,10 @@ const DEFAULTS: &[(&str, &str)] = &[("bridge", "bridge"), ("host", "host"), ("no
 impl NetworkInspect {
     /// Makes the default networks; `running` are the containers that may be on them, `subnet` the configured one.
     pub fn defaults(running: &[Container], subnet: Option<&str>) -> Vec<Self> {
-        DEFAULTS.iter().map(|(name, driver)| Self::new(name, driver, running, subnet)).collect()
+        DEFAULTS
+            .iter()
+            .map(|(name, driver)| Self::new(name, driver, running, subnet))
+            .collect()
     }
 
     fn new(name: &'static str, driver: &'static str, running: &[Container], subnet: Option<&str>) -> Self {
@@ -68,10 +71,17 @@ impl NetworkInspect {
         let mut pools: Vec<Pool> = Vec::new();
         let mut id = None;
         for container in running.iter().filter(|container| container.pid.is_some()) {
-            let Some(record) = container.status.endpoint.as_ref().filter(|record| record.network == name) else {
+            let Some(record) = container
+                .status
+                .endpoint
+                .as_ref()
+                .filter(|record| record.network == name)
+            else {
                 continue;
             };
-            let mask = u32::MAX.checked_shl(u32::from(32 - record.prefix.min(32))).unwrap_or(0);
+            let mask = u32::MAX
+                .checked_shl(u32::from(32 - record.prefix.min(32)))
+                .unwrap_or(0);
             let base = std::net::Ipv4Addr::from(u32::from(record.gateway) & mask);
             let pool = Pool {
                 subnet: format!("{base}/{}", record.prefix),

@@ -3,7 +3,7 @@
 use super::{Invalid, invalid};
 
 /// Takes a line apart into its fields. A field may stand in double quotes, a doubled quote inside them is one.
-pub fn fields(line: &str) -> Result<Vec<String>, Invalid> {
+pub(crate) fn fields(line: &str) -> Result<Vec<String>, Invalid> {
     if line.is_empty() {
         return invalid("EOF");
     }

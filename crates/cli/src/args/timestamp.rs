@@ -5,7 +5,7 @@ use jiff::civil::DateTime;
 use jiff::{Timestamp, tz::TimeZone};
 
 /// Reads a point in time as nanoseconds since 1970. What carries no zone is local time, as with Docker.
-pub fn nanoseconds(text: &str, now: Timestamp) -> Result<i64, Invalid> {
+pub(crate) fn nanoseconds(text: &str, now: Timestamp) -> Result<i64, Invalid> {
     if let Ok(ago) = duration::nanoseconds(text) {
         return Ok(clamp(now.as_nanosecond() - i128::from(ago)));
     }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 /// `exec`.
 #[derive(Debug, Args)]
-pub struct Exec {
+pub(super) struct Exec {
     #[command(flatten)]
     flags: ExecFlags,
 }
@@ -47,7 +47,9 @@ impl Verb for Exec {
             Ending::Detached => Ok(ExitCode::SUCCESS),
             Ending::Exited(record) => Ok(super::exit_code(record.code)),
             Ending::Interrupted(number) => Ok(super::exit_code(128 + number)),
-            Ending::Lost => Err(Failure::new(format!("lost the process in container {name}")).with_code(ENGINE)),
+            Ending::Lost => {
+                Err(Failure::new(format!("lost the process in container {name}")).with_code(ENGINE))
+            }
         }
     }
 }

@@ -9,13 +9,12 @@ use std::process::ExitCode;
 
 /// Flags of `rmi`.
 #[derive(Debug, Args)]
-pub struct Rmi {
+pub(super) struct Rmi {
     /// Force removal of the image
     #[arg(short, long)]
     force: bool,
     /// Do not delete untagged parents
     #[arg(long)]
-    #[expect(dead_code, reason = "parents that nothing names are not images here, so there is none to delete")]
     no_prune: bool,
 }
 

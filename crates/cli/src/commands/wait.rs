@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 /// `wait` has no flags.
 #[derive(Debug, Args)]
-pub struct Wait {}
+pub(super) struct Wait {}
 
 impl Verb for Wait {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {

@@ -165,7 +165,9 @@ impl Parser {
 
     fn close(&mut self, context: &str) -> Result<(), TemplateError> {
         match self.next() {
-            Some(Token { kind: Kind::Close, .. }) => Ok(()),
+            Some(Token {
+                kind: Kind::Close, ..
+            }) => Ok(()),
             Some(token) => self.error(&format!("unexpected <{}> in {context}", token.text)),
             None => self.error("unclosed action"),
         }
@@ -189,7 +191,11 @@ impl Parser {
                 Kind::RightParen if !nested => return self.error("unexpected right paren"),
                 Kind::Close | Kind::RightParen => {
                     if command.is_empty() {
-                        let what = if pipeline.commands.is_empty() { "missing value for " } else { "missing value for " };
+                        let what = if pipeline.commands.is_empty() {
+                            "missing value for "
+                        } else {
+                            "missing value for "
+                        };
                         return self.error(&format!("{what}{context}"));
                     }
                     pipeline.commands.push(command);
@@ -213,7 +219,11 @@ impl Parser {
     fn declaration(&mut self, pipeline: &mut Pipeline) {
         let mut ahead = self.tokens.clone();
         let mut names = Vec::new();
-        while let Some(Token { kind: Kind::Variable(name), .. }) = ahead.next() {
+        while let Some(Token {
+            kind: Kind::Variable(name),
+            ..
+        }) = ahead.next()
+        {
             names.push(name);
             match ahead.next().map(|token| token.kind) {
                 Some(Kind::Comma) if names.len() == 1 => {}
@@ -252,8 +262,17 @@ impl Parser {
             },
             _ => return self.error(&format!("unexpected {:?} in operand", token.text).replace('"', "\"")),
         };
-        while let Some(Token { kind: Kind::Field(_), spaced: false, .. }) = self.tokens.peek() {
-            let Some(Token { kind: Kind::Field(name), .. }) = self.next() else {
+        while let Some(Token {
+            kind: Kind::Field(_),
+            spaced: false,
+            ..
+        }) = self.tokens.peek()
+        {
+            let Some(Token {
+                kind: Kind::Field(name),
+                ..
+            }) = self.next()
+            else {
                 break;
             };
             text.push('.');
