@@ -112,6 +112,9 @@ pub enum StepError {
     /// `FROM` of nothing, after expansion.
     #[error("base name ({0}) should not be blank")]
     BlankBase(String),
+    /// An instruction that changes files, as a `--change`.
+    #[error("{0} is not a valid change: only instructions that change the configuration are")]
+    NoChange(&'static str),
     /// The base image could not be had.
     #[error(transparent)]
     Service(#[from] crate::ServiceError),

@@ -29,6 +29,7 @@ mod build;
 mod cache;
 mod changes;
 mod config;
+mod configure;
 mod context;
 mod digests;
 mod error;

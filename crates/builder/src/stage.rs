@@ -1,11 +1,11 @@
 //! One stage, instruction by instruction.
 
 use crate::build::Job;
-use crate::config::{Draft, check_signal};
+use crate::config::Draft;
 use crate::error::{BuildError, Failure, StepError};
 use crate::progress::Step;
 use crate::steps::{copy, from, run, workdir};
-use dockerfile::{Command, Instruction, Operation, expand_word, expand_words};
+use dockerfile::{Instruction, Operation};
 
 /// A stage being built.
 pub(crate) struct StageRun<'a> {
@@ -81,7 +81,8 @@ impl<'a> StageRun<'a> {
             }
             Operation::Run(command) => self.step(name, |run, step| run::run(run, command, instruction, step)),
             Operation::Workdir(path) => self.step(name, |run, step| workdir::workdir(run, path, step)),
-            operation => Ok(self.configure(operation, instruction)?),
+            Operation::Arg(declared) => Ok(self.declare(declared)?),
+            _ => Ok(self.draft.configure(instruction, self.job.dockerfile.escape)?),
         }
     }
 
@@ -102,120 +103,26 @@ impl<'a> StageRun<'a> {
         result
     }
 
-    /// Instructions that change the configuration only.
-    fn configure(&mut self, operation: &Operation, instruction: &Instruction) -> Result<(), StepError> {
-        match operation {
-            Operation::Arg(declared) => {
-                let mut values = Vec::new();
-                for argument in declared {
-                    let value = self.job.globals.value(argument, |text| self.word(text))?;
-                    values.push((argument.name.clone(), value));
-                }
-                for (name, value) in values {
-                    let text = match &value {
-                        Some(value) => format!("ARG {name}={value}"),
-                        None => format!("ARG {name}"),
-                    };
-                    self.draft.history(text, true);
-                    self.draft.declare(name, value);
-                }
-            }
-            Operation::Cmd(command) => {
-                let words = self.draft.words(command);
-                self.draft.set_command(words);
-            }
-            Operation::Entrypoint(command) => {
-                let words = match command {
-                    Command::Exec(words) if words.is_empty() => Vec::new(),
-                    command => self.draft.words(command),
-                };
-                self.draft.set_entrypoint(words);
-            }
-            Operation::Env(pairs) => {
-                // All values are those from before the instruction.
-                let pairs = self.pairs(pairs)?;
-                let text: Vec<String> = pairs
-                    .iter()
-                    .map(|(name, value)| format!("{name}={value}"))
-                    .collect();
-                self.draft.history(format!("ENV {}", text.join(" ")), true);
-                for (name, value) in pairs {
-                    self.draft.set_environment(&name, &value);
-                }
-            }
-            Operation::Expose(words) => {
-                let mut ports = Vec::new();
-                for word in words {
-                    ports.extend(self.words(word)?);
-                }
-                self.draft.expose(&ports)?;
-            }
-            Operation::Healthcheck(check) => {
-                self.draft.set_healthcheck(check, &instruction.text);
-            }
-            Operation::Label(pairs) => {
-                let pairs = self.pairs(pairs)?;
-                let text: Vec<String> = pairs
-                    .iter()
-                    .map(|(name, value)| format!("{name}={value}"))
-                    .collect();
-                self.draft.history(format!("LABEL {}", text.join(" ")), true);
-                self.draft.image.config.labels.extend(pairs);
-            }
-            Operation::Maintainer(name) => {
-                self.draft.image.author.clone_from(name);
-                self.draft.history(format!("MAINTAINER {name}"), true);
-            }
-            Operation::Onbuild(trigger) => {
-                self.draft.image.config.on_build.push(trigger.clone());
-                self.draft.history(format!("ONBUILD {trigger}"), true);
-            }
-            Operation::Shell(words) => {
-                self.draft.history(format!("SHELL [{}]", words.join(" ")), true);
-                self.draft.image.config.shell.clone_from(words);
-            }
-            Operation::Stopsignal(signal) => {
-                let signal = self.word(signal)?;
-                check_signal(&signal)?;
-                self.draft.history(format!("STOPSIGNAL {signal}"), true);
-                self.draft.image.config.stop_signal = signal;
-            }
-            Operation::User(user) => {
-                let user = self.word(user)?;
-                self.draft.history(format!("USER {user}"), true);
-                self.draft.image.config.user = user;
-            }
-            Operation::Volume(paths) => {
-                let mut expanded = Vec::new();
-                for path in paths {
-                    expanded.push(self.word(path)?);
-                }
-                self.draft.add_volumes(&expanded);
-            }
-            Operation::Add(..)
-            | Operation::Copy(_)
-            | Operation::From(_)
-            | Operation::Run(_)
-            | Operation::Workdir(_) => {}
+    /// `ARG`: the value comes from outside, or from the default.
+    fn declare(&mut self, declared: &[dockerfile::Argument]) -> Result<(), StepError> {
+        let mut values = Vec::new();
+        for argument in declared {
+            let value = self.job.globals.value(argument, |text| self.word(text))?;
+            values.push((argument.name.clone(), value));
+        }
+        for (name, value) in values {
+            let text = match &value {
+                Some(value) => format!("ARG {name}={value}"),
+                None => format!("ARG {name}"),
+            };
+            self.draft.history(text, true);
+            self.draft.declare(name, value);
         }
         Ok(())
     }
 
     /// Expands a word with the variables that are visible here.
     pub(crate) fn word(&self, text: &str) -> Result<String, StepError> {
-        let escape = self.job.dockerfile.escape;
-        Ok(expand_word(text, escape, &|name| self.draft.variable(name))?)
-    }
-
-    fn words(&self, text: &str) -> Result<Vec<String>, StepError> {
-        let escape = self.job.dockerfile.escape;
-        Ok(expand_words(text, escape, &|name| self.draft.variable(name))?)
-    }
-
-    fn pairs(&self, pairs: &[(String, String)]) -> Result<Vec<(String, String)>, StepError> {
-        pairs
-            .iter()
-            .map(|(name, value)| Ok((self.word(name)?, self.word(value)?)))
-            .collect()
+        self.draft.word(text, self.job.dockerfile.escape)
     }
 }

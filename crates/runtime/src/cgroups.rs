@@ -12,14 +12,16 @@
 mod devices;
 mod directory;
 mod hierarchy;
+mod parents;
 mod processes;
 mod settings;
 mod usage;
 
 use devices::Rules;
-use directory::{Directory, ancestors};
+use directory::Directory;
 use hierarchy::{Hierarchy, Layout, Version};
 use oci_spec::runtime::LinuxResources;
+use parents::{copy_cpuset, enable, inherit_cpuset, refused_warnings};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use settings::{Missing, Setting};
@@ -445,38 +447,6 @@ impl Member {
     }
 }
 
-fn copy_cpuset(from: &Directory, to: &Directory) -> Result<(), SysError> {
-    for file in ["cpuset.cpus", "cpuset.mems"] {
-        if to.read(file)?.trim().is_empty() {
-            to.write(file, from.read(file)?.trim())?;
-        }
-    }
-    Ok(())
-}
-
-/// Makes what leads to a cpuset of version 1 and fills it from above.
-fn inherit_cpuset(mount: &Path, relative: &Path) -> Result<(), SysError> {
-    let mut parent = Directory::open(mount.to_owned())?;
-    for ancestor in ancestors(relative).skip(1) {
-        let path = mount.join(ancestor);
-        let directory = match Directory::open_existing(path)? {
-            Some(directory) => directory,
-            None => make_or_open(mount, ancestor)?,
-        };
-        copy_cpuset(&parent, &directory)?;
-        parent = directory;
-    }
-    Ok(())
-}
-
-/// Somebody else may make the same parent at the same moment.
-fn make_or_open(mount: &Path, relative: &Path) -> Result<Directory, SysError> {
-    match Directory::make(mount, relative) {
-        Err(error) if error.errno == Errno::EXIST => Directory::open(mount.join(relative)),
-        made => made,
-    }
-}
-
 /// Chooses the hierarchies to use and the controllers that matter in each.
 fn wanted(layout: &Layout, resources: &LinuxResources) -> Vec<(Hierarchy, Vec<&'static str>)> {
     let further = settings::further_controllers(resources);
@@ -499,69 +469,6 @@ fn wanted(layout: &Layout, resources: &LinuxResources) -> Vec<(Hierarchy, Vec<&'
             (!controllers.is_empty() || layout.is_version_2()).then(|| (hierarchy.clone(), controllers))
         })
         .collect()
-}
-
-/// A controller that could not be enabled, where, and why.
-type Refused = (&'static str, PathBuf, Errno);
-
-/// Enables controllers of version 2 on the way down to `relative`, whose parents are made.
-///
-/// Every cgroup but the leaf gets no processes of ours, as the kernel demands of one that hands controllers down
-/// (cgroup-v2.rst, "No Internal Process Constraint"). A parent that has processes of somebody else's refuses; that is
-/// returned, not an error, because it matters only if a limit needs the controller.
-fn enable(
-    hierarchy: &Hierarchy,
-    relative: &Path,
-    controllers: &[&'static str],
-) -> Result<Vec<Refused>, SysError> {
-    let mut refused: Vec<Refused> = Vec::new();
-    for ancestor in ancestors(relative) {
-        let path = hierarchy.mount.join(ancestor);
-        let directory = match Directory::open_existing(path)? {
-            Some(directory) => directory,
-            None => make_or_open(&hierarchy.mount, ancestor)?,
-        };
-        let file = "cgroup.subtree_control";
-        let enabled = directory.read(file)?;
-        let missing: Vec<_> = controllers
-            .iter()
-            .copied()
-            .filter(|controller| !enabled.split_ascii_whitespace().any(|each| each == *controller))
-            .filter(|controller| !refused.iter().any(|(known, ..)| known == controller))
-            .collect();
-        let line = |controllers: &[&str]| {
-            let signed: Vec<_> = controllers.iter().map(|each| format!("+{each}")).collect();
-            signed.join(" ")
-        };
-        if missing.is_empty() || directory.write(file, &line(&missing)).is_ok() {
-            continue;
-        }
-        // All or nothing, says the kernel; so one by one.
-        for controller in missing {
-            if let Err(error) = directory.write(file, &line(&[controller])) {
-                refused.push((controller, directory.path().to_owned(), error.errno));
-            }
-        }
-    }
-    Ok(refused)
-}
-
-/// Says why a limit will be missing: only for controllers that a limit needs.
-fn refused_warnings(refused: &[Refused], resources: &LinuxResources) -> Result<Vec<String>, SysError> {
-    if refused.is_empty() {
-        return Ok(Vec::new());
-    }
-    let settings = settings::version_2(resources)?;
-    Ok(refused
-        .iter()
-        .filter(|(controller, ..)| settings.iter().any(|setting| setting.controller == *controller))
-        .map(|(controller, path, errno)| {
-            format!(
-                "The cgroup controller '{controller}' cannot be enabled in '{}': {errno}.",
-                path.display()
-            )
-        })
-        .collect())
 }
 
 /// Writes one setting; the answer is a warning if there is no file for it.

@@ -7,13 +7,29 @@
 use oci::Overlay;
 use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::time::Duration;
 
 pub mod capabilities;
 pub mod cgroups;
 pub mod seccomp;
+
+mod channel;
+mod command;
+mod container;
+mod error;
+mod exec;
+mod init;
+mod lookup;
+mod namespaces;
+mod process;
+mod rootfs;
+mod sysctl;
+mod user;
+
+pub use container::{Created, create, remove_cgroup};
+pub use exec::exec;
+pub use process::Process;
 
 /// Everything that starting a container needs, resolved beforehand.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -82,18 +98,6 @@ pub struct StartError {
     pub message: String,
 }
 
-/// A container whose first process waits, everything but its network in place.
-#[derive(Debug)]
-pub struct Created {
-    _private: (),
-}
-
-/// A running process of a container, our child.
-#[derive(Debug)]
-pub struct Process {
-    _private: (),
-}
-
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
@@ -103,63 +107,6 @@ pub struct Exit {
     pub signal: Option<i32>,
 }
 
-/// Makes namespaces, cgroup and root filesystem and prepares the first process up to, not including, exec.
-///
-/// The calling process must be single-threaded, and should be a sealed copy of this program
-/// ([`sys::exe::open_sealed`]).
-pub fn create(plan: &Plan, streams: Streams) -> Result<Created, StartError> {
-    todo!("{plan:?} {streams:?}")
-}
-
-impl Created {
-    /// Returns the pid of the container's first process, in the caller's pid namespace.
-    pub fn pid(&self) -> i32 {
-        todo!()
-    }
-
-    /// Returns the container's network namespace; `None` if it is the host's or another container's.
-    pub fn network_namespace(&self) -> Option<BorrowedFd<'_>> {
-        todo!()
-    }
-
-    /// Takes the master of the terminal, if one was asked for.
-    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
-        todo!()
-    }
-
-    /// Returns what had to be done differently than asked, for the user: a limit that could not be raised, say.
-    pub fn warnings(&self) -> &[String] {
-        todo!()
-    }
-
-    /// Lets the process execute its command and waits until it has. Dropping instead kills it and leaves nothing.
-    pub fn start(self) -> Result<Process, StartError> {
-        todo!()
-    }
-}
-
-impl Process {
-    /// Returns the pid, in the caller's pid namespace.
-    pub fn pid(&self) -> i32 {
-        todo!()
-    }
-
-    /// Returns the pidfd, readable when the process has ended.
-    pub fn pidfd(&self) -> BorrowedFd<'_> {
-        todo!()
-    }
-
-    /// Sends a signal to the process.
-    pub fn kill(&self, signal: i32) -> Result<(), sys::SysError> {
-        todo!("{signal}")
-    }
-
-    /// Waits for the end and reaps.
-    pub fn wait(&mut self) -> Result<Exit, sys::SysError> {
-        todo!()
-    }
-}
-
 /// A further process for a running container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExecPlan {
@@ -167,7 +114,7 @@ pub struct ExecPlan {
     pub container_pid: i32,
     /// Its start time (field 22 of `/proc/PID/stat`), so that a recycled pid is never joined.
     pub container_start_time: u64,
-    /// The process: arguments, environment, working directory, capabilities, no_new_privileges, terminal.
+    /// The process: arguments, environment, working directory, capabilities, `no_new_privileges`, terminal.
     pub process: oci_spec::runtime::Process,
     /// `user[:group]`, looked up in the container; overrides `process.user`.
     pub user: Option<String>,
@@ -177,15 +124,4 @@ pub struct ExecPlan {
     pub cgroup: Option<PathBuf>,
     /// Whether it has its own user namespace.
     pub user_namespace: bool,
-}
-
-/// Starts a further process in a running container. The same demands on the caller as for [`create`]. With a
-/// terminal its master is the second value.
-pub fn exec(plan: &ExecPlan, streams: Streams) -> Result<(Process, Option<OwnedFd>), StartError> {
-    todo!("{plan:?} {streams:?}")
-}
-
-/// Kills all processes of a cgroup and removes it, waiting at most `patience` for them to go.
-pub fn remove_cgroup(path: &std::path::Path, patience: Duration) -> Result<(), sys::SysError> {
-    todo!("{path:?} {patience:?}")
 }

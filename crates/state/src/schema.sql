@@ -119,6 +119,7 @@ CREATE TABLE containers (
   removing INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX containers_by_image ON containers (image);
+CREATE INDEX containers_removing ON containers (id) WHERE removing != 0;
 
 CREATE TABLE container_layers (
   container TEXT NOT NULL REFERENCES containers ON DELETE CASCADE,
@@ -149,11 +150,12 @@ CREATE TABLE networks (
   created  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- An address that a container holds while it runs (and keeps after it stops, if it was asked for by number).
+-- An address that a container holds while it runs (and keeps after it stops, if it was asked for by number). A build
+-- step that runs holds one too, under an id that has no row in containers; hence no REFERENCES.
 CREATE TABLE addresses (
   network   TEXT NOT NULL REFERENCES networks ON DELETE CASCADE,
   address   TEXT NOT NULL,
-  container TEXT NOT NULL REFERENCES containers ON DELETE CASCADE,
+  container TEXT NOT NULL,
   PRIMARY KEY (network, address)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX addresses_by_container ON addresses (container);
@@ -186,3 +188,5 @@ CREATE TABLE runs (
   usage     TEXT,              -- document: peak memory, processor time
   PRIMARY KEY (container, started)
 ) STRICT, WITHOUT ROWID;
+-- What recovery looks at: runs whose monitor has not recorded an end.
+CREATE INDEX runs_unfinished ON runs (container) WHERE finished IS NULL;

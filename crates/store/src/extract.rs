@@ -13,6 +13,7 @@ mod directories;
 mod links;
 
 use crate::marks;
+use crate::namespace::{judge_device, judge_owner};
 use crate::tar::{Entry, Kind, Reader, TarError};
 use directories::Directories;
 use rustix::fs::{
@@ -337,7 +338,7 @@ impl<'a> Extractor<'a> {
                 continue;
             };
             if let Some(rest) = &late.rest {
-                sys::path::set_owner(&directory, rest.owner)
+                judge_owner(sys::path::set_owner(&directory, rest.owner))
                     .map_err(kernel("set the owner of", &late.path))?;
                 sys::path::set_mode(&directory, Mode::from_raw_mode(rest.mode))
                     .map_err(kernel("set the mode of", &late.path))?;
@@ -379,12 +380,8 @@ impl<'a> Extractor<'a> {
         }
         let foreign = (entry.uid, entry.gid) != self.own;
         if foreign {
-            fchown(
-                &file,
-                Some(Uid::from_raw(entry.uid)),
-                Some(Gid::from_raw(entry.gid)),
-            )
-            .map_err(failed("set the owner of"))?;
+            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+            judge_owner(fchown(&file, Some(uid), Some(gid))).map_err(failed("set the owner of"))?;
         }
         // Giving a file away clears its set-id bits, and so does writing to it without privilege.
         if !self.umask_is_clear || entry.mode & 0o6000 != 0 {
@@ -489,7 +486,8 @@ impl<'a> Extractor<'a> {
         loop {
             match mknodat(&*place.directory, &place.name, kind, mode, device) {
                 Err(Errno::EXIST) => self.clear(place, &entry.path)?,
-                result => break result.map_err(failed("make the special file"))?,
+                result if judge_device(result).map_err(failed("make the special file"))? => break,
+                _ => return Ok(()),
             }
         }
         self.dress(place, entry)?;
@@ -505,13 +503,14 @@ impl<'a> Extractor<'a> {
     fn dress(&self, place: &Place, entry: &Entry) -> Result<(), ExtractError> {
         if (entry.uid, entry.gid) != self.own {
             let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            chownat(
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            judge_owner(chownat(
                 &*place.directory,
                 &place.name,
                 Some(uid),
                 Some(gid),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )
+                flags,
+            ))
             .map_err(kernel("set the owner of", &entry.path))?;
         }
         if entry.xattrs.iter().any(|(name, _)| !marks::is_overlays(name)) {

@@ -6,6 +6,7 @@ use crate::{LayerId, Lease, Store, StoreError};
 use oci::Digest;
 use rusqlite::Connection;
 use sys::SysError;
+use sys::lock::Lock;
 
 /// What [`Store::collect_garbage`] took away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,6 +77,14 @@ impl Store {
         })?;
         for path in aside {
             sys::fs::remove_all(&path.0)?;
+        }
+        // Left by who was killed while it held one. Removed while held, so that nobody has its successor.
+        for name in names(&self.directory("locks"))? {
+            let path = self.directory("locks").join(name);
+            if let Some(lock) = Lock::try_exclusive(&path)? {
+                sys::fs::remove_all(&path)?;
+                drop(lock);
+            }
         }
         Ok(reclaimed)
     }

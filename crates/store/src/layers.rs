@@ -135,7 +135,8 @@ impl Store {
             keep,
         };
         self.once(lease, diff_id, || {
-            if let Some(file) = self.open_blob(&digest)? {
+            let kept = self.find_blob(lease, &digest)?;
+            if let Some(file) = kept.map_or(Ok(None), |_| self.open_blob(&digest))? {
                 match self.unpack(lease, source(Box::new(file), Keep::No), parents) {
                     // Our copy is damaged: get another.
                     Err(StoreError::Digest { .. } | StoreError::Inflate { .. } | StoreError::Size { .. }) => {
@@ -221,21 +222,20 @@ impl Store {
         )?;
         let blob_file = match source.keep {
             Keep::Yes => Some(file.0.clone()),
+            // A tar that the directory gives again byte for byte need not be kept beside it.
+            Keep::Spooled(_) if outcome.blob == outcome.diff_id && gives(&directory.0, &outcome.diff_id) => {
+                None
+            }
             Keep::Spooled(path) => Some(path),
             Keep::No => None,
         };
         let record_blob = |connection: &Connection| -> Result<(), StoreError> {
-            let Some(path) = &blob_file else { return Ok(()) };
-            self.place_blob(connection, lease, path, &outcome.blob, outcome.blob_size)?;
-            connection
-                .prepare_cached(
-                    "INSERT OR REPLACE INTO layer_blobs (digest, diff_id, media_type) VALUES (?1, ?2, ?3)",
-                )?
-                .execute([
-                    &outcome.blob.to_string(),
-                    &outcome.diff_id.to_string(),
-                    &source.media_type,
-                ])?;
+            match &blob_file {
+                Some(path) => self.place_blob(connection, lease, path, &outcome.blob, outcome.blob_size)?,
+                None if source.blob.is_none() => return Ok(()),
+                None => {}
+            }
+            set_layer_blob(connection, &outcome.blob, &outcome.diff_id, &source.media_type)?;
             Ok(())
         };
         match extracted {
@@ -383,10 +383,39 @@ impl Store {
             .collect())
     }
 
+    /// Stores a blob that holds a layer's tar in another form, made by `write` (compressed, for a push), so that it
+    /// need not be made again. Returns its digest and size.
+    pub fn add_layer_blob(
+        &self,
+        lease: &Lease,
+        layer: &Layer,
+        media_type: &str,
+        write: &mut dyn FnMut(&mut dyn Write) -> std::io::Result<()>,
+    ) -> Result<(Digest, u64), StoreError> {
+        let temporary = lease.temporary()?;
+        let mut hashed = Hashed::new(std::io::BufWriter::with_capacity(
+            256 * 1024,
+            create(&temporary.0)?,
+        ));
+        write(&mut hashed)
+            .and_then(|()| hashed.flush())
+            .map_err(|error| SysError::io("write", &temporary.0, &error))?;
+        let digest = hashed.digest();
+        let size = rustix::fs::lstat(&temporary.0)
+            .map_err(SysError::on("look at", &temporary.0))?
+            .st_size;
+        let size = u64::try_from(size).unwrap_or(0);
+        self.database.write(|t| {
+            self.place_blob(t, lease, &temporary.0, &digest, size)?;
+            set_layer_blob(t, &digest, &layer.diff_id, media_type)?;
+            Ok::<_, StoreError>(())
+        })?;
+        Ok((digest, size))
+    }
+
     /// Says whether a layer's directory still gives the tar with its `diff_id`.
     pub(crate) fn is_reproducible(&self, layer: &Layer) -> bool {
-        let mut hashed = Hashed::new(std::io::sink());
-        tree_tar::write(&self.layer_path(&layer.id), &mut hashed).is_ok() && hashed.digest() == layer.diff_id
+        gives(&self.layer_path(&layer.id), &layer.diff_id)
     }
 
     /// Says whether a blob's file has its digest.
@@ -395,6 +424,26 @@ impl Store {
             .and_then(digest_of_stream)
             .is_ok_and(|found| found == *digest)
     }
+}
+
+/// Says whether a directory's tar has this digest.
+fn gives(directory: &Path, diff_id: &Digest) -> bool {
+    let mut hashed = Hashed::new(std::io::sink());
+    tree_tar::write(directory, &mut hashed).is_ok() && hashed.digest() == *diff_id
+}
+
+fn set_layer_blob(
+    connection: &Connection,
+    digest: &Digest,
+    diff_id: &Digest,
+    media_type: &str,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO layer_blobs (digest, diff_id, media_type) VALUES (?1, ?2, ?3)",
+        )?
+        .execute([&digest.to_string(), &diff_id.to_string(), media_type])?;
+    Ok(())
 }
 
 fn check(what: String, expected: &Digest, found: &Digest) -> Result<(), StoreError> {

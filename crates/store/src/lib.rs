@@ -37,6 +37,7 @@ mod layers;
 mod lease;
 mod marks;
 mod members;
+mod namespace;
 mod pipeline;
 mod recovery;
 mod root;

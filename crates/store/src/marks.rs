@@ -1,13 +1,13 @@
 //! How a layer says that something below it is gone: in tars by AUFS's names, on disk by overlayfs's devices and
 //! attributes (kernel documentation, filesystems/overlayfs, "whiteouts and opaque directories").
 
+use crate::namespace::{Namespace, namespace};
 use rustix::fs::{FileType, Stat, major, minor};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::OnceLock;
 use sys::SysError;
 use sys::path::Tree;
 
@@ -29,19 +29,9 @@ pub(crate) fn is_overlays(name: &[u8]) -> bool {
 /// Returns the attribute that makes a directory opaque for the mounts that this process can make: overlayfs in a
 /// user namespace is mounted with `userxattr`, for `trusted.*` is out of reach there.
 pub(crate) fn opaque_attribute() -> &'static OsStr {
-    static IN_FIRST_NAMESPACE: OnceLock<bool> = OnceLock::new();
-    let first = IN_FIRST_NAMESPACE.get_or_init(|| {
-        rustix::process::geteuid().is_root()
-            && sys::fs::read(Path::new("/proc/self/uid_map"), 4096).is_ok_and(|map| {
-                map.split(u8::is_ascii_whitespace)
-                    .filter(|word| !word.is_empty())
-                    .eq([&b"0"[..], b"0", b"4294967295"])
-            })
-    });
-    OsStr::new(if *first {
-        "trusted.overlay.opaque"
-    } else {
-        "user.overlay.opaque"
+    OsStr::new(match namespace() {
+        Namespace::First => "trusted.overlay.opaque",
+        Namespace::Ranges | Namespace::Single => "user.overlay.opaque",
     })
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use sys::SysError;
+use sys::lock::Lock;
 
 /// The store below one root directory. Threads share it.
 #[derive(Debug)]
@@ -91,7 +92,11 @@ impl Store {
         for name in DIRECTORIES {
             sys::fs::create_directories(&self.root.join(name), 0o700)?;
         }
-        let aside = self.root.join(format!("tmp/skeleton-{}", random_name()?));
+        // Held like a lease, so that nobody takes what is being made for a dead process's.
+        let name = random_name()?;
+        let lease = self.root.join("leases").join(&name);
+        let lock = Lock::exclusive(&lease)?;
+        let aside = self.root.join("tmp").join(&name);
         make_directory(&aside, 0o755)?;
         for name in SKELETON_DIRECTORIES {
             make_directory(&aside.join(name), 0o755)?;
@@ -101,9 +106,12 @@ impl Store {
         }
         match sys::fs::rename_to_new(&aside, &skeleton) {
             // Another process was faster.
-            Err(error) if error.errno == rustix::io::Errno::EXIST => sys::fs::remove_all(&aside),
-            result => result,
+            Err(error) if error.errno == rustix::io::Errno::EXIST => sys::fs::remove_all(&aside)?,
+            result => result?,
         }
+        sys::fs::remove_all(&lease)?;
+        drop(lock);
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Layers that try to get out, or to leave something behind.
 
+#![cfg(test)]
+
 mod fixture;
 
 use fixture::{Fixture, LAYER_GZIP, Tar, descriptor, gzip, sha256};
@@ -7,6 +9,11 @@ use std::io::Cursor;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use store::{ExtractError, Limits, StoreError};
+
+/// Puts something into the tar that a later path may lead over.
+type Prepare = Box<dyn Fn(Tar) -> Tar>;
+/// Adds a member at a path.
+type Add = Box<dyn Fn(Tar, &str) -> Tar>;
 
 /// Things outside the layer that must stay as they are.
 struct Canaries {
@@ -63,7 +70,7 @@ fn no_kind_of_member_gets_out_by_any_way() {
     let canaries = Canaries::plant(fixture.root());
     let outside = canaries.directory.to_str().unwrap().to_owned();
     let up = "../".repeat(20);
-    let ways: Vec<(&str, Box<dyn Fn(Tar) -> Tar>, String)> = vec![
+    let ways: Vec<(&str, Prepare, String)> = vec![
         ("absolute path", Box::new(|tar| tar), format!("{outside}/etc/new")),
         (
             "path over ..",
@@ -137,7 +144,7 @@ fn no_kind_of_member_gets_out_by_any_way() {
             "l".into(),
         ),
     ];
-    let kinds: Vec<(&str, Box<dyn Fn(Tar, &str) -> Tar>)> = vec![
+    let kinds: Vec<(&str, Add)> = vec![
         ("file", Box::new(|tar, path| tar.file(path, "owned"))),
         (
             "directory",
@@ -172,7 +179,7 @@ fn no_kind_of_member_gets_out_by_any_way() {
             Box::new(|tar: Tar, path: &str| {
                 let (above, name) = path
                     .rsplit_once('/')
-                    .map_or(("".to_owned(), path), |(a, n)| (format!("{a}/"), n));
+                    .map_or((String::new(), path), |(a, n)| (format!("{a}/"), n));
                 tar.file(&format!("{above}.wh.{name}"), "")
             }),
         ),

@@ -1,5 +1,7 @@
 //! Images, their names, and what garbage collection keeps for their sake.
 
+#![cfg(test)]
+
 mod fixture;
 
 use fixture::{Fixture, Tar};

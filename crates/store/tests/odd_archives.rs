@@ -1,5 +1,7 @@
 //! Archives that GNU tar and Python's tarfile write in all their formats, and what GNU tar makes of them.
 
+#![cfg(test)]
+
 mod fixture;
 
 use fixture::{Fixture, Tar};

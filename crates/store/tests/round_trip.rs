@@ -1,5 +1,7 @@
 //! A layer is the same before and after its journey as a tar, whatever is in it.
 
+#![cfg(test)]
+
 mod fixture;
 
 use fixture::Fixture;

@@ -1,5 +1,7 @@
 //! Whiteouts against the specification: they hide what lower layers have, and nothing of their own.
 
+#![cfg(test)]
+
 mod fixture;
 
 use fixture::{Fixture, Tar};

@@ -158,7 +158,8 @@ fn is_single_threaded() -> bool {
     unsafe { libc::unshare(libc::CLONE_THREAD) == 0 }
 }
 
-fn exit_now(code: i32) -> ! {
+/// Ends this process at once: no destructor runs, and nothing that the parent has registered for its own exit.
+pub fn exit_now(code: i32) -> ! {
     // SAFETY: ends the process without running what the parent has registered to run at its own exit.
     unsafe { libc::_exit(code) }
 }
@@ -338,6 +339,21 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     // SAFETY: numbers only; nothing is closed before exec.
     let answer = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if answer == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// Closes every descriptor but these. What owned the others must not be used or dropped any more: this is for a copy
+/// of a process that goes on with something else, and ends with [`exit_now`].
+pub fn close_all_but(kept: &[BorrowedFd<'_>]) {
+    let mut kept: Vec<u32> = kept.iter().map(|kept| kept.as_raw_fd().cast_unsigned()).collect();
+    kept.sort_unstable();
+    let mut from = 0;
+    for number in kept.into_iter().chain([u32::MAX]) {
+        if number > from {
+            // SAFETY: the caller has no further use for them. The call fails only for a range that is empty.
+            unsafe { libc::syscall(libc::SYS_close_range, from, number - 1, 0) };
+        }
+        from = number.saturating_add(1);
+    }
 }
 
 /// Enters namespaces of another process by its pidfd (setns(2)).

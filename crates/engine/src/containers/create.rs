@@ -1,6 +1,18 @@
 //! `create`: a request becomes a record and a directory.
-use super::{Containers, record::ContainerId, request::CreateContainer};
-use crate::{EngineError, images::PullEvent};
+//!
+//! The record comes first, in one transaction with its layers and volumes; the directories that it names are made
+//! after it, and again by `start` if they are missing. So a process killed in between leaves a container that is whole.
+
+use super::record::{ContainerId, ContainerMount, Settings, Status};
+use super::request::{CreateContainer, MountRequest, MountSource, NetworkMode};
+use super::rows::{self, Record};
+use super::{Containers, conflict, invalid, name, places, validate};
+use crate::{EngineError, events, images::PullEvent, volumes};
+use rusqlite::Connection;
+use state::StateError;
+use std::collections::BTreeMap;
+use std::path::Path;
+use store::Image;
 
 /// A container that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,16 +23,449 @@ pub struct CreatedContainer {
     pub warnings: Vec<String>,
 }
 
+/// A volume that a new container uses.
+struct NamedVolume {
+    name: String,
+    anonymous: bool,
+    target: String,
+    /// Whether the image's content at `target` goes into it if it is empty.
+    copy: bool,
+    /// Whether this request made it.
+    made: bool,
+}
+
 impl Containers<'_> {
     /// Makes a container; fetches its image first if the request's pull policy says so. Nothing is left on failure.
     pub fn create(
         &self,
-        request: CreateContainer,
+        mut request: CreateContainer,
         progress: &(dyn Fn(PullEvent) + Sync),
     ) -> Result<CreatedContainer, EngineError> {
-        progress(PullEvent::Status {
-            message: String::new(),
+        let warnings = validate::request(&request)?;
+        if let NetworkMode::Container(other) = &request.network {
+            request.network = NetworkMode::Container(self.find(other)?.as_str().to_owned());
+        }
+        let image =
+            self.engine
+                .images()
+                .ensure(&request.image, request.platform.as_ref(), request.pull, progress)?;
+        let id = ContainerId::random()?;
+        let (settings, mut volumes) = self.settle(&id, request, &image)?;
+        let mut record = Record {
+            name: settings.request.name.clone().unwrap_or_default(),
+            id,
+            image: image.id,
+            created: events::now(),
+            settings,
+            status: Status::default(),
+            removing: false,
+        };
+        self.insert(&mut record, &image, &mut volumes)?;
+        if let Err(error) = self.furnish(&record, &image, &volumes) {
+            self.undo(&record, &volumes);
+            return Err(error);
+        }
+        Ok(CreatedContainer {
+            id: record.id,
+            warnings,
+        })
+    }
+
+    /// Fills in the image's settings and the defaults.
+    fn settle(
+        &self,
+        id: &ContainerId,
+        request: CreateContainer,
+        image: &Image,
+    ) -> Result<(Settings, Vec<NamedVolume>), EngineError> {
+        let config = &image.config.config;
+        let (entrypoint, command) = command_in_force(&request, config);
+        if entrypoint.is_empty() && command.is_empty() {
+            return Err(EngineError::Invalid {
+                message: "No command specified".into(),
+                hint: Some("the image names none: write one after the image".into()),
+            });
+        }
+        let (mounts, volumes) = self.mounts(&request, config)?;
+        let mut exposed: Vec<String> = config
+            .exposed_ports
+            .keys()
+            .map(|port| with_protocol(port))
+            .collect();
+        exposed.extend(request.expose.iter().map(|port| with_protocol(port)));
+        exposed.extend(request.publish.iter().map(|publish| {
+            format!(
+                "{}/{}",
+                publish.port,
+                crate::networks::protocol_name(publish.protocol)
+            )
+        }));
+        exposed.sort();
+        exposed.dedup();
+        let mut labels = config.labels.clone();
+        labels.extend(request.labels.clone());
+        let text = |asked: &Option<String>, of_image: &str| match asked {
+            Some(asked) if !asked.is_empty() => asked.clone(),
+            _ => of_image.to_owned(),
+        };
+        let log_driver = match request.log_driver.as_deref() {
+            None | Some("") => self.engine.config().log_driver.clone(),
+            Some(driver) => driver.to_owned(),
+        };
+        let settings = Settings {
+            image_name: request.image.clone(),
+            entrypoint,
+            command,
+            environment: environment_in_force(&config.env, &request.environment),
+            working_directory: text(&request.working_directory, &config.working_dir),
+            user: text(&request.user, &config.user),
+            hostname: self.hostname(id, &request)?,
+            labels,
+            exposed,
+            mounts,
+            stop_signal: match text(&request.stop_signal, &config.stop_signal) {
+                signal if signal.is_empty() => "SIGTERM".into(),
+                signal => signal,
+            },
+            log_options: if log_driver == "none" {
+                BTreeMap::new()
+            } else {
+                request.log_options.clone()
+            },
+            log_driver,
+            healthcheck: config.healthcheck.clone(),
+            request,
+        };
+        Ok((settings, volumes))
+    }
+
+    fn hostname(&self, id: &ContainerId, request: &CreateContainer) -> Result<String, EngineError> {
+        match &request.network {
+            NetworkMode::Container(other) => {
+                let other = ContainerId(other.clone());
+                Ok(self.record(&other)?.settings.hostname)
+            }
+            NetworkMode::Host if request.hostname.is_none() => {
+                Ok(rustix::system::uname().nodename().to_string_lossy().into_owned())
+            }
+            _ => Ok(request
+                .hostname
+                .clone()
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| id.short().to_owned())),
+        }
+    }
+
+    /// Resolves the mounts asked for and the image's volumes.
+    fn mounts(
+        &self,
+        request: &CreateContainer,
+        config: &oci::Config,
+    ) -> Result<(Vec<ContainerMount>, Vec<NamedVolume>), EngineError> {
+        let mut mounts: Vec<ContainerMount> = Vec::new();
+        let mut named = Vec::new();
+        for asked in &request.mounts {
+            let target = validate::mount(asked)?;
+            if mounts.iter().any(|mount| mount.target == target) {
+                return Err(invalid(format!("Duplicate mount point: {target}")));
+            }
+            mounts.push(self.mount(asked, target, &mut named)?);
+        }
+        for path in config.volumes.keys() {
+            // Not named by an absolute path, it would be a path of ours that an image chooses.
+            if !path.starts_with('/') {
+                return Err(invalid(format!("invalid volume specification: '{path}'")));
+            }
+            let target = validate::clean(path);
+            if target == "/" {
+                return Err(invalid(format!(
+                    "invalid volume specification: '{path}': destination can't be '/'"
+                )));
+            }
+            if mounts.iter().any(|mount| mount.target == target) {
+                continue;
+            }
+            let request = MountRequest {
+                target: target.clone(),
+                read_only: false,
+                source: MountSource::Volume {
+                    name: None,
+                    no_copy: false,
+                    subpath: None,
+                },
+            };
+            mounts.push(self.mount(&request, target, &mut named)?);
+        }
+        Ok((mounts, named))
+    }
+
+    fn mount(
+        &self,
+        asked: &MountRequest,
+        target: String,
+        named: &mut Vec<NamedVolume>,
+    ) -> Result<ContainerMount, EngineError> {
+        let mut mount = ContainerMount {
+            kind: validate::kind_of(&asked.source).into(),
+            name: None,
+            source: Path::new("").into(),
+            target: target.clone(),
+            writable: !asked.read_only,
+            propagation: String::new(),
+            options: Vec::new(),
+        };
+        match &asked.source {
+            MountSource::Bind {
+                path,
+                create,
+                propagation,
+                recursive,
+            } => {
+                if *create && !path.exists() {
+                    std::fs::create_dir_all(path)
+                        .map_err(|error| sys::SysError::io("make the bind's source", path, &error))?;
+                }
+                mount.source.clone_from(path);
+                mount.propagation = propagation.clone().unwrap_or_else(|| "rprivate".into());
+                if !recursive {
+                    mount.options.push("bind".into());
+                }
+            }
+            MountSource::Tmpfs { size, mode, options } => {
+                mount.options.extend(size.map(|size| format!("size={size}")));
+                mount.options.extend(mode.map(|mode| format!("mode={mode:o}")));
+                mount
+                    .options
+                    .extend(options.iter().filter(|option| !option.is_empty()).cloned());
+            }
+            MountSource::Volume { name, no_copy, .. } => {
+                let (name, anonymous) = match name {
+                    Some(name) => (name.clone(), false),
+                    None => (places::hex(&places::random::<32>()?), true),
+                };
+                mount.source = volumes::data(self.engine.locations(), &name);
+                mount.name = Some(name.clone());
+                named.push(NamedVolume {
+                    name,
+                    anonymous,
+                    target,
+                    copy: !no_copy,
+                    made: false,
+                });
+            }
+        }
+        Ok(mount)
+    }
+
+    /// Writes the record. A garbage collection at the same time either sees the rows that keep the layers, or has
+    /// already taken the layers, and then the rows' references fail.
+    fn insert(
+        &self,
+        record: &mut Record,
+        image: &Image,
+        volumes: &mut [NamedVolume],
+    ) -> Result<(), EngineError> {
+        self.engine.database.write(|transaction| {
+            if record.name.is_empty() {
+                record.name = free_name(transaction)?;
+            } else if let Some(other) = rows::id_of_name(transaction, &record.name)? {
+                return Err(name_in_use(&record.name, &other));
+            }
+            rows::insert(transaction, record)?;
+            insert_layers(transaction, record, image)?;
+            for volume in volumes.iter_mut() {
+                volume.made = volumes::insert(transaction, &volume.name, volume.anonymous, &BTreeMap::new())?;
+                volumes::refer(transaction, &record.id, &volume.name)?;
+            }
+            let attributes = [
+                ("name", record.name.as_str()),
+                ("image", &record.settings.image_name),
+            ];
+            Ok(events::record(
+                transaction,
+                "container",
+                "create",
+                record.id.as_str(),
+                &attributes,
+            )?)
+        })
+    }
+
+    /// Makes the directories, and copies the image's content into empty volumes.
+    fn furnish(&self, record: &Record, image: &Image, volumes: &[NamedVolume]) -> Result<(), EngineError> {
+        make_directories(&self.engine.locations().container_directory(&record.id))?;
+        let mut filler = None;
+        for volume in volumes {
+            volumes::make(self.engine.locations(), &volume.name)?;
+            let filler = match &mut filler {
+                Some(filler) => filler,
+                none => none.insert(volumes::copy_up::Filler::open(self.engine, image)?),
+            };
+            filler.check(&volume.target)?;
+            if volume.copy {
+                filler.fill(self.engine.locations(), &volume.name, &volume.target)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away what a failed create has made. That a part of it cannot be taken away must not hide why it failed;
+    /// the record goes last, so that what is left is still found by it.
+    fn undo(&self, record: &Record, volumes: &[NamedVolume]) {
+        let locations = self.engine.locations();
+        let removed = std::fs::remove_dir_all(locations.container_directory(&record.id));
+        if removed.is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound) {
+            return;
+        }
+        let made: Vec<&str> = volumes
+            .iter()
+            .filter(|volume| volume.made)
+            .map(|volume| volume.name.as_str())
+            .collect();
+        let gone = self.engine.database.write(|transaction| {
+            rows::delete(transaction, &record.id)?;
+            volumes::delete_unused(transaction, made.iter().copied())
         });
-        todo!("{request:?} {:?}", self.engine)
+        for name in gone.unwrap_or_default() {
+            volumes::discard(locations, &name);
+        }
+    }
+}
+
+/// Makes what is missing of a container's directory.
+pub(super) fn make_directories(directory: &Path) -> Result<(), EngineError> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    crate::make_private_directory(directory)?;
+    for (name, mode) in [("upper", 0o755), ("work", 0o700)] {
+        let path = directory.join(name);
+        let failed = |error: &std::io::Error| sys::SysError::io("make the directory", &path, error);
+        match std::fs::DirBuilder::new().mode(mode).create(&path) {
+            Ok(()) => {
+                // Whatever our umask: this one is what the container sees as its root directory.
+                let permissions = PermissionsExt::from_mode(mode);
+                std::fs::set_permissions(&path, permissions).map_err(|error| failed(&error))?;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed(&error).into()),
+        }
+    }
+    Ok(())
+}
+
+fn insert_layers(connection: &Connection, record: &Record, image: &Image) -> Result<(), EngineError> {
+    let mut statement = connection
+        .prepare_cached("INSERT INTO container_layers (container, position, layer) VALUES (?1, ?2, ?3)")
+        .map_err(StateError::from)?;
+    for (position, layer) in (0_i64..).zip(&image.layers) {
+        statement
+            .execute((record.id.as_str(), position, layer.id.as_str()))
+            .map_err(StateError::from)?;
+    }
+    Ok(())
+}
+
+fn free_name(connection: &Connection) -> Result<String, EngineError> {
+    let mut attempt = 0;
+    loop {
+        let name = name::generate(attempt)?;
+        if rows::id_of_name(connection, &name)?.is_none() {
+            return Ok(name);
+        }
+        attempt += 1;
+    }
+}
+
+pub(super) fn name_in_use(name: &str, other: &ContainerId) -> EngineError {
+    conflict(format!(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{other}\". You have to remove (or rename) that container to be able to reuse that name."
+    ))
+}
+
+/// Docker's rule: an entry point from the request does away with the image's arguments too.
+fn command_in_force(request: &CreateContainer, config: &oci::Config) -> (Vec<String>, Vec<String>) {
+    match &request.entrypoint {
+        Some(entrypoint) => {
+            let entrypoint = entrypoint
+                .iter()
+                .filter(|word| !word.is_empty())
+                .cloned()
+                .collect();
+            (entrypoint, request.command.clone())
+        }
+        None if request.command.is_empty() => (config.entrypoint.clone(), config.cmd.clone()),
+        None => (config.entrypoint.clone(), request.command.clone()),
+    }
+}
+
+/// Merges by name, a later value in the earlier one's place; a bare name removes. What an image writes without `=`
+/// carries no value and is never filled from the host.
+fn environment_in_force(of_image: &[String], asked: &[String]) -> Vec<String> {
+    let mut merged: Vec<String> = Vec::new();
+    let same = |a: &str, b: &str| a.split('=').next() == b.split('=').next();
+    for variable in of_image
+        .iter()
+        .filter(|variable| variable.contains('='))
+        .chain(asked)
+    {
+        if !variable.contains('=') {
+            merged.retain(|there| !same(there, variable));
+            continue;
+        }
+        match merged.iter_mut().find(|there| same(there, variable)) {
+            Some(there) => there.clone_from(variable),
+            None => merged.push(variable.clone()),
+        }
+    }
+    merged
+}
+
+fn with_protocol(port: &str) -> String {
+    if port.contains('/') {
+        port.to_ascii_lowercase()
+    } else {
+        format!("{port}/tcp")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn an_entry_point_of_ones_own_drops_the_images_arguments() {
+        let config = oci::Config {
+            entrypoint: words("/entry"),
+            cmd: words("serve now"),
+            ..oci::Config::default()
+        };
+        for (entrypoint, command, expected) in [
+            (None, "", ("/entry", "serve now")),
+            (None, "other", ("/entry", "other")),
+            (Some("sh"), "", ("sh", "")),
+            (Some("sh"), "-c x", ("sh", "-c x")),
+            (Some(""), "ls", ("", "ls")),
+            (Some(""), "", ("", "")),
+        ] {
+            let request = CreateContainer {
+                entrypoint: entrypoint.map(words),
+                command: words(command),
+                ..CreateContainer::default()
+            };
+            assert_eq!(
+                command_in_force(&request, &config),
+                (words(expected.0), words(expected.1)),
+                "{entrypoint:?} {command}"
+            );
+        }
+    }
+
+    #[test]
+    fn variables_are_replaced_in_place_and_removed_by_bare_names() {
+        let merged = environment_in_force(&words("PATH=/bin A=1 SECRET B=2"), &words("B=3 C=4 A"));
+        assert_eq!(merged, words("PATH=/bin B=3 C=4"));
     }
 }

@@ -1,11 +1,97 @@
 //! `exec`: a further process in a running container.
-use super::{Containers, record::ContainerId, request::ExecRequest, session::Session};
-use crate::EngineError;
+use super::monitor::{self, ExecMonitorPlan};
+use super::record::{Activity, ContainerId, Settings};
+use super::rows::Record;
+use super::session::{Session, SessionEvent};
+use super::{Containers, conflict, invalid, launch, request::ExecRequest, running, spec, wait};
+use crate::{EngineError, ca};
+use runtime::ExecPlan;
 
 impl Containers<'_> {
     /// Starts a process and returns a session with it, `None` if it was detached. The session's first event is
     /// `Started` or `Failed`.
     pub fn exec(&self, id: &ContainerId, request: &ExecRequest) -> Result<Option<Session>, EngineError> {
-        todo!("{id} {request:?}")
+        if request.command.is_empty() {
+            return Err(invalid("No exec command specified"));
+        }
+        let record = self.record(id)?;
+        match self.activity(&record)?.0 {
+            Activity::Running => {}
+            Activity::Paused => {
+                return Err(conflict(format!(
+                    "Container {} is paused, unpause the container before exec",
+                    record.name
+                )));
+            }
+            Activity::Restarting => {
+                return Err(conflict(format!(
+                    "Container {id} is restarting, wait until the container is running"
+                )));
+            }
+            _ => return Err(conflict(format!("container {id} is not running"))),
+        }
+        let plan = self.exec_plan(&record, request)?;
+        let mut session = Session::new(launch::launch(monitor::EXEC, &plan, &[])?);
+        if !request.detach {
+            return Ok(Some(session));
+        }
+        match session.next().map_err(wait::session_error(id))? {
+            Some(SessionEvent::Failed(error)) => Err(error.into()),
+            _ => Ok(None),
+        }
     }
+
+    fn exec_plan(&self, record: &Record, request: &ExecRequest) -> Result<ExecMonitorPlan, EngineError> {
+        let locations = self.engine.locations();
+        let running = running::read(locations, &record.id)
+            .filter(|running| running.pid > 0)
+            .ok_or_else(|| conflict(format!("container {} is not running", record.id)))?;
+        let settings = adapt(&record.settings, request);
+        let host_ca = ca::for_container(self.engine, settings.request.host_ca);
+        let mut process = spec::process(&settings, host_ca.as_ref())?;
+        process.set_terminal(Some(request.terminal));
+        let capabilities = spec::capabilities(&settings, settings.request.privileged)?;
+        let seccomp = spec::seccomp(&settings, Some(&capabilities))?;
+        process.set_capabilities(Some(capabilities));
+        Ok(ExecMonitorPlan {
+            exec: ExecPlan {
+                container_pid: running.pid,
+                container_start_time: running.start_time,
+                process,
+                user: Some(settings.user.clone()).filter(|user| !user.is_empty()),
+                seccomp,
+                cgroup: Some(locations.cgroup(&record.id, settings.request.cgroup_parent.as_deref())),
+                user_namespace: false,
+            },
+            terminal: request.terminal,
+            open_stdin: request.open_stdin,
+            size: request.size,
+            detach: request.detach,
+        })
+    }
+}
+
+/// Returns the container's settings with what the request has put in their place.
+fn adapt(settings: &Settings, request: &ExecRequest) -> Settings {
+    let mut settings = settings.clone();
+    settings.entrypoint = Vec::new();
+    settings.command.clone_from(&request.command);
+    settings.request.terminal |= request.terminal;
+    settings.request.privileged |= request.privileged;
+    for variable in &request.environment {
+        let name = variable.split('=').next().unwrap_or_default();
+        settings
+            .environment
+            .retain(|there| there.split('=').next() != Some(name));
+        if variable.contains('=') {
+            settings.environment.push(variable.clone());
+        }
+    }
+    if let Some(directory) = request.working_directory.as_ref().filter(|text| !text.is_empty()) {
+        settings.working_directory.clone_from(directory);
+    }
+    if let Some(user) = request.user.as_ref().filter(|text| !text.is_empty()) {
+        settings.user.clone_from(user);
+    }
+    settings
 }

@@ -1,18 +1,121 @@
 //! Finding containers and looking at one.
-use super::{
-    Containers,
-    record::{Container, ContainerId},
-};
+use super::record::{Activity, Container, ContainerId};
+use super::rows::{self, Record};
+use super::running::{self, Running};
+use super::{Containers, invalid, not_found};
 use crate::EngineError;
+use sys::path::Tree;
 
 impl Containers<'_> {
     /// Finds a container by id, name or unambiguous id prefix, in this order.
     pub fn find(&self, text: &str) -> Result<ContainerId, EngineError> {
-        todo!("{text}")
+        let name = text.strip_prefix('/').unwrap_or(text);
+        let is_hex = !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        self.engine.database.read(|connection| {
+            let mut ids = if is_hex {
+                rows::ids_by_prefix(connection, text)?
+            } else {
+                Vec::new()
+            };
+            if text.len() == 64 && ids.len() == 1 {
+                return Ok(ids.remove(0));
+            }
+            if let Some(id) = rows::id_of_name(connection, name)? {
+                return Ok(id);
+            }
+            match ids.len() {
+                0 => Err(not_found(text)),
+                1 => Ok(ids.remove(0)),
+                _ => Err(EngineError::Invalid {
+                    message: format!("multiple IDs found with provided prefix: {text}"),
+                    hint: Some("write more of its digits".into()),
+                }),
+            }
+        })
     }
 
     /// Returns all that is known of a container; with `size`, measured.
     pub fn inspect(&self, id: &ContainerId, size: bool) -> Result<Container, EngineError> {
-        todo!("{id} {size}")
+        let record = self.record(id)?;
+        self.describe(record, size)
+    }
+
+    /// Says what a container does now, and what its monitor tells of it.
+    pub(super) fn activity(&self, record: &Record) -> Result<(Activity, Option<Running>), EngineError> {
+        let locations = self.engine.locations();
+        if record.removing {
+            return Ok((Activity::Removing, None));
+        }
+        if locations.is_claimed(&record.id)?
+            && let Some(running) = running::read(locations, &record.id)
+            && running::read_end(locations, &record.id).is_none()
+        {
+            let activity = if running.pid == 0 {
+                Activity::Restarting
+            } else if running::is_paused(locations, &record.id) {
+                Activity::Paused
+            } else {
+                Activity::Running
+            };
+            return Ok((activity, Some(running)));
+        }
+        let activity = if record.status.started.is_none() {
+            Activity::Created
+        } else {
+            Activity::Exited
+        };
+        Ok((activity, None))
+    }
+
+    pub(super) fn describe(&self, record: Record, size: bool) -> Result<Container, EngineError> {
+        let (activity, running) = self.activity(&record)?;
+        let mut status = record.status;
+        if let Some(running) = &running {
+            status.started = Some(running.started);
+            status.restarts = running.restarts;
+            if running.last_exit.is_some() {
+                status.exit.clone_from(&running.last_exit);
+            }
+        }
+        let (mut size_rw, mut size_root) = (None, None);
+        if size {
+            let upper = self
+                .engine
+                .locations()
+                .container_directory(&record.id)
+                .join("upper");
+            // One that was never furnished has nothing written.
+            let written = Tree::open(&upper)
+                .and_then(|tree| tree.disk_usage())
+                .unwrap_or_default();
+            size_rw = Some(written);
+            size_root = Some(written + self.size_of_image(&record.id)?);
+        }
+        Ok(Container {
+            id: record.id,
+            name: record.name,
+            image: record.image,
+            created: record.created,
+            settings: record.settings,
+            status,
+            activity,
+            pid: running.map(|running| running.pid).filter(|&pid| pid > 0),
+            size_rw,
+            size_root,
+        })
+    }
+
+    /// Measures the layers that a container stands on, whether or not its image still has a name.
+    fn size_of_image(&self, id: &ContainerId) -> Result<u64, EngineError> {
+        let size: i64 = self.engine.database.read(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT coalesce(sum(l.size), 0) FROM container_layers c JOIN layers l ON l.id = c.layer
+                     WHERE c.container = ?1",
+                )
+                .and_then(|mut statement| statement.query_row([id.as_str()], |row| row.get(0)))
+                .map_err(state::StateError::from)
+        })?;
+        u64::try_from(size).map_err(|_negative| invalid(format!("the layers of {id} have no size")))
     }
 }

@@ -8,26 +8,64 @@ pub mod attach;
 pub mod copy;
 pub mod create;
 pub mod exec;
+mod finish;
 pub mod inspect;
+mod launch;
 pub mod list;
 pub mod logs;
 pub mod monitor;
-pub mod name;
+mod name;
+mod network_files;
+pub(crate) mod places;
 pub mod record;
 pub mod recover;
 pub mod remove;
 pub mod request;
+pub(crate) mod rows;
+pub(crate) mod running;
 pub mod session;
-pub mod spec;
+pub(crate) mod spec;
 pub mod start;
 pub(crate) mod step;
 pub mod stop;
+pub(crate) mod validate;
 pub mod wait;
 
-use crate::Engine;
+use crate::{Engine, EngineError};
 
 /// The containers of an engine; its operations are in this module's files, one a file.
 #[derive(Debug, Clone, Copy)]
 pub struct Containers<'e> {
     pub(crate) engine: &'e Engine,
+}
+
+impl Containers<'_> {
+    /// Returns the record of a container, or says that there is no such container.
+    fn record(&self, id: &record::ContainerId) -> Result<rows::Record, EngineError> {
+        self.engine
+            .database
+            .read(|connection| Ok::<_, EngineError>(rows::by_id(connection, id)?))?
+            .ok_or_else(|| not_found(id.as_str()))
+    }
+}
+
+pub(crate) fn not_found(name: &str) -> EngineError {
+    EngineError::NotFound {
+        kind: "container",
+        name: name.to_owned(),
+    }
+}
+
+pub(crate) fn conflict(message: impl Into<String>) -> EngineError {
+    EngineError::Conflict {
+        message: message.into(),
+        hint: None,
+    }
+}
+
+pub(crate) fn invalid(message: impl Into<String>) -> EngineError {
+    EngineError::Invalid {
+        message: message.into(),
+        hint: None,
+    }
 }

@@ -30,7 +30,7 @@ impl std::fmt::Display for ContainerId {
 }
 
 /// Everything that `create` decided: the request with all defaults and the image's own settings filled in.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
     /// The request, as it came.
     pub request: CreateContainer,

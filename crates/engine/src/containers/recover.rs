@@ -1,11 +1,133 @@
 //! Healing at the start of every command: what dead monitors and commands left is finished or undone.
-use super::Containers;
-use crate::EngineError;
+//!
+//! A container whose run is open in the database is alive exactly while somebody holds its lock. A run directory
+//! whose container has no open run is a leaving, unless somebody holds its lock.
+use super::record::{ContainerId, ExitRecord};
+use super::rows::{self, Record};
+use super::running::{self, Ended};
+use super::{Containers, finish};
+use crate::{EngineError, events};
+use network::Endpoint;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use sys::SysError;
+
+/// How long leftover processes may take to go after SIGKILL.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Docker's exit code for a container that a reboot ended.
+const REBOOTED: i32 = 255;
+/// A container goes with its monitor, by SIGKILL.
+const KILLED: i32 = 137;
 
 impl Containers<'_> {
     /// Finishes removals that were begun, records the end of containers whose monitor died, frees their addresses and
     /// ports. Under 1 ms when there is nothing to do.
     pub fn recover(&self) -> Result<(), EngineError> {
+        super::launch::reap();
+        let locations = self.engine.locations();
+        let unfinished: BTreeSet<ContainerId> = self
+            .engine
+            .database
+            .read(|connection| Ok::<_, EngineError>(rows::unfinished(connection)?))?
+            .into_iter()
+            .collect();
+        for id in &unfinished {
+            if !locations.is_claimed(id)? {
+                self.heal(id)?;
+            }
+        }
+        for id in self.run_directories()? {
+            if !unfinished.contains(&id) && !locations.is_claimed(&id)? {
+                self.heal(&id)?;
+            }
+        }
+        finish::sweep_removed(locations)
+    }
+
+    pub(super) fn run_directories(&self) -> Result<Vec<ContainerId>, EngineError> {
+        let directory = &self.engine.locations().run_root;
+        let entries = std::fs::read_dir(directory)
+            .map_err(|error| SysError::io("read the directory", directory, &error))?;
+        Ok(entries
+            .flatten()
+            .filter_map(|entry| ContainerId::parse(&entry.file_name().to_string_lossy()))
+            .collect())
+    }
+
+    /// Ends what nobody holds any more.
+    fn heal(&self, id: &ContainerId) -> Result<(), EngineError> {
+        let locations = self.engine.locations();
+        let Some(_lock) = locations.claim(id)? else {
+            return Ok(());
+        };
+        // While we waited for the lock somebody else may have healed, or run, the container.
+        let (record, open) = self.engine.database.read(|connection| {
+            let open = rows::unfinished(connection)?.contains(id);
+            Ok::<_, EngineError>((rows::by_id(connection, id)?, open))
+        })?;
+        let parent = record
+            .as_ref()
+            .and_then(|record| record.settings.request.cgroup_parent.as_deref());
+        let cgroup = locations.cgroup(id, parent);
+        if open || record.is_none() {
+            // A container of which one process cannot be killed must not keep every command from its work; its cgroup
+            // is tried again with its removal.
+            runtime::remove_cgroup(&cgroup, PATIENCE).unwrap_or_default();
+            self.detach(id, record.as_ref())?;
+        }
+        let leavings = match &record {
+            Some(record) if open => {
+                let ended = match running::read_end(locations, id) {
+                    Some(ended) => ended,
+                    None => self.presumed_end(record)?,
+                };
+                finish::record(&self.engine.database, locations, id, &ended)?
+            }
+            Some(_) => finish::Leavings::default(),
+            None => {
+                finish::release(&self.engine.database, id)?;
+                finish::Leavings::default()
+            }
+        };
+        finish::remove_run_directory(locations, id);
+        leavings.reap(locations);
         Ok(())
+    }
+
+    /// Takes away what a dead container or build step had on the bridge.
+    fn detach(&self, id: &ContainerId, record: Option<&Record>) -> Result<(), EngineError> {
+        let endpoint: Option<Endpoint> = match record {
+            Some(record) => record
+                .status
+                .endpoint
+                .as_ref()
+                .map(|there| there.endpoint.clone()),
+            None => running::document(&self.engine.locations().run_directory(id).join("endpoint")),
+        };
+        if let Some(endpoint) = endpoint {
+            self.engine
+                .networks()
+                .default_bridge()?
+                .bridge
+                .detach(&endpoint)?;
+        }
+        Ok(())
+    }
+
+    /// What must have happened to a container whose monitor could not say.
+    fn presumed_end(&self, record: &Record) -> Result<Ended, EngineError> {
+        let rebooted = record.status.boot != sys::fs::boot_id()?;
+        let running = running::read(self.engine.locations(), &record.id).unwrap_or_default();
+        Ok(Ended {
+            exit: ExitRecord {
+                code: if rebooted { REBOOTED } else { KILLED },
+                error: (!rebooted).then(|| "the container's monitor died".to_owned()),
+                finished: events::now(),
+                ..ExitRecord::default()
+            },
+            started: running.started,
+            restarts: running.restarts,
+            stopped_by_user: false,
+        })
     }
 }

@@ -1,21 +1,137 @@
 //! `rm`, and `container prune`.
-use super::{Containers, record::ContainerId};
-use crate::EngineError;
+use super::rows::{self, Record};
+use super::{Containers, conflict, create, finish, record::ContainerId, validate};
+use crate::system::Filters;
+use crate::{EngineError, events};
+use runtime::cgroups::Cgroup;
+use rustix::io::Errno;
+use std::time::Duration;
+use sys::path::Tree;
 
 impl Containers<'_> {
     /// Removes a container; with `force` also a running one, by SIGKILL; with `volumes` also its anonymous volumes.
     pub fn remove(&self, id: &ContainerId, force: bool, volumes: bool) -> Result<(), EngineError> {
-        todo!("{id} {force} {volumes}")
+        let locations = self.engine.locations();
+        loop {
+            let record = self.record(id)?;
+            if let Some(_lock) = locations.claim(id)? {
+                return self.remove_claimed(&record, volumes);
+            }
+            if !force {
+                return Err(EngineError::Conflict {
+                    message: format!(
+                        "cannot remove container \"/{}\": container is running: stop the container before removing or force remove",
+                        record.name
+                    ),
+                    hint: None,
+                });
+            }
+            match self.stop(id, Some("KILL"), Some(Duration::from_secs(10))) {
+                // With --rm it is gone by its own end.
+                Ok(()) if record.settings.request.remove_when_done => return Ok(()),
+                Err(EngineError::NotFound { .. }) => return Ok(()),
+                result => result?,
+            }
+        }
+    }
+
+    fn remove_claimed(&self, record: &Record, volumes: bool) -> Result<(), EngineError> {
+        let locations = self.engine.locations();
+        let id = &record.id;
+        // From here on recovery finishes what we begin.
+        self.engine.database.write(|transaction| {
+            transaction
+                .prepare_cached("UPDATE containers SET removing = 1 WHERE id = ?1")
+                .and_then(|mut statement| statement.execute([id.as_str()]))
+                .map_err(state::StateError::from)?;
+            Ok::<_, EngineError>(())
+        })?;
+        let leavings = self
+            .engine
+            .database
+            .write(|transaction| finish::remove(transaction, locations, id, &record.name, volumes))?;
+        finish::remove_run_directory(locations, id);
+        leavings.reap(locations);
+        Ok(())
     }
 
     /// Removes every container that does not run and that the filters (`until`, `label`, `label!`) let through.
     /// Returns their ids and the bytes given back.
     pub fn prune(&self, filters: &[(String, String)]) -> Result<(Vec<ContainerId>, u64), EngineError> {
-        todo!("{filters:?}")
+        let filters = Filters::parse(filters)?;
+        let locations = self.engine.locations();
+        let records = self
+            .engine
+            .database
+            .read(|connection| Ok::<_, EngineError>(rows::all(connection)?))?;
+        let (mut removed, mut bytes) = (Vec::new(), 0);
+        for record in records {
+            if !filters.accept(record.created, &record.settings.labels) || locations.is_claimed(&record.id)? {
+                continue;
+            }
+            let upper = locations.container_directory(&record.id).join("upper");
+            // What cannot be measured counts nothing.
+            let size = Tree::open(&upper)
+                .and_then(|tree| tree.disk_usage())
+                .unwrap_or_default();
+            let Some(_lock) = locations.claim(&record.id)? else {
+                continue;
+            };
+            self.remove_claimed(&record, false)?;
+            bytes += size;
+            removed.push(record.id);
+        }
+        self.remove_idle_cgroup()?;
+        Ok((removed, bytes))
+    }
+
+    /// Removes the cgroup that this root's containers lie in, unless one runs or is about to. Kills nothing.
+    fn remove_idle_cgroup(&self) -> Result<(), EngineError> {
+        let locations = self.engine.locations();
+        if !self.run_directories()?.is_empty() {
+            return Ok(());
+        }
+        self.engine.database.write(|transaction| {
+            // Whoever starts one says so in the database before the cgroup is made.
+            if !rows::unfinished(transaction)?.is_empty() {
+                return Ok(());
+            }
+            let parent = locations.cgroup_of_all();
+            match Cgroup::open(&parent).and_then(|cgroup| cgroup.remove(Duration::ZERO)) {
+                Err(error) if !matches!(error.errno, Errno::NOENT | Errno::BUSY) => Err(error.into()),
+                _ => Ok(()),
+            }
+        })
     }
 
     /// Gives a container another name.
     pub fn rename(&self, id: &ContainerId, name: &str) -> Result<(), EngineError> {
-        todo!("{id} {name}")
+        let name = name.strip_prefix('/').unwrap_or(name);
+        validate::container_name(name)?;
+        self.engine.database.write(|transaction| {
+            let record = rows::by_id(transaction, id)?.ok_or_else(|| super::not_found(id.as_str()))?;
+            if record.name == name {
+                return Err(conflict(
+                    "Renaming a container with the same name as its current name",
+                ));
+            }
+            if let Some(other) = rows::id_of_name(transaction, name)? {
+                return Err(create::name_in_use(name, &other));
+            }
+            transaction
+                .execute(
+                    "UPDATE containers SET name = ?2 WHERE id = ?1",
+                    (id.as_str(), name),
+                )
+                .map_err(state::StateError::from)?;
+            let attributes = [("name", name), ("oldName", &record.name)];
+            Ok(events::record(
+                transaction,
+                "container",
+                "rename",
+                id.as_str(),
+                &attributes,
+            )?)
+        })
     }
 }

@@ -1,6 +1,25 @@
 //! `start`: the record is resolved into a plan, and a monitor is started on it.
-use super::{Containers, record::ContainerId, session::Session};
-use crate::EngineError;
+use super::monitor::{self, LogPlan, MonitorPlan, NetworkPlan};
+use super::network_files::{self, View};
+use super::record::{ContainerId, ContainerMount, EndpointRecord, ExitRecord};
+use super::request::{NetworkMode, PublishRequest};
+use super::rows::{self, Record};
+use super::running;
+use super::session::{Session, SessionEvent};
+use super::spec::{self, NetworkNamespace, PlanInput};
+use super::{Containers, conflict, create, finish, launch, validate, wait};
+use crate::networks::{self, BridgeNetwork, Place};
+use crate::{EngineError, ca, events, volumes};
+use network::Protocol;
+use runtime::StartError;
+use rusqlite::Connection;
+use state::StateError;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use store::LayerId;
+use sys::SysError;
+use sys::lock::Lock;
 
 /// How to start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -11,10 +30,362 @@ pub struct StartRequest {
     pub size: Option<(u16, u16)>,
 }
 
+/// Where a container finds its network, resolved.
+struct Network {
+    namespace: NetworkNamespace,
+    plan: NetworkPlan,
+    /// The directory of its `hosts`, `hostname`, `resolv.conf`.
+    files: PathBuf,
+    /// What they say; `None` if they are another container's.
+    view: Option<View>,
+}
+
 impl Containers<'_> {
     /// Starts a container and returns when its command has been executed, with a session if one was asked for.
     /// Starting one that runs does nothing, as with Docker.
     pub fn start(&self, id: &ContainerId, request: StartRequest) -> Result<Option<Session>, EngineError> {
-        todo!("{id} {request:?}")
+        let Some(lock) = self.claim_for_start(id)? else {
+            return if request.attach {
+                self.attach(id).map(Some)
+            } else {
+                Ok(None)
+            };
+        };
+        let (record, layers) = self.engine.database.read(|connection| {
+            let record = rows::by_id(connection, id)?;
+            Ok::<_, EngineError>((record, layers_of(connection, id)?))
+        })?;
+        let Some(record) = record else {
+            finish::remove_run_directory(self.engine.locations(), id);
+            return Err(super::not_found(id.as_str()));
+        };
+        if record.removing {
+            finish::remove_run_directory(self.engine.locations(), id);
+            return Err(conflict(format!(
+                "container {id} is marked for removal and cannot be started"
+            )));
+        }
+        match self.start_claimed(&record, &layers, request, &lock) {
+            Ok(session) => Ok(session),
+            Err(error) => {
+                self.undo_start(&record, &error);
+                Err(error)
+            }
+        }
     }
+
+    /// Takes the container's lock; `None` if it runs.
+    fn claim_for_start(&self, id: &ContainerId) -> Result<Option<Lock>, EngineError> {
+        let locations = self.engine.locations();
+        loop {
+            if let Some(lock) = locations.claim(id)? {
+                if running::read(locations, id).is_none() {
+                    return Ok(Some(lock));
+                }
+                // A monitor died: its leavings go first.
+                drop(lock);
+                self.recover()?;
+                continue;
+            }
+            // It is just ending: its end is written, and its lock is about to be free.
+            if running::read_end(locations, id).is_none() {
+                return Ok(None);
+            }
+            self.wait_for_release(id)?;
+        }
+    }
+
+    fn start_claimed(
+        &self,
+        record: &Record,
+        layers: &[LayerId],
+        request: StartRequest,
+        lock: &Lock,
+    ) -> Result<Option<Session>, EngineError> {
+        let locations = self.engine.locations();
+        let settings = &record.settings;
+        let directory = locations.container_directory(&record.id);
+        create::make_directories(&directory)?;
+        for mount in &settings.mounts {
+            make_source(self, mount)?;
+        }
+        let started = events::now();
+        let (network, place) = self.prepare_network(record, started)?;
+        if let Some(view) = network.view {
+            network_files::write(&network.files, settings, view)?;
+        }
+        if let NetworkPlan::Bridge(bridge, _) = &network.plan {
+            bridge.ensure()?;
+        }
+        let upper = (directory.join("upper"), directory.join("work"));
+        let rootfs = self
+            .engine
+            .store
+            .overlay(layers, Some((upper.0.as_path(), upper.1.as_path())), true);
+        let cgroup = locations.cgroup(&record.id, settings.request.cgroup_parent.as_deref());
+        let plan = spec::plan(PlanInput {
+            settings,
+            rootfs,
+            cgroup: cgroup.clone(),
+            network: network.namespace,
+            files: &network.files,
+            pids_limit: self.engine.config().pids_limit,
+            host_ca: ca::for_container(self.engine, settings.request.host_ca),
+            mounts: Vec::new(),
+        })?;
+        let monitor_plan = MonitorPlan {
+            root: locations.root.clone(),
+            run_root: locations.run_root.clone(),
+            id: record.id.clone(),
+            plan: Some(plan),
+            attach: request.attach,
+            terminal: settings.request.terminal,
+            open_stdin: settings.request.open_stdin,
+            stdin_once: settings.request.stdin_once,
+            size: request.size,
+            network: network.plan,
+            log: log_plan(self, record, &directory),
+            restart: settings.request.restart,
+            recorded: true,
+            cgroup,
+            started,
+        };
+        let listener = listen(&locations.run_directory(&record.id))?;
+        let mut descriptors: Vec<BorrowedFd<'_>> = vec![lock.file().as_fd(), listener.as_fd()];
+        descriptors.extend(
+            place
+                .iter()
+                .flat_map(|place| place.sockets.iter().map(AsFd::as_fd)),
+        );
+        let session = begin(&record.id, &monitor_plan, &descriptors)?;
+        Ok(request.attach.then_some(session))
+    }
+
+    /// Decides where the container's network is and notes in the same transaction that it is being started: from then
+    /// on recovery looks after it.
+    fn prepare_network(
+        &self,
+        record: &Record,
+        started: i64,
+    ) -> Result<(Network, Option<Place>), EngineError> {
+        let own_files = self.engine.locations().container_directory(&record.id);
+        let mut network = Network {
+            namespace: NetworkNamespace::Own,
+            plan: NetworkPlan::Loopback,
+            files: own_files,
+            view: Some(View::Own(None)),
+        };
+        let mut bridge = None;
+        match &record.settings.request.network {
+            NetworkMode::Bridge | NetworkMode::Named(_) => {
+                bridge = Some(self.engine.networks().default_bridge()?);
+            }
+            NetworkMode::None => {}
+            NetworkMode::Host => {
+                network.namespace = NetworkNamespace::Host;
+                network.plan = NetworkPlan::Shared;
+                network.view = Some(View::Host);
+            }
+            NetworkMode::Container(other) => {
+                let other = ContainerId(other.clone());
+                network.namespace = NetworkNamespace::Join(self.namespace_of(&other)?);
+                network.plan = NetworkPlan::Shared;
+                network.files = self.engine.locations().container_directory(&other);
+                network.view = None;
+            }
+        }
+        let boot = sys::fs::boot_id()?;
+        let place = self.engine.database.write(|transaction| {
+            let place = bridge
+                .as_ref()
+                .map(|network| place_on(transaction, network, record))
+                .transpose()?;
+            let mut status = record.status.clone();
+            status.started = Some(started);
+            status.restarts = 0;
+            status.stopped_by_user = false;
+            status.boot = boot;
+            status.endpoint = place.as_ref().map(|place: &Place| place.record.clone());
+            rows::set_status(transaction, &record.id, &status)?;
+            rows::begin_run(transaction, &record.id, started)?;
+            let attributes = [
+                ("name", record.name.as_str()),
+                ("image", &record.settings.image_name),
+            ];
+            events::record(transaction, "container", "start", record.id.as_str(), &attributes)?;
+            Ok::<_, EngineError>(place)
+        })?;
+        if let (Some(place), Some(bridge)) = (&place, bridge) {
+            let EndpointRecord {
+                endpoint, gateway, ..
+            } = &place.record;
+            network.view = Some(View::Own(Some((endpoint.address, *gateway))));
+            network.plan = NetworkPlan::Bridge(bridge.bridge, endpoint.clone());
+        }
+        Ok((network, place))
+    }
+
+    /// Returns the path of a running container's network namespace.
+    fn namespace_of(&self, id: &ContainerId) -> Result<PathBuf, EngineError> {
+        let running = running::read(self.engine.locations(), id).filter(|running| {
+            running.pid > 0
+                && sys::process::start_time(running.pid).is_ok_and(|time| time == running.start_time)
+        });
+        let running = running
+            .ok_or_else(|| conflict(format!("cannot join network of a non running container: {id}")))?;
+        Ok(PathBuf::from(format!("/proc/{}/ns/net", running.pid)))
+    }
+
+    /// Takes back what a failed start has recorded, and leaves why it failed. The error that the user sees is that of
+    /// the start: what cannot be undone now is undone by recovery, for the lock is free then.
+    fn undo_start(&self, record: &Record, error: &EngineError) {
+        let mut status = record.status.clone();
+        let code = match error {
+            EngineError::Start(error) => monitor::code_of(error.failure),
+            _ => 128,
+        };
+        status.exit = Some(ExitRecord {
+            code,
+            error: Some(error.to_string()),
+            finished: events::now(),
+            ..ExitRecord::default()
+        });
+        let locations = self.engine.locations();
+        let undone = self.engine.database.write(|transaction| {
+            let exit = status.exit.clone().unwrap_or_default();
+            rows::end_run(transaction, &record.id, &exit)?;
+            if record.settings.request.remove_when_done {
+                return finish::remove(transaction, locations, &record.id, &record.name, true);
+            }
+            rows::set_status(transaction, &record.id, &status)?;
+            Ok(finish::Leavings::default())
+        });
+        if let Ok(leavings) = undone {
+            finish::remove_run_directory(locations, &record.id);
+            leavings.reap(locations);
+        }
+    }
+}
+
+/// Starts the monitor and waits until it has started the process.
+pub(super) fn begin(
+    id: &ContainerId,
+    plan: &MonitorPlan,
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<Session, EngineError> {
+    let mut session = Session::new(launch::launch(monitor::CONTAINER, plan, descriptors)?);
+    match session.next().map_err(wait::session_error(id))? {
+        Some(SessionEvent::Started) => Ok(session),
+        Some(SessionEvent::Failed(error)) => Err(error.into()),
+        _ => Err(StartError {
+            failure: runtime::StartFailure::Setup,
+            message: "the monitor ended without a word".into(),
+        }
+        .into()),
+    }
+}
+
+fn layers_of(connection: &Connection, id: &ContainerId) -> Result<Vec<LayerId>, StateError> {
+    let mut query = connection
+        .prepare_cached("SELECT layer FROM container_layers WHERE container = ?1 ORDER BY position")?;
+    let layers = query.query_map([id.as_str()], |row| row.get::<_, String>(0))?;
+    layers
+        .map(|layer| {
+            serde_json::from_value(serde_json::Value::String(layer?)).map_err(|error| {
+                StateError::from(rusqlite::Error::FromSqlConversionFailure(
+                    0,
+                    rusqlite::types::Type::Text,
+                    Box::new(error),
+                ))
+            })
+        })
+        .collect()
+}
+
+/// Makes a volume's directory if it is missing; says what is missing of a bind.
+fn make_source(containers: &Containers<'_>, mount: &ContainerMount) -> Result<(), EngineError> {
+    match (&mount.name, mount.kind.as_str()) {
+        (Some(name), _) => volumes::make(containers.engine.locations(), name),
+        (None, "bind") if !mount.source.exists() => Err(super::invalid(format!(
+            "invalid mount config for type \"bind\": bind source path does not exist: {}",
+            mount.source.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn place_on(connection: &Connection, network: &BridgeNetwork, record: &Record) -> Result<Place, EngineError> {
+    let publish = publications(record);
+    networks::allot(connection, network, &record.id, &record.name, &publish)
+}
+
+/// Returns what is published: what was asked for, and with `-P` every other exposed port on a free one.
+fn publications(record: &Record) -> Vec<PublishRequest> {
+    let request = &record.settings.request;
+    let mut publish = request.publish.clone();
+    if request.publish_all {
+        for exposed in &record.settings.exposed {
+            let Some((port, protocol)) = parse_port(exposed) else {
+                continue;
+            };
+            let asked = |there: &PublishRequest| there.port == port && there.protocol == protocol;
+            if !publish.iter().any(asked) {
+                publish.push(PublishRequest {
+                    host: None,
+                    host_ports: 0..=0,
+                    port,
+                    protocol,
+                });
+            }
+        }
+    }
+    publish
+}
+
+fn parse_port(text: &str) -> Option<(u16, Protocol)> {
+    let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let protocol = match protocol {
+        "sctp" => Protocol::Sctp,
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        _ => return None,
+    };
+    Some((port.parse().ok()?, protocol))
+}
+
+fn log_plan(containers: &Containers<'_>, record: &Record, directory: &Path) -> Option<LogPlan> {
+    let settings = &record.settings;
+    let config = containers.engine.config();
+    let max_size = match settings.log_options.get("max-size") {
+        Some(size) => validate::size_in_bytes(size).unwrap_or(config.log_max_size),
+        None => config.log_max_size,
+    };
+    let max_files = settings
+        .log_options
+        .get("max-file")
+        .and_then(|files| files.parse().ok());
+    (settings.log_driver != "none").then(|| LogPlan {
+        path: directory.join("log"),
+        max_size,
+        max_files: max_files.unwrap_or(config.log_max_files),
+    })
+}
+
+/// Makes the control socket, for this user alone (the directory is 0700 too).
+fn listen(directory: &Path) -> Result<UnixListener, EngineError> {
+    use std::os::unix::fs::PermissionsExt;
+    let path = directory.join("control.sock");
+    let failed = |error: std::io::Error| SysError::io("make the control socket", &path, &error);
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let opened: OwnedFd = rustix::fs::open(directory, flags, rustix::fs::Mode::empty())
+        .map_err(SysError::on("open", directory))?;
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error).into()),
+        _ => {}
+    }
+    // By the descriptor, because a socket's path may have no more than 107 bytes (unix(7)).
+    let listener = UnixListener::bind(sys::mount::descriptor_path(opened.as_fd()).join("control.sock"))
+        .map_err(failed)?;
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
 }

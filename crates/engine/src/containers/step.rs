@@ -1,8 +1,22 @@
 //! A build's `RUN`: a command in a container that leaves no record.
 
-use super::request::NetworkMode;
-use crate::{Engine, EngineError};
+use super::monitor::{MonitorPlan, NetworkPlan};
+use super::network_files::{self, View};
+use super::record::{ContainerId, ExitRecord, Settings};
+use super::request::{CreateContainer, NetworkMode, RestartPolicy};
+use super::session::{Session, SessionEvent};
+use super::spec::{self, NetworkNamespace, PlanInput};
+use super::{finish, running, start, wait};
+use crate::networks::{self, Place};
+use crate::{Engine, EngineError, ca};
 use builder::{OutputStream, RunStep};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// The name that Docker's builder gives its steps; a host's own name would make two hosts' layers differ.
+const HOSTNAME: &str = "buildkitsandbox";
+/// How often a cancelled build is noticed while its step says nothing.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// Runs a step under a monitor of its own (a build has threads, so it must not clone without exec) and returns its exit
 /// code. Leaves nothing but the files in the step's upper directory: no record, no log, no cgroup, no link, no address.
@@ -14,6 +28,143 @@ pub(crate) fn run(
     output: &mut dyn FnMut(OutputStream, &[u8]),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<i32, EngineError> {
-    output(OutputStream::Stdout, &[]);
-    todo!("{engine:?} {step:?} {network:?} {}", cancelled())
+    let id = ContainerId::random()?;
+    let locations = engine.locations();
+    let lock = locations
+        .claim(&id)?
+        .ok_or_else(|| super::conflict(format!("the build step's id {id} is in use")))?;
+    let result = run_claimed(engine, &id, step, network, lock.file().as_fd(), |session| {
+        relay(&id, session, output, cancelled)
+    });
+    if matches!(network, NetworkMode::Bridge) && result.is_err() {
+        // The monitor lets go of the address when a step ends; one that never began has no monitor.
+        finish::release(&engine.database, &id)?;
+    }
+    finish::remove_run_directory(locations, &id);
+    Ok(result?.code)
+}
+
+fn run_claimed(
+    engine: &Engine,
+    id: &ContainerId,
+    step: &RunStep<'_>,
+    network: &NetworkMode,
+    lock: BorrowedFd<'_>,
+    follow: impl FnOnce(Session) -> Result<ExitRecord, EngineError>,
+) -> Result<ExitRecord, EngineError> {
+    let locations = engine.locations();
+    let directory = locations.run_directory(id);
+    let settings = settings(step, network);
+    let place = match network {
+        NetworkMode::Bridge => Some(allot(engine, id)?),
+        _ => None,
+    };
+    let view = match (network, &place) {
+        (NetworkMode::Host, _) => View::Host,
+        (_, Some((_, place))) => View::Own(Some((place.record.endpoint.address, place.record.gateway))),
+        _ => View::Own(None),
+    };
+    network_files::write(&directory, &settings, view)?;
+    let cgroup = locations.cgroup(id, None);
+    let plan = spec::plan(PlanInput {
+        settings: &settings,
+        rootfs: step.rootfs.clone(),
+        cgroup: cgroup.clone(),
+        network: match network {
+            NetworkMode::Host => NetworkNamespace::Host,
+            _ => NetworkNamespace::Own,
+        },
+        files: &directory,
+        pids_limit: engine.config().pids_limit,
+        host_ca: ca::for_container(engine, None),
+        mounts: Vec::new(),
+    })?;
+    let network_plan = match (&place, network) {
+        (Some((bridge, place)), _) => NetworkPlan::Bridge(bridge.clone(), place.record.endpoint.clone()),
+        (None, NetworkMode::Host) => NetworkPlan::Shared,
+        (None, _) => NetworkPlan::Loopback,
+    };
+    let monitor_plan = MonitorPlan {
+        root: locations.root.clone(),
+        run_root: locations.run_root.clone(),
+        id: id.clone(),
+        plan: Some(plan),
+        attach: true,
+        terminal: false,
+        open_stdin: false,
+        stdin_once: false,
+        size: None,
+        network: network_plan,
+        log: None,
+        restart: RestartPolicy::No,
+        recorded: false,
+        cgroup,
+        started: crate::events::now(),
+    };
+    follow(start::begin(id, &monitor_plan, &[lock])?)
+}
+
+fn settings(step: &RunStep<'_>, network: &NetworkMode) -> Settings {
+    Settings {
+        request: CreateContainer {
+            network: network.clone(),
+            extra_hosts: step.extra_hosts.to_vec(),
+            ..CreateContainer::default()
+        },
+        command: step.arguments.to_vec(),
+        environment: step.environment.to_vec(),
+        working_directory: step.working_directory.to_owned(),
+        user: step.user.to_owned(),
+        hostname: HOSTNAME.into(),
+        ..Settings::default()
+    }
+}
+
+/// Gets an address on the default bridge, and leaves word of it for recovery.
+fn allot(engine: &Engine, id: &ContainerId) -> Result<(network::Bridge, Place), EngineError> {
+    let network = engine.networks().default_bridge()?;
+    let place = engine
+        .database
+        .write(|transaction| networks::allot(transaction, &network, id, "build", &[]))?;
+    let directory = engine.locations().run_directory(id);
+    running::replace(&directory, "endpoint", &place.record.endpoint)?;
+    network.bridge.ensure()?;
+    Ok((network.bridge, place))
+}
+
+fn relay(
+    id: &ContainerId,
+    mut session: Session,
+    output: &mut dyn FnMut(OutputStream, &[u8]),
+    cancelled: &dyn Fn() -> bool,
+) -> Result<ExitRecord, EngineError> {
+    let failed = wait::session_error(id);
+    let mut killed = false;
+    loop {
+        if !killed && cancelled() {
+            session.signal(9).map_err(&failed)?;
+            killed = true;
+        }
+        let deadline = (!killed).then(|| Instant::now() + GLANCE);
+        if !wait::readable(session.as_fd(), deadline).map_err(&failed)? {
+            continue;
+        }
+        match session.next().map_err(&failed)? {
+            Some(SessionEvent::Stdout(bytes)) => output(OutputStream::Stdout, &bytes),
+            Some(SessionEvent::Stderr(bytes)) => output(OutputStream::Stderr, &bytes),
+            Some(SessionEvent::Exited(_)) if killed => {
+                return Err(super::conflict("the build was cancelled"));
+            }
+            Some(SessionEvent::Exited(exit)) => return Ok(exit),
+            Some(SessionEvent::Started) => {}
+            Some(SessionEvent::Failed(error)) => return Err(error.into()),
+            None => {
+                return Err(runtime::StartError {
+                    failure: runtime::StartFailure::Setup,
+                    message: "the monitor of the build step ended without a word".into(),
+                }
+                .into());
+            }
+        }
+    }
 }

@@ -1,7 +1,17 @@
 //! `stop`, `kill`, `restart`, `pause`, `unpause`.
-use super::{Containers, record::ContainerId};
-use crate::EngineError;
-use std::time::Duration;
+use super::record::{Activity, ContainerId};
+use super::session::Mode;
+use super::start::StartRequest;
+use super::{Containers, conflict, invalid, running, wait};
+use crate::{EngineError, events};
+use std::time::{Duration, Instant};
+
+/// Docker's patience between the stop signal and SIGKILL.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long SIGKILL may take before every process of the cgroup is killed.
+const AFTER_KILL: Duration = Duration::from_secs(5);
+const KILL: i32 = 9;
+const TERMINATE: i32 = 15;
 
 impl Containers<'_> {
     /// Sends the stop signal, and after `timeout` (`None`: the container's own, 10 s by default) SIGKILL; returns when
@@ -12,12 +22,79 @@ impl Containers<'_> {
         signal: Option<&str>,
         timeout: Option<Duration>,
     ) -> Result<(), EngineError> {
-        todo!("{id} {signal:?} {timeout:?}")
+        let record = self.record(id)?;
+        let signal = signal_number(signal.unwrap_or(&record.settings.stop_signal))?;
+        let patience = timeout
+            .or(record.settings.request.stop_timeout)
+            .unwrap_or(PATIENCE);
+        if !self.engine.locations().is_claimed(id)? {
+            return Ok(());
+        }
+        self.thaw(id)?;
+        let Some(mut session) = wait::connect(self.engine.locations(), id, Mode::Wait)? else {
+            // It is being started or is just ending: whoever holds it knows nothing of us, and lets go soon.
+            return self.wait_for_release(id);
+        };
+        let failed = wait::session_error(id);
+        for (signal, patience) in [(signal, patience), (KILL, AFTER_KILL)] {
+            session.stop(signal).map_err(&failed)?;
+            match session
+                .exit_until(Instant::now().checked_add(patience))
+                .map_err(&failed)?
+            {
+                Some(Some(_)) => return self.note(&record.name, id, "stop"),
+                Some(None) => return self.wait_for_release(id),
+                None => {}
+            }
+        }
+        let cgroup = self
+            .engine
+            .locations()
+            .cgroup(id, record.settings.request.cgroup_parent.as_deref());
+        runtime::cgroups::Cgroup::open(&cgroup)?.kill()?;
+        session.exit_until(None).map_err(&failed)?;
+        self.note(&record.name, id, "stop")
     }
 
     /// Sends a signal (name or number) to the first process; `container … is not running` is a conflict.
     pub fn kill(&self, id: &ContainerId, signal: &str) -> Result<(), EngineError> {
-        todo!("{id} {signal:?}")
+        let number = signal_number(if signal.is_empty() { "KILL" } else { signal })?;
+        let record = self.record(id)?;
+        let not_running = || {
+            conflict(format!(
+                "cannot kill container: {}: container {id} is not running",
+                record.name
+            ))
+        };
+        if !matches!(
+            self.activity(&record)?.0,
+            Activity::Running | Activity::Paused | Activity::Restarting
+        ) {
+            return Err(not_running());
+        }
+        // A kill by hand that is meant to end it also ends the restart policy's care, as with Docker.
+        let stop_signal = signal_number(&record.settings.stop_signal).unwrap_or(TERMINATE);
+        let is_end = number == KILL || number == stop_signal;
+        if is_end {
+            self.thaw(id)?;
+        }
+        let mut session = wait::connect(self.engine.locations(), id, Mode::Wait)?.ok_or_else(not_running)?;
+        let sent = if is_end {
+            session.stop(number)
+        } else {
+            session.signal(number)
+        };
+        sent.map_err(wait::session_error(id))?;
+        if number == KILL {
+            // Docker's kill returns when the container is gone.
+            session
+                .exit_until(Instant::now().checked_add(PATIENCE))
+                .map_err(wait::session_error(id))?;
+        }
+        if record.settings.request.remove_when_done {
+            return Ok(());
+        }
+        self.note(&record.name, id, "kill")
     }
 
     /// Stops and starts.
@@ -27,16 +104,74 @@ impl Containers<'_> {
         signal: Option<&str>,
         timeout: Option<Duration>,
     ) -> Result<(), EngineError> {
-        todo!("{id} {signal:?} {timeout:?}")
+        self.stop(id, signal, timeout)?;
+        self.start(id, StartRequest::default())?;
+        let name = self.record(id)?.name;
+        self.note(&name, id, "restart")
     }
 
     /// Freezes every process.
     pub fn pause(&self, id: &ContainerId) -> Result<(), EngineError> {
-        todo!("{id}")
+        let record = self.record(id)?;
+        match self.activity(&record)?.0 {
+            Activity::Running => {}
+            Activity::Paused => return Err(conflict(format!("container {id} is already paused"))),
+            Activity::Restarting => {
+                return Err(conflict(format!(
+                    "container {id} is restarting, wait until the container is running"
+                )));
+            }
+            _ => return Err(conflict(format!("container {id} is not running"))),
+        }
+        running::mark_paused(self.engine.locations(), id)?;
+        let cgroup = self
+            .engine
+            .locations()
+            .cgroup(id, record.settings.request.cgroup_parent.as_deref());
+        if let Err(error) = runtime::cgroups::Cgroup::open(&cgroup).and_then(|cgroup| cgroup.freeze(true)) {
+            running::unmark_paused(self.engine.locations(), id)?;
+            return Err(error.into());
+        }
+        self.note(&record.name, id, "pause")
     }
 
     /// Thaws them.
     pub fn unpause(&self, id: &ContainerId) -> Result<(), EngineError> {
-        todo!("{id}")
+        let record = self.record(id)?;
+        if !self.thaw(id)? {
+            return Err(conflict(format!("container {id} is not paused")));
+        }
+        self.note(&record.name, id, "unpause")
     }
+
+    /// Thaws a container if it is paused; says whether it was.
+    fn thaw(&self, id: &ContainerId) -> Result<bool, EngineError> {
+        let locations = self.engine.locations();
+        if !locations.is_claimed(id)? || !running::is_paused(locations, id) {
+            return Ok(false);
+        }
+        let record = self.record(id)?;
+        let cgroup = locations.cgroup(id, record.settings.request.cgroup_parent.as_deref());
+        runtime::cgroups::Cgroup::open(&cgroup)?.freeze(false)?;
+        running::unmark_paused(locations, id)?;
+        Ok(true)
+    }
+
+    /// Records an event of a container, unless the container is gone.
+    pub(super) fn note(&self, name: &str, id: &ContainerId, action: &str) -> Result<(), EngineError> {
+        self.engine.database.write(|transaction| {
+            Ok(events::record(
+                transaction,
+                "container",
+                action,
+                id.as_str(),
+                &[("name", name)],
+            )?)
+        })
+    }
+}
+
+/// Reads a signal by name (with or without `SIG`) or number.
+pub(crate) fn signal_number(text: &str) -> Result<i32, EngineError> {
+    sys::signal::parse(text).ok_or_else(|| invalid(format!("invalid signal: {text}")))
 }

@@ -1,7 +1,25 @@
 //! Volumes: directories that outlive containers.
-use crate::{Engine, EngineError};
+//!
+//! ```text
+//! <root>/volumes/<name>/_data      what containers see
+//! <root>/volumes/<name>/lock       held while an image's content is copied in
+//! <root>/volumes/<name>/_filling   a copy under way; becomes _data by rename
+//! ```
+//!
+//! The row in the database comes before the directory and goes before it, so that a directory without a row is a dead
+//! process's leaving.
+
+pub(crate) mod copy_up;
+
+use crate::containers::record::ContainerId;
+use crate::containers::{places, rows, validate};
+use crate::system::Filters;
+use crate::{Engine, EngineError, Locations, events};
+use rusqlite::{Connection, OptionalExtension};
+use state::StateError;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use sys::path::Tree;
 
 /// The volumes of an engine.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +46,17 @@ pub struct Volume {
     pub containers: u64,
 }
 
+/// The document in a volume's row.
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+struct VolumeSettings {
+    labels: BTreeMap<String, String>,
+    options: BTreeMap<String, String>,
+}
+
+const COLUMNS: &str = "name, anonymous, settings, created,
+    (SELECT count(*) FROM container_volumes WHERE volume = volumes.name)";
+
 impl Volumes<'_> {
     /// Makes a volume, or returns the one that has this name.
     pub fn create(
@@ -35,26 +64,227 @@ impl Volumes<'_> {
         name: Option<&str>,
         labels: BTreeMap<String, String>,
     ) -> Result<Volume, EngineError> {
-        todo!("{name:?} {labels:?} {:?}", self.engine)
+        let (name, anonymous) = match name {
+            Some(name) if !name.is_empty() => {
+                validate::volume_name(name)?;
+                (name.to_owned(), false)
+            }
+            _ => (places::hex(&places::random::<32>()?), true),
+        };
+        self.engine
+            .database
+            .write(|transaction| insert(transaction, &name, anonymous, &labels))?;
+        make(&self.engine.locations, &name)?;
+        self.inspect(&name)
     }
 
     /// Returns all volumes by name.
     pub fn list(&self) -> Result<Vec<Volume>, EngineError> {
-        todo!()
+        let locations = &self.engine.locations;
+        let list = self.engine.database.read(|connection| {
+            let mut query = connection.prepare(&format!("SELECT {COLUMNS} FROM volumes ORDER BY name"))?;
+            let rows = query.query_map([], |row| read(row, locations))?;
+            Ok::<_, StateError>(rows.collect::<Result<Vec<_>, _>>()?)
+        })?;
+        Ok(list)
     }
 
     /// Returns one.
     pub fn inspect(&self, name: &str) -> Result<Volume, EngineError> {
-        todo!("{name}")
+        let locations = &self.engine.locations;
+        let found = self.engine.database.read(|connection| {
+            Ok::<_, StateError>(
+                connection
+                    .prepare_cached(&format!("SELECT {COLUMNS} FROM volumes WHERE name = ?1"))?
+                    .query_row([name], |row| read(row, locations))
+                    .optional()?,
+            )
+        })?;
+        found.ok_or_else(|| no_such(name))
     }
 
     /// Removes one that no container refers to. With `force`, one that is not there is no error.
     pub fn remove(&self, name: &str, force: bool) -> Result<(), EngineError> {
-        todo!("{name} {force}")
+        let gone = self.engine.database.write(|transaction| {
+            if let Some(user) = user_of(transaction, name)? {
+                return Err(EngineError::Conflict {
+                    message: format!("remove {name}: volume is in use - [{user}]"),
+                    hint: Some("remove the container first".into()),
+                });
+            }
+            Ok(delete_unused(transaction, [name])?)
+        })?;
+        if gone.is_empty() {
+            return if force { Ok(()) } else { Err(no_such(name)) };
+        }
+        delete_directory(&self.engine.locations.volume_directory(name))
     }
 
     /// Removes anonymous volumes (with `all`, named ones too) that no container refers to. Returns names and bytes.
     pub fn prune(&self, all: bool, filters: &[(String, String)]) -> Result<(Vec<String>, u64), EngineError> {
-        todo!("{all} {filters:?}")
+        let is_all =
+            |(key, value): &&(String, String)| key == "all" && matches!(value.as_str(), "1" | "t" | "true");
+        let all = all || filters.iter().any(|filter| is_all(&filter));
+        let others: Vec<_> = filters.iter().filter(|(key, _)| key != "all").cloned().collect();
+        let filters = Filters::parse(&others)?;
+        let candidates: Vec<String> = self
+            .list()?
+            .into_iter()
+            .filter(|volume| volume.containers == 0 && (all || volume.anonymous))
+            .filter(|volume| filters.accept(volume.created, &volume.labels))
+            .map(|volume| volume.name)
+            .collect();
+        let mut bytes = 0;
+        let mut sizes = BTreeMap::new();
+        for name in &candidates {
+            let tree = Tree::open(&data(&self.engine.locations, name));
+            // What cannot be measured is removed all the same, and counts nothing.
+            let size = tree.and_then(|tree| tree.disk_usage()).unwrap_or_default();
+            sizes.insert(name.clone(), size);
+        }
+        let gone = self.engine.database.write(|transaction| {
+            Ok::<_, EngineError>(delete_unused(transaction, candidates.iter().map(String::as_str))?)
+        })?;
+        for name in &gone {
+            delete_directory(&self.engine.locations.volume_directory(name))?;
+            bytes += sizes.get(name).copied().unwrap_or_default();
+        }
+        Ok((gone, bytes))
     }
+}
+
+fn read(row: &rusqlite::Row<'_>, locations: &Locations) -> rusqlite::Result<Volume> {
+    let name: String = row.get(0)?;
+    let settings: String = row.get(2)?;
+    // A damaged document costs the volume its labels, not its place in the list.
+    let settings: VolumeSettings = serde_json::from_str(&settings).unwrap_or_default();
+    Ok(Volume {
+        anonymous: row.get(1)?,
+        mountpoint: data(locations, &name),
+        labels: settings.labels,
+        options: settings.options,
+        created: row.get(3)?,
+        containers: row.get(4)?,
+        name,
+    })
+}
+
+fn no_such(name: &str) -> EngineError {
+    EngineError::NotFound {
+        kind: "volume",
+        name: name.to_owned(),
+    }
+}
+
+fn user_of(connection: &Connection, volume: &str) -> Result<Option<String>, StateError> {
+    Ok(connection
+        .prepare_cached("SELECT container FROM container_volumes WHERE volume = ?1 LIMIT 1")?
+        .query_row([volume], |row| row.get(0))
+        .optional()?)
+}
+
+/// Writes a volume's row unless there is one; says whether it wrote one.
+pub(crate) fn insert(
+    connection: &Connection,
+    name: &str,
+    anonymous: bool,
+    labels: &BTreeMap<String, String>,
+) -> Result<bool, StateError> {
+    let settings = rows::json(&VolumeSettings {
+        labels: labels.clone(),
+        options: BTreeMap::new(),
+    })?;
+    let inserted = connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO volumes (name, anonymous, settings, created) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute((name, anonymous, settings, events::now()))?;
+    if inserted > 0 {
+        events::record(connection, "volume", "create", name, &[("driver", "local")])?;
+    }
+    Ok(inserted > 0)
+}
+
+/// Notes that a container uses a volume.
+pub(crate) fn refer(
+    connection: &Connection,
+    container: &ContainerId,
+    volume: &str,
+) -> Result<(), StateError> {
+    connection
+        .prepare_cached("INSERT OR IGNORE INTO container_volumes (container, volume) VALUES (?1, ?2)")?
+        .execute((container.as_str(), volume))?;
+    Ok(())
+}
+
+/// Returns the names of the anonymous volumes that a container uses.
+pub(crate) fn anonymous_of(
+    connection: &Connection,
+    container: &ContainerId,
+) -> Result<Vec<String>, StateError> {
+    let mut query = connection.prepare_cached(
+        "SELECT v.name FROM container_volumes c JOIN volumes v ON v.name = c.volume
+         WHERE c.container = ?1 AND v.anonymous != 0",
+    )?;
+    let names = query.query_map([container.as_str()], |row| row.get(0))?;
+    Ok(names.collect::<Result<_, _>>()?)
+}
+
+/// Takes the rows of those volumes away that no container refers to; returns which.
+pub(crate) fn delete_unused<'n>(
+    connection: &Connection,
+    names: impl IntoIterator<Item = &'n str>,
+) -> Result<Vec<String>, StateError> {
+    let mut gone = Vec::new();
+    for name in names {
+        let deleted = connection
+            .prepare_cached(
+                "DELETE FROM volumes WHERE name = ?1
+                 AND NOT EXISTS (SELECT 1 FROM container_volumes WHERE volume = ?1)",
+            )?
+            .execute([name])?;
+        if deleted > 0 {
+            events::record(connection, "volume", "destroy", name, &[("driver", "local")])?;
+            gone.push(name.to_owned());
+        }
+    }
+    Ok(gone)
+}
+
+/// What containers see of a volume.
+pub(crate) fn data(locations: &Locations, name: &str) -> PathBuf {
+    locations.volume_directory(name).join("_data")
+}
+
+/// Makes what is missing of a volume's directory.
+pub(crate) fn make(locations: &Locations, name: &str) -> Result<(), EngineError> {
+    use std::os::unix::fs::PermissionsExt;
+    let data = data(locations, name);
+    if data.exists() {
+        return Ok(());
+    }
+    crate::make_private_directory(&locations.volume_directory(name))?;
+    match std::fs::create_dir(&data) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(sys::SysError::io("make the volume", &data, &error).into())
+        }
+        Err(_) => Ok(()),
+        Ok(()) => std::fs::set_permissions(&data, PermissionsExt::from_mode(0o755))
+            .map_err(|error| sys::SysError::io("set the mode of", &data, &error).into()),
+    }
+}
+
+fn delete_directory(directory: &Path) -> Result<(), EngineError> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(sys::SysError::io("remove the volume", directory, &error).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Deletes the directory of a volume whose row is gone. What cannot be deleted belongs to nobody; the container that
+/// it was for must still go.
+pub(crate) fn discard(locations: &Locations, name: &str) {
+    delete_directory(&locations.volume_directory(name)).unwrap_or_default();
 }

@@ -48,11 +48,7 @@ impl Directory {
         let mut made = mkdir(&path, mode);
         if made == Err(Errno::NOENT) {
             for ancestor in ancestors(relative).skip(1) {
-                let ancestor = mount.join(ancestor);
-                match mkdir(&ancestor, mode) {
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(errno) => return Err(SysError::on("make cgroup", ancestor)(errno)),
-                }
+                Self::make_if_missing(&mount.join(ancestor))?;
             }
             made = mkdir(&path, mode);
         }
@@ -61,6 +57,22 @@ impl Directory {
         }
         made.map_err(SysError::on("make cgroup", &path))?;
         Self::open(path)
+    }
+
+    /// Opens a cgroup that others share, on the way to ours; somebody else may make it at the same moment.
+    pub(super) fn shared(path: PathBuf) -> Result<Self, SysError> {
+        if let Some(directory) = Self::open_existing(path.clone())? {
+            return Ok(directory);
+        }
+        Self::make_if_missing(&path)?;
+        Self::open(path)
+    }
+
+    fn make_if_missing(path: &Path) -> Result<(), SysError> {
+        match mkdir(path, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(SysError::on("make cgroup", path)(errno)),
+        }
     }
 
     /// Where it is.

@@ -257,6 +257,52 @@ fn a_failure_in_one_hierarchy_undoes_the_others() {
 }
 
 #[test]
+fn parents_may_be_made_by_many_at_once() {
+    let name = Name::new("many");
+    let request = resources(r#"{"cpu":{"cpus":"0"}}"#);
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let path = name.0.join(format!("parent/{number}"));
+            let request = &request;
+            scope.spawn(move || {
+                let (cgroup, _) = Cgroup::create(&path, Some(request)).unwrap();
+                assert_eq!(read(&cgroup, "cpuset", "cpuset.cpus"), "0");
+                cgroup.remove(Duration::ZERO).unwrap();
+            });
+        }
+    });
+}
+
+#[test]
+fn in_a_mixture_each_controller_is_where_it_is() {
+    let (root, mut layout) = fake(
+        "hugetlb",
+        &[
+            ("a/hugetlb.2MB.max", "max\n"),
+            ("a/cgroup.freeze", "0\n"),
+            ("v1/a/tasks", ""),
+            ("v1/a/pids.max", "max\n"),
+        ],
+    );
+    layout.hierarchies.push(Hierarchy {
+        version: Version::One,
+        mount: root.path().join("v1"),
+        controllers: vec!["pids".to_owned()],
+    });
+    let cgroup = Cgroup::open_in(&layout, Path::new("a")).unwrap();
+    assert!(cgroup.clone_into().is_some() && cgroup.tasks_files().len() == 1);
+    let request = resources(r#"{"pids":{"limit":5},"hugepageLimits":[{"pageSize":"2MB","limit":7}]}"#);
+    assert_eq!(cgroup.apply(&request, None).unwrap(), [""; 0]);
+    let value = |file: &str| std::fs::read_to_string(root.path().join(file)).unwrap();
+    assert_eq!(
+        (value("a/hugetlb.2MB.max"), value("v1/a/pids.max")),
+        ("7".to_owned(), "5".to_owned())
+    );
+    // Freezing version 2 would not stop those who are in version 1 alone.
+    assert_eq!(cgroup.freeze(true).unwrap_err().errno, Errno::OPNOTSUPP);
+}
+
+#[test]
 fn paths_stay_below_the_hierarchy() {
     for path in ["", "/", ".", "..", "/a/../b", "../a"] {
         assert_eq!(

@@ -2,6 +2,7 @@
 
 use super::{ExtractError, Extractor, Place, as_path, clean, kernel, refused, shown, split};
 use crate::marks;
+use crate::namespace::judge_owner;
 use crate::tar::Entry;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, linkat, openat, statat};
 use rustix::io::Errno;
@@ -140,7 +141,8 @@ impl Extractor<'_> {
         self.size = self.size.saturating_add(length);
         self.written = self.written.saturating_add(length);
         let place_path = place.open_path().map_err(failed("open"))?;
-        sys::path::set_owner(&place_path, (stat.st_uid, stat.st_gid)).map_err(failed("set the owner of"))?;
+        judge_owner(sys::path::set_owner(&place_path, (stat.st_uid, stat.st_gid)))
+            .map_err(failed("set the owner of"))?;
         rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))
             .map_err(failed("set the mode of"))?;
         for (name, value) in

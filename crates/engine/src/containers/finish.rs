@@ -1,0 +1,160 @@
+//! The end of a run, and of a container: what is recorded, let go of, and taken away.
+//!
+//! Directories that go are first moved into `containers/.removed`, which is instant, and deleted after everybody has
+//! been told. Whoever moves something there holds `containers/.removed/lock` shared until it has deleted it; so when
+//! that lock is free, what lies there is a dead process's, and recovery deletes it.
+
+use super::record::ContainerId;
+use super::rows;
+use super::running::Ended;
+use crate::{EngineError, Locations, events, volumes};
+use rusqlite::Connection;
+use state::Database;
+use std::path::PathBuf;
+use sys::SysError;
+use sys::lock::Lock;
+
+/// What is out of sight and still to be deleted.
+#[derive(Debug, Default)]
+pub(super) struct Leavings {
+    directory: Option<(PathBuf, Lock)>,
+    volumes: Vec<String>,
+}
+
+impl Leavings {
+    /// Deletes it. What cannot be deleted stays in `.removed`, where recovery tries again.
+    pub(super) fn reap(self, locations: &Locations) {
+        for name in &self.volumes {
+            volumes::discard(locations, name);
+        }
+        if let Some((directory, lock)) = self.directory {
+            std::fs::remove_dir_all(directory).unwrap_or_default();
+            drop(lock);
+        }
+    }
+}
+
+/// Records how a container's run ended; with `--rm` the container goes too.
+pub(super) fn record(
+    database: &Database,
+    locations: &Locations,
+    id: &ContainerId,
+    ended: &Ended,
+) -> Result<Leavings, EngineError> {
+    let code = ended.exit.code.to_string();
+    database.write(|transaction| {
+        let Some(mut record) = rows::by_id(transaction, id)? else {
+            rows::release(transaction, id.as_str())?;
+            return Ok(Leavings::default());
+        };
+        let attributes = [
+            ("name", record.name.as_str()),
+            ("image", &record.settings.image_name),
+            ("exitCode", &code),
+        ];
+        if ended.exit.oom_killed {
+            events::record(transaction, "container", "oom", id.as_str(), &attributes[..2])?;
+        }
+        events::record(transaction, "container", "die", id.as_str(), &attributes)?;
+        rows::end_run(transaction, id, &ended.exit)?;
+        if record.settings.request.remove_when_done || record.removing {
+            return remove(transaction, locations, id, &record.name, true);
+        }
+        record.status.exit = Some(ended.exit.clone());
+        record.status.started = Some(ended.started)
+            .filter(|&started| started != 0)
+            .or(record.status.started);
+        record.status.restarts = ended.restarts;
+        record.status.stopped_by_user = ended.stopped_by_user;
+        record.status.endpoint = None;
+        rows::set_status(transaction, id, &record.status)?;
+        Ok(Leavings::default())
+    })
+}
+
+/// Lets go of what a build step held.
+pub(super) fn release(database: &Database, id: &ContainerId) -> Result<(), EngineError> {
+    database.write(|transaction| Ok(rows::release(transaction, id.as_str())?))
+}
+
+/// Takes a container's record away, with `with_volumes` its anonymous volumes too, and moves its directory out of
+/// sight. If the transaction then fails, the record is still there, and the removal can be done again.
+pub(super) fn remove(
+    connection: &Connection,
+    locations: &Locations,
+    id: &ContainerId,
+    name: &str,
+    with_volumes: bool,
+) -> Result<Leavings, EngineError> {
+    let directory = move_aside(locations, id)?;
+    let anonymous = if with_volumes {
+        volumes::anonymous_of(connection, id)?
+    } else {
+        Vec::new()
+    };
+    rows::delete(connection, id)?;
+    let volumes = volumes::delete_unused(connection, anonymous.iter().map(String::as_str))?;
+    events::record(connection, "container", "destroy", id.as_str(), &[("name", name)])?;
+    Ok(Leavings { directory, volumes })
+}
+
+fn move_aside(locations: &Locations, id: &ContainerId) -> Result<Option<(PathBuf, Lock)>, EngineError> {
+    let from = locations.container_directory(id);
+    let trash = locations.trash();
+    match std::fs::create_dir(&trash) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(SysError::io("make the directory", &trash, &error).into());
+        }
+        _ => {}
+    }
+    let lock = Lock::shared(&trash.join("lock"))?;
+    let to = trash.join(id.as_str());
+    match std::fs::rename(&from, &to) {
+        Ok(()) => Ok(Some((to, lock))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(SysError::io("move away", &from, &error).into()),
+    }
+}
+
+/// Deletes what dead processes left in `.removed`.
+pub(super) fn sweep_removed(locations: &Locations) -> Result<(), EngineError> {
+    let trash = locations.trash();
+    let entries = match std::fs::read_dir(&trash) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|error| SysError::io("read the directory", &trash, &error))?,
+    };
+    let left: Vec<PathBuf> = entries
+        .flatten()
+        .filter(|entry| entry.file_name() != "lock")
+        .map(|entry| entry.path())
+        .collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    if let Some(_alone) = Lock::try_exclusive(&trash.join("lock"))? {
+        for directory in left {
+            // One that cannot be deleted must not keep every command from its work.
+            std::fs::remove_dir_all(directory).unwrap_or_default();
+        }
+    }
+    Ok(())
+}
+
+/// Removes a run directory. Whoever holds its lock may do so. What stays is swept by recovery.
+pub(super) fn remove_run_directory(locations: &Locations, id: &ContainerId) {
+    let directory = locations.run_directory(id);
+    // The lock last: while it is there and held, nobody else takes the directory for theirs.
+    for name in [
+        "control.sock",
+        "process",
+        "process.new",
+        "paused",
+        "endpoint",
+        "exit",
+        "exit.new",
+        "lock",
+    ] {
+        std::fs::remove_file(directory.join(name)).unwrap_or_default();
+    }
+    std::fs::remove_dir(&directory).unwrap_or_default();
+}

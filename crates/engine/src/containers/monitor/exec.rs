@@ -1,0 +1,77 @@
+//! A further process in a container, relayed until it ends.
+
+use super::relay::{Relay, Request};
+use super::streams::{self, Shape};
+use crate::containers::launch;
+use crate::containers::record::ExitRecord;
+use crate::containers::session::Mode;
+use crate::events::now;
+use runtime::{ExecPlan, Process, StartError, StartFailure};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io;
+use std::os::unix::net::UnixStream;
+
+/// What `exec` hands a monitor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::containers) struct ExecMonitorPlan {
+    pub(in crate::containers) exec: ExecPlan,
+    pub(in crate::containers) terminal: bool,
+    pub(in crate::containers) open_stdin: bool,
+    pub(in crate::containers) size: Option<(u16, u16)>,
+    pub(in crate::containers) detach: bool,
+}
+
+/// Runs the process to its end.
+pub(super) fn run(client: UnixStream, plan_file: File) -> io::Result<()> {
+    let plan: ExecMonitorPlan = launch::read_plan(&plan_file)?;
+    drop(plan_file);
+    let mut relay = Relay::default();
+    relay.stdin_once = true;
+    relay.add_first(client, (!plan.detach).then_some(Mode::Attach));
+    let process = match begin(&plan, &mut relay) {
+        Ok(process) => process,
+        Err(error) => return relay.tell_failed(&error),
+    };
+    drop(plan);
+    relay.tell_started();
+    let exit = watch(&mut relay, process)?;
+    relay.tell_exited(&exit, true)?;
+    relay.say_goodbye()
+}
+
+fn begin(plan: &ExecMonitorPlan, relay: &mut Relay) -> Result<Process, StartError> {
+    let setup = |error: io::Error| StartError {
+        failure: StartFailure::Setup,
+        message: error.to_string(),
+    };
+    let shape = Shape {
+        terminal: plan.terminal,
+        open_stdin: plan.open_stdin,
+        size: plan.size,
+    };
+    let (streams, ends) = streams::make(shape).map_err(setup)?;
+    relay.ends = ends;
+    let (process, master) = runtime::exec(&plan.exec, streams)?;
+    if let Some(master) = master {
+        relay.ends.set_terminal(master, plan.open_stdin).map_err(setup)?;
+    }
+    Ok(process)
+}
+
+fn watch(relay: &mut Relay, mut process: Process) -> io::Result<ExitRecord> {
+    while !relay.round(Some(process.pidfd()), None)? {
+        for request in std::mem::take(&mut relay.requests) {
+            let (Request::Signal(signal) | Request::Stop(signal)) = request;
+            // A process that is just ending cannot be signalled; it ends.
+            process.kill(signal).unwrap_or_default();
+        }
+    }
+    let exit = process.wait().map_err(|error| io::Error::from(error.errno))?;
+    relay.drain()?;
+    Ok(ExitRecord {
+        code: exit.code,
+        finished: now(),
+        ..ExitRecord::default()
+    })
+}

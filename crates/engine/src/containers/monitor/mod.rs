@@ -1,0 +1,73 @@
+//! The monitor: one per running container, the parent of its first process.
+//!
+//! `start` hands it a plan, its lock and its sockets; it makes the process, then only watches: output to the log and
+//! to attached clients, signals and sizes back, the exit record, the restart policy. It has one thread, waits in
+//! poll(2), and opens the database only when the container has ended.
+
+mod client;
+mod container;
+mod exec;
+mod log;
+mod relay;
+mod streams;
+
+use super::launch;
+use rustix::fs::{CWD, Mode, OFlags};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+pub(super) use container::{LogPlan, MonitorPlan, NetworkPlan, code_of};
+pub(super) use exec::ExecMonitorPlan;
+
+/// The hidden first argument that makes this program a monitor. `main` looks for it before anything else.
+pub const ARGUMENT: &str = "coracle-monitor";
+
+/// Role of a monitor that runs a container, or a build step.
+pub(super) const CONTAINER: &str = "container";
+/// Role of a monitor that runs a further process in a container.
+pub(super) const EXEC: &str = "exec";
+
+/// The kernel's OOM killer looks at us after everything else, where we may say so.
+const OOM_SCORE: &[u8] = b"-500";
+
+/// Runs a monitor to its end. Called by `main` in a process that has no other thread and has parsed nothing.
+pub fn main() -> ExitCode {
+    let role = std::env::args().nth(2).unwrap_or_default();
+    let result = settle_down().and_then(|(client, plan, descriptors)| match role.as_str() {
+        CONTAINER => container::run(client, plan, descriptors),
+        EXEC => exec::run(client, plan),
+        _ => Err(io::Error::other("a monitor has no such role")),
+    });
+    // Nobody reads a monitor's standard error: what matters went to the client or stands in the run directory.
+    if result.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Leaves the caller's session and directory, and takes what the caller handed over.
+fn settle_down() -> io::Result<(UnixStream, File, Vec<OwnedFd>)> {
+    rustix::process::setsid()?;
+    rustix::process::chdir("/")?;
+    rustix::thread::set_name(c"coracle-monitor")?;
+    let client = UnixStream::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?);
+    let null = rustix::fs::openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    // Without CAP_SYS_RESOURCE it may not be lowered; then we are killed as readily as anybody.
+    std::fs::write("/proc/self/oom_score_adj", OOM_SCORE).unwrap_or_default();
+    let mut descriptors = launch::receive_descriptors(&client)?;
+    if descriptors.is_empty() {
+        return Err(io::Error::other("a monitor got no plan"));
+    }
+    let rest = descriptors.split_off(1);
+    let plan = descriptors
+        .pop()
+        .map(File::from)
+        .ok_or_else(|| io::Error::other("a monitor got no plan"))?;
+    client.set_nonblocking(true)?;
+    Ok((client, plan, rest))
+}

@@ -1,0 +1,113 @@
+//! Where a container's things lie, and who may touch them.
+
+use super::record::ContainerId;
+use crate::{EngineError, Locations};
+use std::path::PathBuf;
+use sys::lock::Lock;
+
+impl Locations {
+    /// `<root>/containers/<id>`: what lives as long as the container.
+    pub(crate) fn container_directory(&self, id: &ContainerId) -> PathBuf {
+        self.root.join("containers").join(id.as_str())
+    }
+
+    /// `<run root>/<id>`: what lives as long as it runs.
+    pub(crate) fn run_directory(&self, id: &ContainerId) -> PathBuf {
+        self.run_root.join(id.as_str())
+    }
+
+    /// The file whose lock the monitor holds.
+    pub(crate) fn lock_file(&self, id: &ContainerId) -> PathBuf {
+        self.run_directory(id).join("lock")
+    }
+
+    /// `<root>/volumes/<name>`.
+    pub(crate) fn volume_directory(&self, name: &str) -> PathBuf {
+        self.root.join("volumes").join(name)
+    }
+
+    /// A directory on the same filesystem as the containers, for what is about to be deleted.
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.root.join("containers").join(".removed")
+    }
+
+    /// Eight hex digits that tell this root's kernel objects from another root's.
+    pub(crate) fn mark(&self) -> String {
+        let root = std::fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone());
+        let digest = ring::digest::digest(
+            &ring::digest::SHA256,
+            std::os::unix::ffi::OsStrExt::as_bytes(root.as_os_str()),
+        );
+        hex(&digest.as_ref()[..4])
+    }
+
+    /// The cgroup of a container, relative to every hierarchy's mount.
+    pub(crate) fn cgroup(&self, id: &ContainerId, parent: Option<&str>) -> PathBuf {
+        match parent {
+            Some(parent) => PathBuf::from("/").join(parent).join(id.as_str()),
+            None => self.cgroup_of_all().join(id.as_str()),
+        }
+    }
+
+    /// The cgroup in which this root's containers lie.
+    pub(crate) fn cgroup_of_all(&self) -> PathBuf {
+        PathBuf::from(format!("/coracle-{}", self.mark()))
+    }
+
+    /// Takes the container's lock, making its run directory; `None` if it runs, or is being started or removed.
+    pub(crate) fn claim(&self, id: &ContainerId) -> Result<Option<Lock>, EngineError> {
+        loop {
+            super::super::make_private_directory(&self.run_directory(id))?;
+            match Lock::try_exclusive(&self.lock_file(id)) {
+                // Somebody swept the directory away between our two steps.
+                Err(error) if error.errno == rustix::io::Errno::NOENT => {}
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    /// Says whether a monitor (or somebody about to become or to remove one) holds the container.
+    pub(crate) fn is_claimed(&self, id: &ContainerId) -> Result<bool, EngineError> {
+        Ok(Lock::is_held(&self.lock_file(id))?)
+    }
+}
+
+/// Writes bytes as lower-case hex digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
+/// Fills an array with random bytes from the kernel.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], EngineError> {
+    let mut bytes = [0; N];
+    let mut filled = 0;
+    while filled < N {
+        filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())
+            .map_err(sys::SysError::of("get random bytes"))?;
+    }
+    Ok(bytes)
+}
+
+impl ContainerId {
+    /// Makes a new id. One whose first twelve digits are all decimal would be mistaken for a number by some.
+    pub(crate) fn random() -> Result<Self, EngineError> {
+        loop {
+            let id = hex(&random::<32>()?);
+            if !id.as_bytes()[..12].iter().all(u8::is_ascii_digit) {
+                return Ok(Self(id));
+            }
+        }
+    }
+
+    /// Reads a whole id; `None` if it is not 64 lower-case hex digits.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        (text.len() == 64 && text.bytes().all(digit)).then(|| Self(text.to_owned()))
+    }
+}

@@ -1,0 +1,99 @@
+//! What a running container's monitor leaves in the run directory for others to read.
+
+use super::record::{ContainerId, ExitRecord};
+use crate::{EngineError, Locations};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use sys::SysError;
+
+/// None of these documents is larger.
+const LARGEST: u64 = 1 << 20;
+
+/// The file `process`: the container's first process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Running {
+    /// On the host; 0 between an end and a restart.
+    pub(crate) pid: i32,
+    /// Field 22 of `/proc/PID/stat`: with the pid it names one process until the next boot.
+    pub(crate) start_time: u64,
+    /// Nanoseconds since 1970.
+    pub(crate) started: i64,
+    /// Times that the restart policy has started it again.
+    pub(crate) restarts: u32,
+    /// How it ended last, if it has been started again.
+    pub(crate) last_exit: Option<ExitRecord>,
+}
+
+/// The file `exit`: how a container ended, until the database has it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Ended {
+    pub(crate) exit: ExitRecord,
+    pub(crate) started: i64,
+    pub(crate) restarts: u32,
+    pub(crate) stopped_by_user: bool,
+}
+
+/// Reads `process`; `None` while there is none.
+pub(crate) fn read(locations: &Locations, id: &ContainerId) -> Option<Running> {
+    document(&locations.run_directory(id).join("process"))
+}
+
+/// Reads `exit`; `None` while there is none.
+pub(crate) fn read_end(locations: &Locations, id: &ContainerId) -> Option<Ended> {
+    document(&locations.run_directory(id).join("exit"))
+}
+
+pub(crate) fn write(locations: &Locations, id: &ContainerId, running: &Running) -> Result<(), EngineError> {
+    replace(&locations.run_directory(id), "process", running)
+}
+
+pub(crate) fn write_end(locations: &Locations, id: &ContainerId, ended: &Ended) -> Result<(), EngineError> {
+    replace(&locations.run_directory(id), "exit", ended)
+}
+
+/// Reads a document; one that is not there, or not whole, is `None`.
+pub(crate) fn document<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let bytes = sys::fs::read(path, LARGEST).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Writes a document beside its place and moves it there. The run directory is a tmpfs: nothing to sync.
+pub(crate) fn replace(directory: &Path, name: &str, document: &impl Serialize) -> Result<(), EngineError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = directory.join(name);
+    let aside = directory.join(format!("{name}.new"));
+    let failed = |error: std::io::Error| SysError::io("write", &path, &error);
+    let text = serde_json::to_vec(document).map_err(|error| failed(error.into()))?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&aside)
+        .map_err(failed)?;
+    std::io::Write::write_all(&mut file, &text).map_err(failed)?;
+    std::fs::rename(&aside, &path).map_err(failed)?;
+    Ok(())
+}
+
+/// Notes that somebody freezes the container.
+pub(crate) fn mark_paused(locations: &Locations, id: &ContainerId) -> Result<(), EngineError> {
+    let path = locations.run_directory(id).join("paused");
+    std::fs::write(&path, b"").map_err(|error| SysError::io("write", &path, &error))?;
+    Ok(())
+}
+
+pub(crate) fn unmark_paused(locations: &Locations, id: &ContainerId) -> Result<(), EngineError> {
+    let path = locations.run_directory(id).join("paused");
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(SysError::io("remove", &path, &error).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn is_paused(locations: &Locations, id: &ContainerId) -> bool {
+    locations.run_directory(id).join("paused").exists()
+}

@@ -1,0 +1,490 @@
+//! What a request must be like, in Docker's words.
+
+use super::request::{CreateContainer, Limits, MountRequest, MountSource, NetworkMode, RestartPolicy};
+use super::{conflict, invalid, name};
+use crate::EngineError;
+use std::path::{Component, Path, PathBuf};
+
+/// The least memory that a container can start with.
+const LEAST_MEMORY: i64 = 6 << 20;
+/// Options of the json-file driver that mean something here; the others of Docker's are taken and change nothing.
+const LOG_OPTIONS: [&str; 9] = [
+    "compress",
+    "env",
+    "env-regex",
+    "labels",
+    "labels-regex",
+    "max-buffer-size",
+    "max-file",
+    "max-size",
+    "mode",
+];
+
+/// Checks all that can be checked without looking at the image. Returns warnings.
+pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineError> {
+    let mut warnings = Vec::new();
+    if let Some(name) = &request.name {
+        container_name(name)?;
+    }
+    if request.remove_when_done && request.restart != RestartPolicy::No {
+        return Err(conflict(
+            "can't create 'AutoRemove' container with restart policy",
+        ));
+    }
+    if let Some(directory) = &request.working_directory
+        && !directory.is_empty()
+        && !directory.starts_with('/')
+    {
+        return Err(invalid(format!(
+            "the working directory '{directory}' is invalid, it needs to be an absolute path"
+        )));
+    }
+    if let Some(signal) = &request.stop_signal {
+        super::stop::signal_number(signal)?;
+    }
+    if !(-1000..=1000).contains(&request.oom_score_adj) {
+        return Err(invalid(format!(
+            "Invalid value {}, range for oom score adj is [-1000, 1000]",
+            request.oom_score_adj
+        )));
+    }
+    if let Some(hostname) = &request.hostname
+        && (hostname.len() > 63 || hostname.contains(['\0', '\n', ' ', '/']))
+    {
+        return Err(invalid(format!("invalid hostname: {hostname}")));
+    }
+    limits(&request.limits)?;
+    network(request, &mut warnings)?;
+    log(request)?;
+    security(request)?;
+    if let Some(parent) = &request.cgroup_parent
+        && Path::new(parent)
+            .components()
+            .any(|part| part == Component::ParentDir)
+    {
+        return Err(invalid(format!(
+            "the cgroup parent '{parent}' must not contain '..'"
+        )));
+    }
+    for (name, value) in &request.sysctls {
+        if name.contains(['/', '\0']) || value.contains('\0') {
+            return Err(invalid(format!("invalid sysctl '{name}'")));
+        }
+        if name.starts_with("net.") && request.network == NetworkMode::Host {
+            return Err(invalid(format!(
+                "sysctl \"{name}\" not allowed in host network namespace"
+            )));
+        }
+    }
+    runtime::capabilities::resolve(
+        &request.capabilities_add,
+        &request.capabilities_drop,
+        request.privileged,
+    )
+    .map_err(|error| invalid(format!("invalid capability: {error}")))?;
+    for variable in &request.environment {
+        if variable.is_empty() || variable.starts_with('=') || variable.contains('\0') {
+            return Err(invalid(format!("invalid environment variable: {variable}")));
+        }
+    }
+    Ok(warnings)
+}
+
+pub(super) fn container_name(text: &str) -> Result<(), EngineError> {
+    if name::is_valid(text) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "Invalid container name ({text}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+    )))
+}
+
+fn limits(limits: &Limits) -> Result<(), EngineError> {
+    let set = |value: Option<i64>| value.filter(|&value| value != 0);
+    let memory = set(limits.memory);
+    let swap = set(limits.memory_swap);
+    let reservation = set(limits.memory_reservation);
+    let refuse = |text: &str| Err(invalid(text));
+    if memory.is_some_and(|bytes| bytes < LEAST_MEMORY) {
+        return refuse("Minimum memory limit allowed is 6MB");
+    }
+    match (memory, swap) {
+        (Some(memory), Some(swap)) if swap != -1 && swap < memory => {
+            return refuse("Minimum memoryswap limit should be larger than memory limit, see usage");
+        }
+        (None, Some(swap)) if swap > 0 => {
+            return refuse("You should always set the Memory limit when using Memoryswap limit, see usage");
+        }
+        _ => {}
+    }
+    if reservation.is_some_and(|bytes| bytes < LEAST_MEMORY) {
+        return refuse("Minimum memory reservation allowed is 6MB");
+    }
+    if let (Some(memory), Some(reservation)) = (memory, reservation)
+        && memory < reservation
+    {
+        return refuse("Minimum memory limit can not be less than memory reservation limit, see usage");
+    }
+    processor(limits)?;
+    if limits
+        .blkio_weight
+        .is_some_and(|weight| weight != 0 && !(10..=1000).contains(&weight))
+    {
+        return refuse("Range of blkio weight is from 10 to 1000");
+    }
+    Ok(())
+}
+
+fn processor(limits: &Limits) -> Result<(), EngineError> {
+    let period = limits.cpu_period.filter(|&period| period != 0);
+    let quota = limits.cpu_quota.filter(|&quota| quota != 0);
+    if let Some(nanos) = limits.nano_cpus.filter(|&nanos| nanos != 0) {
+        if period.is_some() {
+            return Err(invalid(
+                "Conflicting options: Nano CPUs and CPU Period cannot both be set.",
+            ));
+        }
+        if quota.is_some() {
+            return Err(invalid(
+                "Conflicting options: Nano CPUs and CPU Quota cannot both be set.",
+            ));
+        }
+        let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let most = i64::try_from(available)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1_000_000_000);
+        if !(10_000_000..=most).contains(&nanos) {
+            return Err(invalid(format!(
+                "Range of CPUs is from 0.01 to {available}.00, as there are only {available} CPUs available"
+            )));
+        }
+    }
+    if period.is_some_and(|period| !(1000..=1_000_000).contains(&period)) {
+        return Err(invalid(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
+        ));
+    }
+    if quota.is_some_and(|quota| (0..1000).contains(&quota)) {
+        return Err(invalid("CPU cfs quota can not be less than 1ms (i.e. 1000)"));
+    }
+    Ok(())
+}
+
+fn network(request: &CreateContainer, warnings: &mut Vec<String>) -> Result<(), EngineError> {
+    let publishes = request.publish_all || !request.publish.is_empty();
+    match &request.network {
+        NetworkMode::Host if publishes => {
+            warnings.push("Published ports are discarded when using host network mode".into());
+        }
+        NetworkMode::Container(_) => {
+            if request.hostname.is_some() {
+                return Err(invalid("conflicting options: hostname and the network mode"));
+            }
+            if publishes {
+                return Err(invalid(
+                    "conflicting options: port publishing and the container type network mode",
+                ));
+            }
+        }
+        NetworkMode::Named(name) if name != "bridge" && name != "default" => {
+            return Err(EngineError::NotFound {
+                kind: "network",
+                name: name.clone(),
+            });
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn log(request: &CreateContainer) -> Result<(), EngineError> {
+    let driver = request.log_driver.as_deref().unwrap_or("json-file");
+    if !matches!(driver, "" | "json-file" | "none") {
+        return Err(EngineError::Invalid {
+            message: format!("logger: no log driver named '{driver}' is registered"),
+            hint: Some("use json-file or none".into()),
+        });
+    }
+    for name in request.log_options.keys() {
+        if driver == "none" || !LOG_OPTIONS.contains(&name.as_str()) {
+            return Err(invalid(format!(
+                "unknown log opt '{name}' for {driver} log driver"
+            )));
+        }
+    }
+    if let Some(size) = request.log_options.get("max-size") {
+        size_in_bytes(size).ok_or_else(|| invalid(format!("invalid size: '{size}'")))?;
+    }
+    if let Some(files) = request.log_options.get("max-file")
+        && files.parse::<u32>().map_or(true, |files| files == 0)
+    {
+        return Err(invalid("max-file cannot be less than 1"));
+    }
+    Ok(())
+}
+
+/// What cannot be enforced is refused rather than forgotten.
+fn security(request: &CreateContainer) -> Result<(), EngineError> {
+    match request.security.apparmor.as_deref() {
+        None | Some("" | "unconfined") => {}
+        Some(profile) => {
+            return Err(EngineError::NotSupported(format!(
+                "the AppArmor profile '{profile}'"
+            )));
+        }
+    }
+    if let Some(label) = request.security.labels.iter().find(|label| *label != "disable") {
+        return Err(EngineError::NotSupported(format!("the SELinux label '{label}'")));
+    }
+    Ok(())
+}
+
+/// Reads a size as Docker writes it: `10m`, `1g`, `512k`, `100`.
+pub(super) fn size_in_bytes(text: &str) -> Option<u64> {
+    let lower = text.trim().to_ascii_lowercase();
+    let lower = lower.strip_suffix('b').unwrap_or(&lower);
+    let (digits, shift) = match lower.as_bytes().last()? {
+        b'k' => (&lower[..lower.len() - 1], 10),
+        b'm' => (&lower[..lower.len() - 1], 20),
+        b'g' => (&lower[..lower.len() - 1], 30),
+        b't' => (&lower[..lower.len() - 1], 40),
+        _ => (lower, 0),
+    };
+    digits.trim().parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+/// Checks a mount and returns its cleaned target.
+pub(super) fn mount(request: &MountRequest) -> Result<String, EngineError> {
+    let kind = kind_of(&request.source);
+    let refuse = |reason: String| invalid(format!("invalid mount config for type \"{kind}\": {reason}"));
+    if !request.target.starts_with('/') {
+        return Err(refuse(format!(
+            "invalid mount path: '{}' mount path must be absolute",
+            request.target
+        )));
+    }
+    let target = clean(&request.target);
+    if target == "/" {
+        return Err(refuse("invalid specification: destination can't be '/'".into()));
+    }
+    match &request.source {
+        MountSource::Bind {
+            path,
+            create,
+            propagation,
+            ..
+        } => {
+            if !path.is_absolute() {
+                return Err(refuse(format!(
+                    "invalid mount path: '{}' mount path must be absolute",
+                    path.display()
+                )));
+            }
+            if !create && !path.exists() {
+                return Err(refuse(format!(
+                    "bind source path does not exist: {}",
+                    path.display()
+                )));
+            }
+            let known = ["", "private", "rprivate", "rshared", "rslave", "shared", "slave"];
+            if let Some(propagation) = propagation
+                && !known.contains(&propagation.as_str())
+            {
+                return Err(refuse(format!("invalid propagation mode: {propagation}")));
+            }
+        }
+        MountSource::Tmpfs { options, .. } => {
+            for option in options {
+                tmpfs_option(option).map_err(refuse)?;
+            }
+        }
+        MountSource::Volume { name, subpath, .. } => {
+            if let Some(name) = name {
+                volume_name(name)?;
+            }
+            if subpath.is_some() {
+                return Err(EngineError::NotSupported("a volume's subpath".into()));
+            }
+        }
+    }
+    Ok(target)
+}
+
+pub(super) fn kind_of(source: &MountSource) -> &'static str {
+    match source {
+        MountSource::Bind { .. } => "bind",
+        MountSource::Tmpfs { .. } => "tmpfs",
+        MountSource::Volume { .. } => "volume",
+    }
+}
+
+fn tmpfs_option(option: &str) -> Result<(), String> {
+    let name = option.split_once('=').map_or(option, |(name, _)| name);
+    let known = [
+        "",
+        "async",
+        "atime",
+        "defaults",
+        "dev",
+        "diratime",
+        "dirsync",
+        "exec",
+        "gid",
+        "huge",
+        "iversion",
+        "mode",
+        "mpol",
+        "nodev",
+        "noatime",
+        "nodiratime",
+        "noexec",
+        "noiversion",
+        "norelatime",
+        "nostrictatime",
+        "nosuid",
+        "nr_blocks",
+        "nr_inodes",
+        "private",
+        "relatime",
+        "remount",
+        "ro",
+        "rprivate",
+        "rw",
+        "size",
+        "strictatime",
+        "suid",
+        "sync",
+        "uid",
+    ];
+    if known.contains(&name) {
+        return Ok(());
+    }
+    Err(format!("invalid tmpfs option [\"{option}\"]"))
+}
+
+/// Says whether a volume may be called this.
+pub(crate) fn volume_name(text: &str) -> Result<(), EngineError> {
+    if name::is_valid(text) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "create {text}: \"{text}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+    )))
+}
+
+/// Resolves `.`, `..` and doubled slashes by text, as Docker does with targets.
+pub(super) fn clean(path: &str) -> String {
+    let mut cleaned = PathBuf::from("/");
+    for component in Path::new(path).components() {
+        match component {
+            Component::Normal(name) => cleaned.push(name),
+            Component::ParentDir => {
+                cleaned.pop();
+            }
+            Component::CurDir | Component::Prefix(_) | Component::RootDir => {}
+        }
+    }
+    // It was text, so it still is.
+    cleaned.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(change: impl FnOnce(&mut CreateContainer)) -> String {
+        let mut made = CreateContainer::default();
+        change(&mut made);
+        request(&made).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn refusals_are_in_dockers_words() {
+        assert_eq!(
+            refusal(|r| r.limits.memory = Some(1000)),
+            "Minimum memory limit allowed is 6MB"
+        );
+        assert_eq!(
+            refusal(|r| r.name = Some("-x".into())),
+            "Invalid container name (-x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+        );
+        assert_eq!(
+            refusal(|r| r.log_driver = Some("splunk".into())),
+            "logger: no log driver named 'splunk' is registered"
+        );
+        assert_eq!(
+            refusal(|r| r.limits.memory_swap = Some(1 << 30)),
+            "You should always set the Memory limit when using Memoryswap limit, see usage"
+        );
+        assert_eq!(
+            refusal(|r| r.network = NetworkMode::Named("lan".into())),
+            "No such network: lan"
+        );
+        assert_eq!(
+            refusal(|r| {
+                r.remove_when_done = true;
+                r.restart = RestartPolicy::Always;
+            }),
+            "can't create 'AutoRemove' container with restart policy"
+        );
+    }
+
+    #[test]
+    fn a_published_port_on_the_hosts_network_is_only_a_warning() {
+        let made = CreateContainer {
+            network: NetworkMode::Host,
+            publish_all: true,
+            ..CreateContainer::default()
+        };
+        assert_eq!(
+            request(&made).unwrap(),
+            ["Published ports are discarded when using host network mode"]
+        );
+    }
+
+    #[test]
+    fn mounts_are_checked() {
+        let bind = |path: &str, target: &str| MountRequest {
+            target: target.into(),
+            read_only: false,
+            source: MountSource::Bind {
+                path: path.into(),
+                create: false,
+                propagation: None,
+                recursive: true,
+            },
+        };
+        for (request, expected) in [
+            (
+                bind("/does/not/exist", "/x"),
+                "invalid mount config for type \"bind\": bind source path does not exist: /does/not/exist",
+            ),
+            (
+                bind("/", "x"),
+                "invalid mount config for type \"bind\": invalid mount path: 'x' mount path must be absolute",
+            ),
+            (
+                bind("/", "/a/.."),
+                "invalid mount config for type \"bind\": invalid specification: destination can't be '/'",
+            ),
+        ] {
+            assert_eq!(mount(&request).unwrap_err().to_string(), expected);
+        }
+        assert_eq!(mount(&bind("/", "//a/./b/../c/")).unwrap(), "/a/c");
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, size) in [
+            ("10m", Some(10 << 20)),
+            ("1G", Some(1 << 30)),
+            ("512kb", Some(512 << 10)),
+            ("7", Some(7)),
+            ("", None),
+            ("x", None),
+            ("99999999999999t", None),
+        ] {
+            assert_eq!(size_in_bytes(text), size, "{text}");
+        }
+    }
+}

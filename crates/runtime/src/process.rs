@@ -1,0 +1,58 @@
+//! A running process of a container and how it ended.
+
+use crate::Exit;
+use std::os::fd::BorrowedFd;
+use sys::SysError;
+use sys::process::Child;
+
+/// A running process of a container, our child.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    warnings: Vec<String>,
+    exit: Option<Exit>,
+}
+
+impl Process {
+    pub(crate) fn new(child: Child, warnings: Vec<String>) -> Self {
+        Self {
+            child,
+            warnings,
+            exit: None,
+        }
+    }
+
+    /// Returns the pid, in the caller's pid namespace.
+    pub fn pid(&self) -> i32 {
+        self.child.pid()
+    }
+
+    /// Returns the pidfd, readable when the process has ended.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.child.pidfd()
+    }
+
+    /// Returns what had to be done differently than asked, for the user: a limit that could not be raised, say.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Sends a signal to the process.
+    pub fn kill(&self, signal: i32) -> Result<(), SysError> {
+        self.child.kill(signal)
+    }
+
+    /// Waits for the end and reaps.
+    pub fn wait(&mut self) -> Result<Exit, SysError> {
+        if let Some(exit) = self.exit {
+            return Ok(exit);
+        }
+        let ended = self.child.wait()?;
+        let exit = Exit {
+            code: ended.code,
+            signal: ended.signal,
+        };
+        self.exit = Some(exit);
+        Ok(exit)
+    }
+}

@@ -1,0 +1,175 @@
+//! Root filesystems that try to get out or to be believed. All need root.
+
+mod fixture;
+
+use fixture::Container;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// A directory of the host's that nobody may touch.
+struct Victim(TempDir);
+
+impl Victim {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("canary"), "alive").unwrap();
+        Self(directory)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn check(&self) {
+        let names: Vec<_> = std::fs::read_dir(self.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["canary"]);
+        assert_eq!(
+            std::fs::read_to_string(self.path().join("canary")).unwrap(),
+            "alive"
+        );
+    }
+}
+
+#[test]
+fn privileged_proc_sys_and_dev_must_be_directories() {
+    for name in ["proc", "sys", "dev"] {
+        let victim = Victim::new();
+        for target in [victim.path(), Path::new("tmp")] {
+            let container = Container::shell("true");
+            symlink(target, container.root().join(name)).unwrap();
+            let outcome = container.run();
+            assert!(
+                outcome
+                    .error()
+                    .contains("must be a directory, and is a symbolic link"),
+                "{outcome:?}"
+            );
+        }
+        victim.check();
+        let container = Container::shell("true");
+        std::fs::write(container.root().join(name), "").unwrap();
+        assert!(
+            container
+                .run()
+                .error()
+                .contains("must be a directory, and is something else")
+        );
+    }
+}
+
+#[test]
+fn privileged_proc_and_sys_are_not_covered() {
+    let host = Victim::new();
+    for (destination, why) in [
+        ("/proc", "may hold nothing but procfs"),
+        ("/sys", "may hold nothing but sysfs"),
+        ("/proc/self", "inside procfs"),
+        ("/proc/sys/kernel", "inside procfs"),
+        ("/x/../proc/1/attr", "inside procfs"),
+        ("/link/attr", "inside procfs"),
+        ("/system/kernel", "leads into sysfs"),
+    ] {
+        let container = Container::shell("true").mount(destination, "bind", host.path(), &["rbind"]);
+        symlink("/proc/1", container.root().join("link")).unwrap();
+        symlink("/sys", container.root().join("system")).unwrap();
+        let outcome = container.run();
+        assert!(outcome.error().contains(why), "{destination} {outcome:?}");
+    }
+    let container = Container::shell("true").mount("/proc", "tmpfs", Path::new("tmpfs"), &[]);
+    assert!(container.run().error().contains("may hold nothing but procfs"));
+    host.check();
+}
+
+#[test]
+fn privileged_mount_targets_stay_inside() {
+    let (victim, source) = (Victim::new(), Victim::new());
+    for (link, destination) in [
+        (victim.path().to_owned(), "/escape/made"),
+        (
+            Path::new("/../../..").join(victim.path().strip_prefix("/").unwrap()),
+            "/escape/made",
+        ),
+        (victim.path().join("dangling"), "/escape"),
+    ] {
+        let container = Container::shell("cat /escape/canary /escape/made/canary 2>/dev/null").mount(
+            destination,
+            "bind",
+            source.path(),
+            &["rbind"],
+        );
+        symlink(&link, container.root().join("escape")).unwrap();
+        let outcome = container.run();
+        // The link leads to a place of that name inside.
+        assert_eq!(outcome.stdout, "alive", "{outcome:?}");
+        victim.check();
+    }
+    let file = source.path().join("canary");
+    let container = Container::shell("cat /etc/conf").mount("/etc/conf", "bind", &file, &["bind"]);
+    symlink(victim.path().join("new"), container.root().join("etc/conf")).unwrap();
+    assert_eq!(container.run().stdout, "alive");
+    victim.check();
+}
+
+#[test]
+fn privileged_working_directory_is_not_made_outside() {
+    let victim = Victim::new();
+    let container = Container::shell("pwd").set("/process/cwd", serde_json::json!("/escape/made"));
+    symlink(victim.path(), container.root().join("escape")).unwrap();
+    let outcome = container.run();
+    assert_eq!(
+        outcome.stdout.trim_end(),
+        victim.path().join("made").to_str().unwrap(),
+        "inside"
+    );
+    victim.check();
+}
+
+#[test]
+fn privileged_user_files_are_not_followed_out() {
+    let container = Container::shell("id -u").user("alice");
+    std::fs::remove_file(container.root().join("etc/passwd")).unwrap();
+    let outside = container.directory.path().join("passwd");
+    std::fs::write(&outside, "alice:x:0:0::/:/bin/sh\n").unwrap();
+    symlink(&outside, container.root().join("etc/passwd")).unwrap();
+    assert_eq!(
+        container.run().error(),
+        "unable to find user alice: no matching entries in passwd file"
+    );
+}
+
+/// CVE-2021-30465: another container swaps a directory on the way for a link while mounts are made.
+#[test]
+fn privileged_swapped_targets_never_lead_out() {
+    use rustix::fs::{CWD, RenameFlags};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let (victim, source) = (Victim::new(), Victim::new());
+    let container = Container::shell("true").mount("/shared/a/b/c", "bind", source.path(), &["rbind"]);
+    let shared = container.root().join("shared");
+    std::fs::create_dir_all(shared.join("a/b")).unwrap();
+    symlink(victim.path(), shared.join("link")).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                rustix::fs::renameat_with(
+                    CWD,
+                    shared.join("a"),
+                    CWD,
+                    shared.join("link"),
+                    RenameFlags::EXCHANGE,
+                )
+                .unwrap();
+            }
+        });
+        for _ in 0..40 {
+            // It may fail, for the tree is moving; it must not touch the victim.
+            container.run();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    victim.check();
+}
