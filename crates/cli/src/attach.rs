@@ -49,7 +49,7 @@ pub(crate) enum Ending {
 pub(crate) fn talk(
     mut session: Session,
     signals: &mut Signals,
-    conversation: Conversation,
+    conversation: &Conversation,
 ) -> Result<Ending, Failure> {
     let terminal = conversation.terminal && crate::terminal::stdin_is_terminal();
     let raw = if terminal && conversation.stdin {
@@ -68,7 +68,7 @@ pub(crate) fn talk(
             None
         },
         told_to_end: 0,
-        conversation: &conversation,
+        conversation,
     }
     .run();
     drop(raw);

@@ -28,6 +28,7 @@ pub(crate) struct ClientConfig {
 /// Proxies that containers and builds are told of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[expect(clippy::struct_field_names, reason = "the names in the file")]
 pub(crate) struct Proxies {
     /// For `http` URLs.
     pub http_proxy: Option<String>,

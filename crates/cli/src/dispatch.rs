@@ -147,36 +147,36 @@ pub(crate) fn find(words: &[String]) -> Option<(&'static Entry, usize)> {
 }
 
 /// Runs the command that the words name.
-pub(crate) fn run(cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
+pub(crate) fn run(cli: &Cli, words: &[String]) -> Result<ExitCode, Failure> {
     if words[0] == complete::ARGUMENT {
         return complete::run(cli, &words[1..]);
     }
     if words[0] == "help" {
-        return match find(&words[1..]) {
-            Some((entry, used)) => {
-                let name = words[1..=used].join(" ");
-                output::text(&help::command(&cli.program, &name, entry, &command(entry)))?;
-                Ok(ExitCode::SUCCESS)
-            }
-            None => {
-                let group = words
-                    .get(1)
-                    .and_then(|word| GROUPS.iter().find(|group| group.name == word));
-                output::text(&group.map_or_else(
-                    || help::overview(&cli.program),
-                    |group| help::group(&cli.program, group),
-                ))?;
-                Ok(ExitCode::SUCCESS)
-            }
-        };
+        return help_on(cli, &words[1..]);
     }
-    match find(&words) {
+    match find(words) {
         Some((entry, used)) => {
             let name = words[..used].join(" ");
             invoke(cli, entry, &name, &words[used..])
         }
-        None => Err(unknown(cli, &words)?),
+        None => Err(unknown(cli, words)?),
     }
+}
+
+fn help_on(cli: &Cli, words: &[String]) -> Result<ExitCode, Failure> {
+    let program = &cli.program;
+    let group = || {
+        let name = words.first()?;
+        GROUPS.iter().find(|group| group.name == name)
+    };
+    output::text(&if let Some((entry, used)) = find(words) {
+        help::command(program, &words[..used].join(" "), entry, &command(entry))
+    } else if let Some(group) = group() {
+        help::group(program, group)
+    } else {
+        help::overview(program)
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn invoke(cli: &Cli, entry: &Entry, name: &str, arguments: &[String]) -> Result<ExitCode, Failure> {

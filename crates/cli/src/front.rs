@@ -147,9 +147,12 @@ pub(crate) fn run() -> Result<ExitCode, Failed> {
     );
     let result = arguments
         .map(|argument| {
-            argument
-                .into_string()
-                .map_err(|argument| Failure::new(format!("the argument {argument:?} is not valid UTF-8")))
+            argument.into_string().map_err(|argument| {
+                Failure::new(format!(
+                    "the argument '{}' is not valid UTF-8",
+                    argument.display()
+                ))
+            })
         })
         .collect::<Result<Vec<String>, Failure>>()
         .and_then(|arguments| start(&program, arguments));
@@ -172,7 +175,7 @@ fn start(program: &str, mut arguments: Vec<String>) -> Result<ExitCode, Failure>
         return Ok(ExitCode::SUCCESS);
     }
     let cli = cli(program, &globals)?;
-    dispatch::run(&cli, arguments)
+    dispatch::run(&cli, &arguments)
 }
 
 fn cli(program: &str, globals: &Globals) -> Result<Cli, Failure> {
@@ -272,11 +275,12 @@ fn globals(program: &str, arguments: &[String]) -> Result<(Globals, usize), Fail
             globals.help = true;
             continue;
         }
-        let (name, mut attached, long) = match argument.strip_prefix("--") {
-            Some(long) => match long.split_once('=') {
-                Some((name, value)) => (name.to_owned(), Some(value.to_owned()), true),
-                None => (long.to_owned(), None, true),
-            },
+        let (name, mut attached, long) = match argument
+            .strip_prefix("--")
+            .map(|long| (long, long.split_once('=')))
+        {
+            Some((_, Some((name, value)))) => (name.to_owned(), Some(value.to_owned()), true),
+            Some((name, None)) => (name.to_owned(), None, true),
             None => {
                 let mut chars = argument[1..].chars();
                 let name = chars.next().unwrap_or_default().to_string();

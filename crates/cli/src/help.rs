@@ -12,7 +12,7 @@ pub(crate) fn usage(program: &str, name: &str, entry: &Entry) -> String {
     let mut text = String::new();
     for (index, form) in entry.usage.lines().enumerate() {
         text.push_str(if index == 0 { "Usage:  " } else { "\n\t" });
-        text.push_str(&format!("{program} {name} {form}"));
+        text.extend([format!("{program} {name} {form}")]);
     }
     if text.is_empty() {
         format!("Usage:  {program} {name}")
@@ -31,7 +31,7 @@ pub(crate) fn command(program: &str, name: &str, entry: &Entry, command: &Comman
             .chain(entry.aliases)
             .map(|name| format!("{program} {name}"))
             .collect();
-        text.push_str(&format!("\nAliases:\n  {}\n", names.join(", ")));
+        text.extend([format!("\nAliases:\n  {}\n", names.join(", "))]);
     }
     let mut flags: Vec<(String, String)> = command
         .get_arguments()
@@ -121,10 +121,10 @@ pub(crate) fn group(program: &str, group: &Group) -> String {
     for (word, about) in rows {
         text.push_str(&listed(word, about));
     }
-    text.push_str(&format!(
+    text.extend([format!(
         "\nRun '{program} {} COMMAND --help' for more information on a command.\n",
         group.name
-    ));
+    )]);
     text
 }
 
@@ -172,8 +172,8 @@ pub(crate) fn overview(program: &str) -> String {
         })
         .collect();
     text.push_str(&columns(&rows));
-    text.push_str(&format!(
+    text.extend([format!(
         "\nRun '{program} COMMAND --help' for more information on a command.\n"
-    ));
+    )]);
     text
 }

@@ -36,7 +36,7 @@ impl Signals {
         let (read, write) = UnixStream::pair()?;
         let all = FORWARDED.iter().chain([&SIGWINCH]);
         Ok(Self {
-            delivery: SignalDelivery::with_pipe(read, write, SignalOnly::default(), all)?,
+            delivery: SignalDelivery::with_pipe(read, write, SignalOnly, all)?,
         })
     }
 

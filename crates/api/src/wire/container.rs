@@ -1,4 +1,8 @@
 //! A container, as `docker inspect` shows it.
+#![expect(
+    clippy::zero_sized_map_values,
+    reason = "Docker's shape: sets are maps to empty objects"
+)]
 
 use super::{HostConfig, none_if_empty, time};
 use engine::containers::record::{Activity, Container, EndpointRecord};

@@ -46,7 +46,7 @@ struct Pool {
 struct Endpoint {
     name: String,
     #[serde(rename = "EndpointID")]
-    endpoint_id: String,
+    id: String,
     mac_address: String,
     #[serde(rename = "IPv4Address")]
     ipv4_address: String,
@@ -95,7 +95,7 @@ impl NetworkInspect {
                 container.id.to_string(),
                 Endpoint {
                     name: container.name.clone(),
-                    endpoint_id: record.endpoint.host_link.clone(),
+                    id: record.endpoint.host_link.clone(),
                     mac_address: record.endpoint.mac.map(|byte| format!("{byte:02x}")).join(":"),
                     ipv4_address: format!("{}/{}", record.endpoint.address, record.prefix),
                     ipv6_address: String::new(),
@@ -147,6 +147,7 @@ impl NetworkInspect {
 
 /// The default networks are no records; their ids are their names in hexadecimal, padded to 64 digits.
 fn stable_id(name: &str) -> String {
-    let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex: Vec<String> = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex.concat();
     format!("{hex:0<64}")
 }

@@ -21,16 +21,12 @@ pub(crate) fn fields(line: &str) -> Result<Vec<String>, Invalid> {
                     ));
                 };
                 field.push_str(part);
-                match after.strip_prefix('"') {
-                    Some(after) => {
-                        field.push('"');
-                        tail = after;
-                    }
-                    None => {
-                        tail = after;
-                        break;
-                    }
-                }
+                let Some(doubled) = after.strip_prefix('"') else {
+                    tail = after;
+                    break;
+                };
+                field.push('"');
+                tail = doubled;
             }
             fields.push(field);
             match tail.strip_prefix(',') {

@@ -52,7 +52,9 @@ pub(crate) fn nanoseconds(text: &str) -> Result<i64, Invalid> {
         let whole: i64 = if whole.is_empty() {
             0
         } else {
-            whole.parse().map_err(|_: std::num::ParseIntError| unreadable())?
+            whole
+                .parse()
+                .map_err(|_error: std::num::ParseIntError| unreadable())?
         };
         let mut value = whole.checked_mul(*scale).ok_or_else(unreadable)?;
         let mut place = *scale;

@@ -43,7 +43,7 @@ fn lines(path: &Path, bare: &mut dyn FnMut(&str) -> Option<String>) -> Result<Ve
     let mut variables = Vec::new();
     for (number, line) in content.split(|b| *b == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let line = std::str::from_utf8(line).map_err(|_: std::str::Utf8Error| {
+        let line = std::str::from_utf8(line).map_err(|_error: std::str::Utf8Error| {
             wrong(format!(
                 "invalid utf8 bytes at line {}: {}",
                 number + 1,

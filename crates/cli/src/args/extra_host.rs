@@ -27,7 +27,7 @@ pub(crate) fn parse(text: &str) -> Result<(String, String), Invalid> {
 
 /// Reads `--dns`.
 pub(crate) fn dns_server(text: &str) -> Result<IpAddr, Invalid> {
-    text.trim().parse().map_err(|_: std::net::AddrParseError| {
+    text.trim().parse().map_err(|_error: std::net::AddrParseError| {
         Invalid(format!("IP address is not correctly formatted: {text}"))
     })
 }

@@ -55,7 +55,7 @@ pub(crate) fn nano_cpus(text: &str) -> Result<i64, Invalid> {
         return Err(Invalid("value is too precise".into()));
     }
     let text = format!("{whole}{fraction:0<9}");
-    let value: i64 = text.parse().map_err(|_: ParseIntError| unreadable())?;
+    let value: i64 = text.parse().map_err(|_error: ParseIntError| unreadable())?;
     Ok(if negative { -value } else { value })
 }
 

@@ -39,7 +39,7 @@ fn read(fields: &mut Fields, field: &str) -> Result<(), Invalid> {
     let wrong = |value: &str| Invalid(format!("invalid value for {key}: {value}"));
     let flag = || match value {
         None => Ok(true),
-        Some(value) => super::boolean::parse(value).map_err(|_: Invalid| wrong(value)),
+        Some(value) => super::boolean::parse(value).map_err(|_error: Invalid| wrong(value)),
     };
     match key.as_str() {
         "readonly" | "ro" => {
@@ -103,11 +103,12 @@ fn read(fields: &mut Fields, field: &str) -> Result<(), Invalid> {
             ));
         }
         "tmpfs-size" => {
-            let bytes = size::bytes(value).map_err(|_: Invalid| wrong(value))?;
+            let bytes = size::bytes(value).map_err(|_error: Invalid| wrong(value))?;
             (fields.tmpfs, fields.size) = (true, u64::try_from(bytes).ok());
         }
         "tmpfs-mode" => {
-            let mode = u32::from_str_radix(value, 8).map_err(|_: std::num::ParseIntError| wrong(value))?;
+            let mode =
+                u32::from_str_radix(value, 8).map_err(|_error: std::num::ParseIntError| wrong(value))?;
             (fields.tmpfs, fields.mode) = (true, Some(mode));
         }
         _ => return invalid(format!("unexpected key '{key}' in '{field}'")),
@@ -197,7 +198,8 @@ pub(crate) fn absolute(path: &str) -> Result<PathBuf, Invalid> {
 /// Reads the number of a `--shm-size` or the like as the engine wants it.
 pub(crate) fn unsigned_bytes(text: &str) -> Result<u64, Invalid> {
     let bytes = size::bytes(text)?;
-    u64::try_from(bytes).map_err(|_: std::num::TryFromIntError| Invalid(format!("invalid size: '{text}'")))
+    u64::try_from(bytes)
+        .map_err(|_error: std::num::TryFromIntError| Invalid(format!("invalid size: '{text}'")))
 }
 
 #[cfg(test)]

@@ -61,9 +61,9 @@ fn long(text: &str) -> Result<Vec<PublishRequest>, Invalid> {
     let (mut target, mut published, mut protocol) = (String::new(), String::new(), "tcp".to_owned());
     for field in csv::fields(text)? {
         match field.split_once('=') {
-            Some(("target", value)) => target = value.to_owned(),
-            Some(("published", value)) => published = value.to_owned(),
-            Some(("protocol", value)) => protocol = value.to_owned(),
+            Some(("target", value)) => value.clone_into(&mut target),
+            Some(("published", value)) => value.clone_into(&mut published),
+            Some(("protocol", value)) => value.clone_into(&mut protocol),
             Some(("mode", "host" | "ingress")) => {}
             _ => return invalid(format!("invalid field format: {field}")),
         }

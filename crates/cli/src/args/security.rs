@@ -17,7 +17,7 @@ pub(crate) fn parse(options: &[String]) -> Result<SecurityOptions, Invalid> {
             ("no-new-privileges", None) => security.no_new_privileges = true,
             ("no-new-privileges", Some(value)) => {
                 security.no_new_privileges = super::boolean::parse(value)
-                    .map_err(|_: Invalid| Invalid(format!("invalid --security-opt: {option:?}")))?;
+                    .map_err(|_error: Invalid| Invalid(format!("invalid --security-opt: {option:?}")))?;
             }
             ("seccomp", Some("unconfined")) => security.seccomp = Seccomp::Unconfined,
             ("seccomp", Some("builtin")) => security.seccomp = Seccomp::Default,

@@ -10,14 +10,14 @@ pub(crate) fn bytes(text: &str) -> Result<i64, Invalid> {
     let (number, suffix) = (text[..=last].trim_end_matches(' '), &text[last + 1..]);
     let value: f64 = number
         .parse()
-        .map_err(|_: std::num::ParseFloatError| Invalid(format!("invalid size: '{text}'")))?;
+        .map_err(|_error: std::num::ParseFloatError| Invalid(format!("invalid size: '{text}'")))?;
     if value < 0.0 || !value.is_finite() {
         return invalid(format!("invalid size: '{text}'"));
     }
     let lower = suffix.to_ascii_lowercase();
     let unit = match lower.as_bytes() {
         [] | [b'b'] => 0,
-        [unit, rest @ ..] if matches!(rest, b"" | b"b" | b"ib") => match unit {
+        [unit] | [unit, b'b'] | [unit, b'i', b'b'] => match unit {
             b'k' => 10,
             b'm' => 20,
             b'g' => 30,

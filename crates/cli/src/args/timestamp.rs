@@ -27,8 +27,8 @@ pub(crate) fn nanoseconds(text: &str, now: Timestamp) -> Result<i64, Invalid> {
         16 => format!("{body}:00"),
         _ => body.to_owned(),
     };
-    let civil: DateTime = padded.parse().map_err(|_: jiff::Error| unreadable())?;
-    let zoned = civil.to_zoned(zone).map_err(|_: jiff::Error| unreadable())?;
+    let civil: DateTime = padded.parse().map_err(|_error: jiff::Error| unreadable())?;
+    let zoned = civil.to_zoned(zone).map_err(|_error: jiff::Error| unreadable())?;
     Ok(clamp(zoned.timestamp().as_nanosecond()))
 }
 

@@ -44,11 +44,13 @@ pub(crate) fn parse(text: &str) -> Result<MountRequest, Invalid> {
             Some(("size", value)) if value.ends_with('%') => further.push(option.to_owned()),
             Some(("size", value)) => {
                 bytes = Some(
-                    u64::try_from(size::bytes(value)?).map_err(|_: std::num::TryFromIntError| unknown())?,
+                    u64::try_from(size::bytes(value)?)
+                        .map_err(|_error: std::num::TryFromIntError| unknown())?,
                 );
             }
             Some(("mode", value)) => {
-                let bits = u32::from_str_radix(value, 8).map_err(|_: std::num::ParseIntError| unknown())?;
+                let bits =
+                    u32::from_str_radix(value, 8).map_err(|_error: std::num::ParseIntError| unknown())?;
                 mode = Some(bits);
             }
             Some((name, _)) if VALUES.contains(&name) => further.push(option.to_owned()),

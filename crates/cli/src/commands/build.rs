@@ -59,7 +59,7 @@ impl Verb for BuildCommand {
             Ok(digest) => digest,
             Err(error) => {
                 shown.finish(false);
-                return Err(failed(&shown, error, &build.dockerfile));
+                return Err(failed(&shown, &error, &build.dockerfile));
             }
         };
         shown.result(&digest.to_string(), &tags);
@@ -76,15 +76,15 @@ impl Verb for BuildCommand {
 
 fn failed(
     shown: &BuildProgress,
-    error: engine::EngineError,
+    error: &engine::EngineError,
     (name, text): &(std::path::PathBuf, String),
 ) -> Failure {
-    let place = output::build::place(&error);
+    let place = output::build::place(error);
     shown.explain(place.map(|lines| (name.as_path(), text.as_str(), lines)));
     let hint = error.hint().map(str::to_owned);
     let failure = Failure::bare(format!(
         "ERROR: failed to solve: {}",
-        crate::failure::chain(&error)
+        crate::failure::chain(error)
     ));
     match hint {
         Some(hint) => failure.with_hint(hint),

@@ -110,7 +110,7 @@ impl Cp {
             stat.name.clone()
         };
         if stat.mode & FORMAT == LINK && (self.follow_link || whole_content || path.ends_with('/')) {
-            path = stat.link_target.clone();
+            path.clone_from(&stat.link_target);
             stat = containers.stat_path(id, &path)?;
         }
         if destination == "-" {
@@ -124,7 +124,7 @@ impl Cp {
             out.flush()?;
             return Ok(ExitCode::SUCCESS);
         }
-        let (directory, name) = self.place(destination, is_directory(&stat), whole_content, name)?;
+        let (directory, name) = Self::place(destination, is_directory(&stat), whole_content, name)?;
         let (reader, writer) = std::io::pipe()?;
         let (written, unpacked) = std::thread::scope(|scope| {
             let unpacker =
@@ -140,8 +140,7 @@ impl Cp {
         });
         // A reader that gave up breaks the writer's pipe: its own reason is the better one.
         let bytes = match (written, unpacked) {
-            (_, Err(failure)) => return Err(failure),
-            (Err(failure), Ok(_)) => return Err(failure),
+            (_, Err(failure)) | (Err(failure), Ok(_)) => return Err(failure),
             (Ok(()), Ok(bytes)) => bytes,
         };
         self.say(bytes, destination);
@@ -150,7 +149,6 @@ impl Cp {
 
     /// Decides into which directory of the host, and under which name.
     fn place(
-        &self,
         destination: &str,
         from_directory: bool,
         whole_content: bool,
@@ -231,7 +229,7 @@ impl Cp {
             metadata.map_err(|error| Failure::new(format!("lstat {source}: {}", reason(&error))))?;
         let mut found = stat(containers, id, &target)?;
         if let Some(link) = found.as_ref().filter(|found| found.mode & FORMAT == LINK) {
-            target = link.link_target.clone();
+            target.clone_from(&link.link_target);
             found = stat(containers, id, &target)?;
         }
         let own_name = || {
@@ -269,9 +267,8 @@ impl Cp {
         });
         let bytes = match (packed, copied) {
             // Ours is the better reason unless it only says that the engine stopped reading.
-            (Err(failure), Ok(())) => return Err(failure),
-            (Err(failure), Err(_)) if !failure.message.is_empty() => return Err(failure),
-            (_, Err(failure)) => return Err(failure),
+            (Err(failure), copied) if copied.is_ok() || !failure.message.is_empty() => return Err(failure),
+            (_, Err(failure)) | (Err(failure), Ok(())) => return Err(failure),
             (Ok(bytes), Ok(())) => bytes,
         };
         self.say(bytes, shown);

@@ -56,16 +56,16 @@ fn text(info: &engine::Info, root: &str) -> String {
     if !info.security.is_empty() {
         text.push_str("Security Options:\n");
         for option in &info.security {
-            text.push_str(&format!(" {option}\n"));
+            text.extend([format!(" {option}\n")]);
         }
     }
-    text.push_str(&format!(
+    text.extend([format!(
         "Kernel Version: {}\nOperating System: {}\nOSType: linux\nArchitecture: {}\nCPUs: {}\nTotal Memory: {}\nName: {}\nRoot Dir: {root}\n",
         info.kernel, info.operating_system, info.architecture, info.processors, units::bytes_size(info.memory), info.name
-    ));
+    )]);
     text.push_str("Settings:\n");
     for (key, value) in &info.settings {
-        text.push_str(&format!(" {key}: {value}\n"));
+        text.extend([format!(" {key}: {value}\n")]);
     }
     text
 }

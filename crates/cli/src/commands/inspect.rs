@@ -149,7 +149,7 @@ fn inspect(
         match find(cli, name, classes, size) {
             Ok(Some(object)) => found.push(object),
             Ok(None) if classes.len() > 1 => {
-                missing.push(Failure::bare(format!("Error: No such object: {name}")))
+                missing.push(Failure::bare(format!("Error: No such object: {name}")));
             }
             Ok(None) => missing.push(Failure::new(format!("No such {}: {name}", word(classes)))),
             Err(failure) => missing.push(failure),

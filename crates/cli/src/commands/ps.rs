@@ -218,7 +218,7 @@ fn quoted(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\t' => quoted.push_str("\\t"),
             '\r' => quoted.push_str("\\r"),
-            c if c.is_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => quoted.extend([format!("\\x{:02x}", u32::from(c))]),
             c => quoted.push(c),
         }
     }
@@ -253,6 +253,9 @@ pub(super) fn protocol(protocol: Protocol) -> &'static str {
     }
 }
 
+/// Ports that are published alike: the host's address, its ports, the container's ports.
+type Published = (Option<IpAddr>, (u16, u16), (u16, u16), Protocol);
+
 /// Published ports with where they lead, exposed ones without; neighbours are written as a range.
 fn ports(container: &Container) -> String {
     if container.pid.is_none() {
@@ -285,7 +288,7 @@ fn ports(container: &Container) -> String {
     ports.sort_by_key(|(host, host_port, port, kind)| {
         (*kind != Protocol::Tcp, protocol(*kind), *host, *port, *host_port)
     });
-    let mut ranges: Vec<(Option<IpAddr>, (u16, u16), (u16, u16), Protocol)> = Vec::new();
+    let mut ranges: Vec<Published> = Vec::new();
     for (host, host_port, port, kind) in ports {
         if let Some((last_host, host_range, range, last_kind)) = ranges.last_mut()
             && *last_host == host

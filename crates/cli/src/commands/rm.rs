@@ -28,7 +28,7 @@ impl Verb for Rm {
             return Err(Failure::new("'--link' is not there yet").with_hint("containers are not linked here"));
         }
         let containers = cli.engine()?.containers();
-        super::each(cli, &words, |name| {
+        Ok(super::each(cli, &words, |name| {
             let removed = containers
                 .find(name)
                 .and_then(|id| containers.remove(&id, self.force, self.volumes));
@@ -41,6 +41,6 @@ impl Verb for Rm {
                 Err(error) => Err(error.into()),
                 Ok(()) => output::line(name),
             }
-        })
+        }))
     }
 }

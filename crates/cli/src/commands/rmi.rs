@@ -21,11 +21,11 @@ pub(super) struct Rmi {
 impl Verb for Rmi {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let images = cli.engine()?.images();
-        super::each(cli, &words, |name| {
+        Ok(super::each(cli, &words, |name| {
             for removed in images.remove(name, self.force)? {
                 output::line(&super::prune::removed(&removed))?;
             }
             Ok(())
-        })
+        }))
     }
 }

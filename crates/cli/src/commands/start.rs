@@ -60,7 +60,7 @@ impl Verb for Start {
         let ending = talk(
             session,
             &mut signals,
-            conversation(&container, stdin, true, detach_keys),
+            &conversation(&container, stdin, true, detach_keys),
         )?;
         finish(cli, &container, ending)
     }

@@ -75,10 +75,10 @@ impl Verb for Create {
 impl Verb for Remove {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let volumes = cli.engine()?.volumes();
-        super::each(cli, &words, |name| {
+        Ok(super::each(cli, &words, |name| {
             volumes.remove(name, self.force)?;
             output::line(name)
-        })
+        }))
     }
 }
 

@@ -171,12 +171,12 @@ impl BuildProgress {
         let number = state.steps.iter().map(|step| step.number).max().unwrap_or(0) + 1;
         if self.style == Style::Plain {
             let number = number + plain::OWN_STEPS;
-            state.plain.result(number, digest, &names);
+            Plain::result(number, digest, &names);
             return;
         }
         let mut name = format!("exporting to image {digest}");
         for tag in &names {
-            name.push_str(&format!(", naming to {tag}"));
+            name.extend([format!(", naming to {tag}")]);
         }
         state.steps.push(Step {
             number,
@@ -259,7 +259,7 @@ fn excerpt(name: &Path, text: &str, lines: &std::ops::RangeInclusive<usize>) -> 
             continue;
         }
         let mark = if lines.contains(&number) { ">>>" } else { "   " };
-        shown.push_str(&format!("{number:>4} | {mark} {}\n", printable(line)));
+        shown.extend([format!("{number:>4} | {mark} {}\n", printable(line))]);
     }
     shown.push_str("--------------------");
     shown

@@ -61,10 +61,10 @@ pub(crate) fn failure(program: &str, failure: &Failure) {
     };
     let mut text = format!("{name}{}", failure.message);
     if let Some(hint) = &failure.hint {
-        text.push_str(&format!("\nhint: {hint}"));
+        text.extend([format!("\nhint: {hint}")]);
     }
     if let Some(trailer) = &failure.trailer {
-        text.push_str(&format!("\n\n{trailer}"));
+        text.extend([format!("\n\n{trailer}")]);
     }
     note(&text);
 }

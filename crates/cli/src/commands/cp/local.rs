@@ -70,7 +70,7 @@ pub(super) fn unpack(tar: impl Read, directory: &Path, name: &str, keep_owner: b
         let mode = Mode::from_raw_mode(header.mode().map_err(wrong)? & 0o7777);
         let owner = if keep_owner {
             let number = |id: u64| {
-                u32::try_from(id).map_err(|_| Failure::new("an owner in the archive is out of range"))
+                u32::try_from(id).map_err(|_error| Failure::new("an owner in the archive is out of range"))
             };
             Some((
                 number(header.uid().map_err(wrong)?)?,

@@ -27,7 +27,7 @@ impl Picture {
         );
         let mut frame = String::new();
         if self.drawn > 0 {
-            frame.push_str(&format!("\x1b[{}A", self.drawn));
+            frame.extend([format!("\x1b[{}A", self.drawn)]);
         }
         for line in &lines {
             frame.push_str("\r\x1b[2K");

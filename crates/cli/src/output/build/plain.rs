@@ -107,7 +107,7 @@ impl Plain {
         self.next(steps);
     }
 
-    pub(super) fn result(&mut self, number: usize, digest: &str, names: &[String]) {
+    pub(super) fn result(number: usize, digest: &str, names: &[String]) {
         note(&format!(
             "\n#{number} exporting to image\n#{number} writing image {digest} done"
         ));

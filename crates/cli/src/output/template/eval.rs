@@ -289,7 +289,7 @@ impl State<'_> {
                 Val::Json(Value::Null) => {
                     return Err(self.at(operand, &format!("nil data; no entry for key {name:?}")));
                 }
-                other => {
+                other @ Val::Json(_) => {
                     let kind = functions::kind(other);
                     return Err(self.at(operand, &format!("can't evaluate field {name} in type {kind}")));
                 }

@@ -144,7 +144,7 @@ fn length(value: &Val) -> Result<Val, String> {
         Val::Json(Value::Object(map)) => map.len(),
         Val::Json(Value::Null) => 0,
         Val::Missing => return Err("error calling len: len of nil pointer".into()),
-        other => return Err(format!("error calling len: len of type {}", kind(other))),
+        other @ Val::Json(_) => return Err(format!("error calling len: len of type {}", kind(other))),
     };
     Ok(Val::Json(length.into()))
 }
@@ -265,7 +265,7 @@ fn join(items: &Val, separator: &str) -> Result<Val, String> {
             Ok(Val::text(items.join(separator)))
         }
         Val::Json(Value::Null) | Val::Missing => Ok(Val::text("")),
-        other => Err(format!(
+        other @ Val::Json(_) => Err(format!(
             "wrong type for value; expected []string; got {}",
             kind(other)
         )),
@@ -298,10 +298,10 @@ fn percent(text: &str) -> String {
     for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                result.push(char::from(byte))
+                result.push(char::from(byte));
             }
             b' ' => result.push('+'),
-            _ => result.push_str(&format!("%{byte:02X}")),
+            _ => result.extend([format!("%{byte:02X}")]),
         }
     }
     result
@@ -343,7 +343,7 @@ fn printf(format: &str, arguments: &[Val]) -> String {
             continue;
         }
         let Some(argument) = arguments.next() else {
-            result.push_str(&format!("%!{verb}(MISSING)"));
+            result.extend([format!("%!{verb}(MISSING)")]);
             continue;
         };
         let shown = verb_text(verb, argument, precision, flags.contains('+'));
@@ -361,7 +361,7 @@ fn printf(format: &str, arguments: &[Val]) -> String {
         .map(|value| format!("{}={}", kind(value), value.show()))
         .collect();
     if !extra.is_empty() {
-        result.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
+        result.extend([format!("%!(EXTRA {})", extra.join(", "))]);
     }
     result
 }
@@ -369,12 +369,11 @@ fn printf(format: &str, arguments: &[Val]) -> String {
 fn verb_text(verb: char, argument: &Val, precision: Option<usize>, plus: bool) -> String {
     let json = argument.json();
     match (verb, &json) {
-        ('v', _) => argument.show(),
+        ('v', _) | ('s', Value::Array(_) | Value::Object(_)) => argument.show(),
         ('s', Value::String(text)) => match precision {
             Some(length) => text.chars().take(length).collect(),
             None => text.clone(),
         },
-        ('s', Value::Array(_) | Value::Object(_)) => argument.show(),
         ('q', Value::String(text)) => format!("{text:?}"),
         ('d', Value::Number(number)) if !number.is_f64() => {
             if plus && number.as_i64().is_some_and(|number| number >= 0) {
@@ -386,7 +385,10 @@ fn verb_text(verb: char, argument: &Val, precision: Option<usize>, plus: bool) -
         ('x', Value::Number(number)) => number
             .as_i64()
             .map_or_else(String::new, |number| format!("{number:x}")),
-        ('x', Value::String(text)) => text.bytes().map(|byte| format!("{byte:02x}")).collect(),
+        ('x', Value::String(text)) => {
+            let digits: Vec<String> = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+            digits.concat()
+        }
         ('f' | 'g' | 'e', Value::Number(number)) => {
             let number = number.as_f64().unwrap_or(0.0);
             match verb {

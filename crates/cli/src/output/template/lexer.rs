@@ -63,7 +63,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, TemplateError> {
             plain = plain.trim_start();
         }
         let opens = end < rest.len();
-        let trims = opens && is_trim(rest[end + 2..].as_bytes());
+        let trims = opens && is_trim(&rest.as_bytes()[end + 2..]);
         if trims {
             plain = plain.trim_end();
         }
