@@ -72,7 +72,7 @@ pub fn build(
         file,
         globals,
         graph,
-        cache: Cache::new(database, !build.no_cache).map_err(into_build_error)?,
+        cache: Cache::new(database, !build.no_cache)?,
         progress,
         epoch,
         images: Mutex::default(),
@@ -254,16 +254,6 @@ fn step_error(file: &str, instruction: &Instruction, source: StepError) -> Build
         step: instruction.text.clone(),
         place: Box::new(place(file, instruction)),
         source: Box::new(source),
-    }
-}
-
-/// Failures before any step has begun.
-fn into_build_error(error: StepError) -> BuildError {
-    match error {
-        StepError::State(error) => error.into(),
-        StepError::Store(error) => error.into(),
-        StepError::Sys(error) => store::StoreError::from(error).into(),
-        _ => BuildError::Cancelled,
     }
 }
 

@@ -110,7 +110,7 @@ pub(crate) struct Record<'a> {
 }
 
 impl<'a> Cache<'a> {
-    pub(crate) fn new(database: &'a Database, lookups: bool) -> Result<Self, StepError> {
+    pub(crate) fn new(database: &'a Database, lookups: bool) -> Result<Self, sys::SysError> {
         Ok(Self {
             database,
             boot: sys::fs::boot_id()?,

@@ -42,14 +42,15 @@ pub(crate) fn fill(
     }
     let digests = hash_all(tree, base, items, &missing, cancelled)?;
     for (index, digest) in missing.iter().zip(&digests) {
-        items[*index].digest = Some(*digest);
+        let item = &mut items[*index];
+        item.digest = Some(*digest);
+        item.unsettled = item.mtime.max(item.ctime) >= now - RACY;
     }
     if let Some(database) = database {
-        let settled = |item: &Item| item.mtime.max(item.ctime) < now - RACY;
         let fresh: Vec<&Item> = missing
             .iter()
             .map(|&index| &items[index])
-            .filter(|item| settled(item))
+            .filter(|item| !item.unsettled)
             .collect();
         remember(database, &fresh, now)?;
     }
@@ -186,6 +187,11 @@ fn hash_all(
         })?;
     }
     Ok(digests.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Hashes one file.
+pub(crate) fn of_file(tree: &Tree, path: &Path, cancelled: &dyn Fn() -> bool) -> Result<[u8; 32], Failure> {
+    hash(open(tree, path)?, path, &mut vec![0; 128 * 1024], cancelled)
 }
 
 /// Opens a source file for reading; never waits on a FIFO that has taken its place.

@@ -43,6 +43,9 @@ pub enum BuildError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::StoreError),
+    /// The kernel refused.
+    #[error(transparent)]
+    Sys(#[from] sys::SysError),
     /// `--target` names no stage.
     #[error("target stage \"{target}\" could not be found{}", nearest.as_ref().map(|name| format!(" (did you mean {name}?)")).unwrap_or_default())]
     Target {

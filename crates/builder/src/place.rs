@@ -1,10 +1,12 @@
 //! Putting files into a root filesystem, by descriptor only: nothing in it can lead a write out of it.
 
+use crate::digests;
 use crate::error::{Failure, StepError};
 use crate::mode::ModeChange;
 use crate::source::{Found, Item, Kind};
-use rustix::fs::{FileType, Mode};
+use rustix::fs::{FileType, Mode, fstat};
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -29,6 +31,9 @@ pub(crate) struct Placement<'a> {
     pub(crate) keep_owners: bool,
     pub(crate) mode: Option<&'a ModeChange>,
     pub(crate) cancelled: &'a dyn Fn() -> bool,
+    /// Set when a source was not what it had been when it was looked at: then what was copied is not what the step
+    /// is keyed by, and must not be found under that key.
+    pub(crate) changed: Cell<bool>,
 }
 
 impl Placement<'_> {
@@ -119,8 +124,14 @@ impl Placement<'_> {
             Kind::File => {
                 self.clear(target)?;
                 let made = self.to.create_file(target, Mode::from_raw_mode(0o600))?;
-                let from = crate::digests::open(self.from, &source)?;
-                copy_data(from, &made, &source, target, self.cancelled)?;
+                let from = digests::open(self.from, &source)?;
+                copy_data(&from, &made, &source, target, self.cancelled)?;
+                let stat = fstat(&from).map_err(SysError::on("look at", &source))?;
+                let differs = !item.is_still(&stat)
+                    || item.unsettled
+                        && !self.keep_owners
+                        && item.digest != Some(digests::of_file(self.to, target, self.cancelled)?);
+                self.changed.set(self.changed.get() || differs);
                 Self::attributes(&made, target, owner, Some(mode))?;
                 self.copy_xattrs(&source, &made, target)?;
             }
@@ -136,6 +147,17 @@ impl Placement<'_> {
                 Self::attributes(&made, target, owner, Some(mode))?;
             }
         }
+        Ok(())
+    }
+
+    /// Looks once more at a source file that was read as a whole.
+    pub(crate) fn check_source(&self, found: &Found) -> Result<(), Failure> {
+        let Some(item) = found.items.first() else {
+            return Ok(());
+        };
+        let differs = !item.is_still(&self.from.stat(&found.at, false)?)
+            || item.unsettled && item.digest != Some(digests::of_file(self.from, &found.at, self.cancelled)?);
+        self.changed.set(self.changed.get() || differs);
         Ok(())
     }
 
@@ -188,19 +210,19 @@ impl Placement<'_> {
 
 /// Copies a file's content: by sharing blocks where the filesystem can, in the kernel where it can, else through us.
 fn copy_data(
-    from: OwnedFd,
+    from: &OwnedFd,
     to: &OwnedFd,
     source: &Path,
     target: &Path,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<(), Failure> {
     const PIECE: usize = 16 << 20;
-    if rustix::fs::ioctl_ficlone(to, &from).is_ok() {
+    if rustix::fs::ioctl_ficlone(to, from).is_ok() {
         return Ok(());
     }
     let mut copied = false;
     loop {
-        match rustix::fs::copy_file_range(&from, None, to, None, PIECE) {
+        match rustix::fs::copy_file_range(from, None, to, None, PIECE) {
             Ok(0) => return Ok(()),
             Ok(_) => copied = true,
             Err(Errno::INTR) => {}
@@ -216,10 +238,9 @@ fn copy_data(
             return Err(Failure::Cancelled);
         }
     }
-    let duplicate = to
-        .try_clone()
-        .map_err(|error| SysError::io("write", target, &error))?;
-    std::io::copy(&mut File::from(from), &mut File::from(duplicate))
-        .map_err(|error| SysError::io("copy", source, &error))?;
+    let failed = |error| SysError::io("copy", source, &error);
+    let mut input = File::from(from.try_clone().map_err(failed)?);
+    let mut output = File::from(to.try_clone().map_err(failed)?);
+    std::io::copy(&mut input, &mut output).map_err(failed)?;
     Ok(())
 }

@@ -50,6 +50,8 @@ pub(crate) struct Item {
     /// What a link holds.
     pub(crate) target: Vec<u8>,
     pub(crate) digest: Option<[u8; 32]>,
+    /// It was changed so lately that its times would not tell another change.
+    pub(crate) unsettled: bool,
 }
 
 /// A source that was found.
@@ -96,6 +98,14 @@ impl Item {
             number: stat.st_rdev,
             target: Vec::new(),
             digest: None,
+            unsettled: false,
+        })
+    }
+
+    /// Says whether a later look finds the file unchanged.
+    pub(crate) fn is_still(&self, stat: &Stat) -> bool {
+        Self::new(Vec::new(), stat).is_some_and(|now| {
+            (now.size, now.mtime, now.ctime, now.inode) == (self.size, self.mtime, self.ctime, self.inode)
         })
     }
 

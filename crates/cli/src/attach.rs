@@ -17,7 +17,7 @@ const PATIENCE: u32 = 3;
 
 /// How to talk.
 #[derive(Debug)]
-pub struct Conversation {
+pub(crate) struct Conversation {
     /// Pass standard input on.
     pub stdin: bool,
     /// The container has a terminal: ours goes into raw mode.
@@ -34,7 +34,7 @@ pub struct Conversation {
 
 /// How it ended.
 #[derive(Debug)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// The user detached; the container goes on.
     Detached,
     /// The process ended.
@@ -46,17 +46,29 @@ pub enum Ending {
 }
 
 /// Talks until one side ends it.
-pub fn talk(mut session: Session, signals: &mut Signals, conversation: Conversation) -> Result<Ending, Failure> {
+pub(crate) fn talk(
+    mut session: Session,
+    signals: &mut Signals,
+    conversation: &Conversation,
+) -> Result<Ending, Failure> {
     let terminal = conversation.terminal && crate::terminal::stdin_is_terminal();
-    let raw = if terminal && conversation.stdin { Some(Raw::enter()?) } else { None };
+    let raw = if terminal && conversation.stdin {
+        Some(Raw::enter()?)
+    } else {
+        None
+    };
     let ending = Talk {
         session: &mut session,
         signals,
         stdin: conversation.stdin,
         wants_room: false,
-        keys: if terminal { Some(conversation.detach_keys.clone()) } else { None },
+        keys: if terminal {
+            Some(conversation.detach_keys.clone())
+        } else {
+            None
+        },
         told_to_end: 0,
-        conversation: &conversation,
+        conversation,
     }
     .run();
     drop(raw);
@@ -100,7 +112,11 @@ impl Talk<'_> {
 
     fn wait(&mut self) -> Result<Ready, Failure> {
         let stdin = std::io::stdin();
-        let from_session = if self.wants_room { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let from_session = if self.wants_room {
+            PollFlags::IN | PollFlags::OUT
+        } else {
+            PollFlags::IN
+        };
         let mut fds = vec![
             PollFd::from_borrowed_fd(self.session.as_fd(), from_session),
             PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
@@ -207,7 +223,10 @@ impl Talk<'_> {
 
     fn has_room(&self) -> Result<bool, Failure> {
         let mut fds = [PollFd::from_borrowed_fd(self.session.as_fd(), PollFlags::OUT)];
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         match poll(&mut fds, Some(&at_once)) {
             Ok(_) | Err(Errno::INTR) => Ok(!fds[0].revents().is_empty()),
             Err(error) => Err(std::io::Error::from(error).into()),
@@ -226,7 +245,10 @@ struct Ready {
 fn tolerate(result: std::io::Result<()>) -> std::io::Result<()> {
     match result {
         Err(error)
-            if matches!(error.kind(), std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset) =>
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset
+            ) =>
         {
             Ok(())
         }

@@ -10,7 +10,7 @@ const LARGEST: u64 = 4 << 20;
 /// What we read of `config.json`. Credentials are the registry's business.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct ClientConfig {
+pub(crate) struct ClientConfig {
     /// Keys that detach from a container.
     pub detach_keys: Option<String>,
     /// Format of `images`.
@@ -28,7 +28,8 @@ pub struct ClientConfig {
 /// Proxies that containers and builds are told of.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Proxies {
+#[expect(clippy::struct_field_names, reason = "the names in the file")]
+pub(crate) struct Proxies {
     /// For `http` URLs.
     pub http_proxy: Option<String>,
     /// For `https` URLs.
@@ -43,10 +44,14 @@ pub struct Proxies {
 
 impl ClientConfig {
     /// Reads the file in `directory`, in `$DOCKER_CONFIG` or in `~/.docker`; where there is none, all is unset.
-    pub fn load(directory: Option<&Path>) -> Result<Self, String> {
+    pub(crate) fn load(directory: Option<&Path>) -> Result<Self, String> {
         let directory = directory
             .map(Path::to_owned)
-            .or_else(|| std::env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty()).map(PathBuf::from))
+            .or_else(|| {
+                std::env::var_os("DOCKER_CONFIG")
+                    .filter(|value| !value.is_empty())
+                    .map(PathBuf::from)
+            })
             .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")));
         let Some(path) = directory.map(|directory| directory.join("config.json")) else {
             return Ok(Self::default());
@@ -60,7 +65,7 @@ impl ClientConfig {
     }
 
     /// Returns the proxy variables for containers and builds, in both cases as programs look for either.
-    pub fn proxy_variables(&self) -> BTreeMap<String, String> {
+    pub(crate) fn proxy_variables(&self) -> BTreeMap<String, String> {
         let mut variables = BTreeMap::new();
         let Some(proxies) = self.proxies.get("default") else {
             return variables;
@@ -84,7 +89,9 @@ impl ClientConfig {
 fn read(path: &Path) -> std::io::Result<String> {
     use std::io::Read;
     let mut text = String::new();
-    std::fs::File::open(path)?.take(LARGEST).read_to_string(&mut text)?;
+    std::fs::File::open(path)?
+        .take(LARGEST)
+        .read_to_string(&mut text)?;
     Ok(text)
 }
 

@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::process::ExitCode;
 
 /// A command's flags, and what it does with them.
-pub trait Verb: clap::Args + Sized {
+pub(crate) trait Verb: clap::Args + Sized {
     /// Does it. `words` are the arguments that are no flags; their number is right.
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure>;
 
@@ -21,7 +21,7 @@ pub trait Verb: clap::Args + Sized {
 
 /// How many arguments a command takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arity {
+pub(crate) enum Arity {
     /// So many.
     Exactly(usize),
     /// So many or more.
@@ -34,7 +34,7 @@ pub enum Arity {
 
 /// What the words of a command name, for completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Names {
+pub(crate) enum Names {
     /// Containers, whatever they do.
     Containers,
     /// Running ones.
@@ -57,7 +57,7 @@ pub enum Names {
 
 /// A row of the table of commands.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its full name: `container run`.
     pub name: &'static str,
     /// Further names: `run`.
@@ -79,12 +79,16 @@ pub struct Entry {
 }
 
 /// Adds a verb's flags to a command.
-pub fn flags<V: Verb>(command: Command) -> Command {
+pub(crate) fn flags<V: Verb>(command: Command) -> Command {
     V::augment_args(command)
 }
 
 /// Runs a verb on what was parsed.
-pub fn execute<V: Verb>(cli: &Cli, matches: &mut ArgMatches, words: Vec<String>) -> Result<ExitCode, Failure> {
+pub(crate) fn execute<V: Verb>(
+    cli: &Cli,
+    matches: &mut ArgMatches,
+    words: Vec<String>,
+) -> Result<ExitCode, Failure> {
     let mut verb = V::from_arg_matches(matches).map_err(|error| Failure::new(error.to_string()))?;
     verb.observe(matches);
     verb.run(cli, words)
@@ -94,14 +98,23 @@ pub fn execute<V: Verb>(cli: &Cli, matches: &mut ArgMatches, words: Vec<String>)
 const WORDS: &str = "words of the command";
 
 /// Builds the clap command of one row. Every boolean takes `=true` and `=false`, as pflag has it.
-pub fn command(entry: &Entry) -> Command {
+pub(crate) fn command(entry: &Entry) -> Command {
     let words = Arg::new(WORDS).num_args(0..).action(ArgAction::Append).hide(true);
-    let words = if entry.ends_flags { words.trailing_var_arg(true) } else { words };
+    let words = if entry.ends_flags {
+        words.trailing_var_arg(true)
+    } else {
+        words
+    };
     let command = (entry.flags)(Command::new(entry.name))
         .disable_help_flag(true)
         .disable_version_flag(true)
         .args_override_self(true)
-        .arg(Arg::new("help").long("help").action(ArgAction::Help).help("Print usage"));
+        .arg(
+            Arg::new("help")
+                .long("help")
+                .action(ArgAction::Help)
+                .help("Print usage"),
+        );
     command
         .mut_args(|arg| match arg.get_action() {
             ArgAction::SetTrue => arg
@@ -120,7 +133,7 @@ pub fn command(entry: &Entry) -> Command {
 }
 
 /// Finds a row by the words that a user may write, and says how many of them its name took.
-pub fn find(words: &[String]) -> Option<(&'static Entry, usize)> {
+pub(crate) fn find(words: &[String]) -> Option<(&'static Entry, usize)> {
     let (first, second) = (words.first()?, words.get(1));
     let two = second.map(|second| format!("{first} {second}"));
     let named = |entry: &Entry, name: &str| entry.name == name || entry.aliases.contains(&name);
@@ -134,34 +147,36 @@ pub fn find(words: &[String]) -> Option<(&'static Entry, usize)> {
 }
 
 /// Runs the command that the words name.
-pub fn run(cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
+pub(crate) fn run(cli: &Cli, words: &[String]) -> Result<ExitCode, Failure> {
     if words[0] == complete::ARGUMENT {
         return complete::run(cli, &words[1..]);
     }
     if words[0] == "help" {
-        return match find(&words[1..]) {
-            Some((entry, used)) => {
-                let name = words[1..=used].join(" ");
-                output::text(&help::command(&cli.program, &name, entry, &command(entry)))?;
-                Ok(ExitCode::SUCCESS)
-            }
-            None => {
-                let group = words.get(1).and_then(|word| GROUPS.iter().find(|group| group.name == word));
-                output::text(&group.map_or_else(
-                    || help::overview(&cli.program),
-                    |group| help::group(&cli.program, group),
-                ))?;
-                Ok(ExitCode::SUCCESS)
-            }
-        };
+        return help_on(cli, &words[1..]);
     }
-    match find(&words) {
+    match find(words) {
         Some((entry, used)) => {
             let name = words[..used].join(" ");
             invoke(cli, entry, &name, &words[used..])
         }
-        None => Err(unknown(cli, &words)?),
+        None => Err(unknown(cli, words)?),
     }
+}
+
+fn help_on(cli: &Cli, words: &[String]) -> Result<ExitCode, Failure> {
+    let program = &cli.program;
+    let group = || {
+        let name = words.first()?;
+        GROUPS.iter().find(|group| group.name == name)
+    };
+    output::text(&if let Some((entry, used)) = find(words) {
+        help::command(program, &words[..used].join(" "), entry, &command(entry))
+    } else if let Some(group) = group() {
+        help::group(program, group)
+    } else {
+        help::overview(program)
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn invoke(cli: &Cli, entry: &Entry, name: &str, arguments: &[String]) -> Result<ExitCode, Failure> {
@@ -207,18 +222,24 @@ fn mistake(
         ErrorKind::UnknownArgument => unknown_flag(&flag, arguments),
         ErrorKind::ValueValidation => {
             let why = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
-            format!("invalid argument {} for \"{}\" flag: {why}", quote(&value), both_names(command, &flag))
+            format!(
+                "invalid argument {} for \"{}\" flag: {why}",
+                quote(&value),
+                both_names(command, &flag)
+            )
         }
         ErrorKind::InvalidValue | ErrorKind::WrongNumberOfValues | ErrorKind::TooFewValues => {
             missing_value(&flag, arguments)
         }
         _ => error.to_string().trim_end().to_owned(),
     };
-    Failure::bare(message).with_code(failure::ENGINE).with_trailer(format!(
-        "{}\n\nRun '{} {name} --help' for more information",
-        usage(cli, entry, name),
-        cli.program
-    ))
+    Failure::bare(message)
+        .with_code(failure::ENGINE)
+        .with_trailer(format!(
+            "{}\n\nRun '{} {name} --help' for more information",
+            usage(cli, entry, name),
+            cli.program
+        ))
 }
 
 /// Quotes as Go's `%q` does.
@@ -246,11 +267,14 @@ fn unknown_flag(flag: &str, arguments: &[String]) -> String {
     }
     let letter = flag.trim_start_matches('-').chars().next().unwrap_or('-');
     // Docker shows what was left of the cluster.
-    let cluster = arguments
-        .iter()
-        .find(|argument| argument.starts_with('-') && !argument.starts_with("--") && argument.contains(letter));
+    let cluster = arguments.iter().find(|argument| {
+        argument.starts_with('-') && !argument.starts_with("--") && argument.contains(letter)
+    });
     let rest = cluster.and_then(|cluster| cluster.find(letter).map(|at| &cluster[at..]));
-    format!("unknown shorthand flag: '{letter}' in -{}", rest.unwrap_or(&letter.to_string()))
+    format!(
+        "unknown shorthand flag: '{letter}' in -{}",
+        rest.unwrap_or(&letter.to_string())
+    )
 }
 
 fn missing_value(flag: &str, arguments: &[String]) -> String {
@@ -279,7 +303,11 @@ fn check_arity(cli: &Cli, entry: &Entry, name: &str, given: usize) -> Result<(),
     let plural = |count: usize| if count == 1 { "argument" } else { "arguments" };
     let (fits, what, read) = match entry.arity {
         Arity::Exactly(0) | Arity::AtMost(0) => (given == 0, "accepts no arguments".to_owned(), "Run"),
-        Arity::Exactly(count) => (given == count, format!("requires {count} {}", plural(count)), "Run"),
+        Arity::Exactly(count) => (
+            given == count,
+            format!("requires {count} {}", plural(count)),
+            "Run",
+        ),
         Arity::AtLeast(count) => (
             given >= count,
             format!("requires at least {count} {}", plural(count)),
@@ -300,10 +328,12 @@ fn check_arity(cli: &Cli, entry: &Entry, name: &str, given: usize) -> Result<(),
         return Ok(());
     }
     let program = &cli.program;
-    Err(Failure::new(format!("'{program} {name}' {what}")).with_trailer(format!(
-        "{}\n\n{read} '{program} {name} --help' for more information",
-        usage(cli, entry, name)
-    )))
+    Err(
+        Failure::new(format!("'{program} {name}' {what}")).with_trailer(format!(
+            "{}\n\n{read} '{program} {name} --help' for more information",
+            usage(cli, entry, name)
+        )),
+    )
 }
 
 fn unknown(cli: &Cli, words: &[String]) -> Result<Failure, Failure> {
@@ -317,9 +347,11 @@ fn unknown(cli: &Cli, words: &[String]) -> Result<Failure, Failure> {
             }
             Some(word) => Ok(match absent(&format!("{first} {word}")) {
                 Some(instead) => not_there(&format!("{first} {word}"), instead),
-                None => Failure::new(format!("unknown command: {program} {first} {word}")).with_trailer(format!(
-                    "Usage:  {program} {first}\n\nRun '{program} {first} --help' for more information"
-                )),
+                None => {
+                    Failure::new(format!("unknown command: {program} {first} {word}")).with_trailer(format!(
+                        "Usage:  {program} {first}\n\nRun '{program} {first} --help' for more information"
+                    ))
+                }
             }),
         };
     }
@@ -340,5 +372,9 @@ fn absent(name: &str) -> Option<&'static str> {
 
 fn not_there(name: &str, instead: &str) -> Failure {
     let failure = Failure::new(format!("'{name}' is not there yet"));
-    if instead.is_empty() { failure } else { failure.with_hint(instead) }
+    if instead.is_empty() {
+        failure
+    } else {
+        failure.with_hint(instead)
+    }
 }

@@ -5,19 +5,19 @@ use engine::EngineError;
 use engine::runtime::StartFailure;
 
 /// The engine, or what stands in its place, could not do it (`docker run`'s 125).
-pub const ENGINE: u8 = 125;
+pub(crate) const ENGINE: u8 = 125;
 /// The command in the container cannot be executed.
 const NOT_EXECUTABLE: u8 = 126;
 /// The command in the container is not there.
 const NOT_FOUND: u8 = 127;
 /// Interrupted from the keyboard.
-pub const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 /// Whoever read our output has gone: what the shell shows of a program that SIGPIPE killed.
 const BROKEN_PIPE: u8 = 141;
 
 /// A failed command.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// What to print on standard error; empty prints nothing.
     pub message: String,
     /// What the user may do about it.
@@ -32,7 +32,7 @@ pub struct Failure {
 
 impl Failure {
     /// Makes a failure with exit code 1.
-    pub fn new(message: impl Into<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
             hint: None,
@@ -43,7 +43,7 @@ impl Failure {
     }
 
     /// Makes one that only sets the exit code; what there was to say has been said.
-    pub fn silent(code: u8) -> Self {
+    pub(crate) fn silent(code: u8) -> Self {
         Self {
             named: false,
             ..Self::new("").with_code(code)
@@ -51,7 +51,7 @@ impl Failure {
     }
 
     /// Makes one whose message stands alone on its line, without the program's name.
-    pub fn bare(message: impl Into<String>) -> Self {
+    pub(crate) fn bare(message: impl Into<String>) -> Self {
         Self {
             named: false,
             ..Self::new(message)
@@ -60,13 +60,13 @@ impl Failure {
 
     /// Sets the exit code.
     #[must_use]
-    pub fn with_code(self, code: u8) -> Self {
+    pub(crate) fn with_code(self, code: u8) -> Self {
         Self { code, ..self }
     }
 
     /// Sets the hint.
     #[must_use]
-    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         Self {
             hint: Some(hint.into()),
             ..self
@@ -75,7 +75,7 @@ impl Failure {
 
     /// Sets what stands below the message.
     #[must_use]
-    pub fn with_trailer(self, trailer: impl Into<String>) -> Self {
+    pub(crate) fn with_trailer(self, trailer: impl Into<String>) -> Self {
         Self {
             trailer: Some(trailer.into()),
             ..self
@@ -83,7 +83,7 @@ impl Failure {
     }
 
     /// Makes a failure of a failed read or write of what the user named.
-    pub fn file(verb: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
+    pub(crate) fn file(verb: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::new(format!(
             "{verb} {}: {}",
             path.display(),
@@ -92,7 +92,7 @@ impl Failure {
     }
 
     /// Makes a failure of a container's process that did not come about.
-    pub fn start(error: &engine::runtime::StartError) -> Self {
+    pub(crate) fn start(error: &engine::runtime::StartError) -> Self {
         let code = match error.failure {
             StartFailure::CommandNotExecutable => NOT_EXECUTABLE,
             StartFailure::CommandNotFound => NOT_FOUND,
@@ -103,7 +103,7 @@ impl Failure {
 }
 
 /// Joins an error's text with those of its causes, as Go programs do; a cause that only repeats is left out.
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 /// What every command has at hand.
 #[derive(Debug)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// The name that we were called by.
     pub program: String,
     /// `--host-ca`.
@@ -24,7 +24,7 @@ pub struct Cli {
 
 /// A failure, and the name to say it under.
 #[derive(Debug)]
-pub struct Failed {
+pub(crate) struct Failed {
     /// The name that we were called by.
     pub program: String,
     /// What went wrong.
@@ -33,7 +33,7 @@ pub struct Failed {
 
 impl Cli {
     /// Opens the engine, once.
-    pub fn engine(&self) -> Result<&Engine, Failure> {
+    pub(crate) fn engine(&self) -> Result<&Engine, Failure> {
         if let Some(engine) = self.engine.get() {
             return Ok(engine);
         }
@@ -46,12 +46,12 @@ impl Cli {
     }
 
     /// Returns where the engine keeps its things.
-    pub fn locations(&self) -> &Locations {
+    pub(crate) fn locations(&self) -> &Locations {
         &self.locations
     }
 
     /// Reads the user's `config.json`, once. One that cannot be read counts as empty, with a warning.
-    pub fn client(&self) -> &ClientConfig {
+    pub(crate) fn client(&self) -> &ClientConfig {
         self.client.get_or_init(|| {
             ClientConfig::load(self.client_directory.as_deref()).unwrap_or_else(|why| {
                 output::warning(&why);
@@ -62,17 +62,32 @@ impl Cli {
 }
 
 /// Global flags: long name, short name, whether a value follows, help.
-pub const GLOBAL_FLAGS: &[(&str, Option<char>, &str, &str)] = &[
-    ("config", None, "string", "Location of client config files (default \"~/.docker\")"),
+pub(crate) const GLOBAL_FLAGS: &[(&str, Option<char>, &str, &str)] = &[
+    (
+        "config",
+        None,
+        "string",
+        "Location of client config files (default \"~/.docker\")",
+    ),
     (
         "config-file",
         None,
         "string",
         "The engine's configuration file (default \"/etc/coracle/config.toml\")",
     ),
-    ("context", Some('c'), "string", "Accepted for Docker's sake; there is no daemon to choose"),
+    (
+        "context",
+        Some('c'),
+        "string",
+        "Accepted for Docker's sake; there is no daemon to choose",
+    ),
     ("debug", Some('D'), "", "Enable debug mode"),
-    ("host", Some('H'), "list", "Accepted for Docker's sake; there is no daemon to connect to"),
+    (
+        "host",
+        Some('H'),
+        "list",
+        "Accepted for Docker's sake; there is no daemon to connect to",
+    ),
     (
         "host-ca",
         None,
@@ -123,17 +138,21 @@ impl Globals {
 }
 
 /// Reads argv and does what it says.
-pub fn run() -> Result<ExitCode, Failed> {
+pub(crate) fn run() -> Result<ExitCode, Failed> {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
-    let program = Path::new(&name)
-        .file_name()
-        .map_or_else(|| "coracle".to_owned(), |name| name.to_string_lossy().into_owned());
+    let program = Path::new(&name).file_name().map_or_else(
+        || "coracle".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    );
     let result = arguments
         .map(|argument| {
-            argument
-                .into_string()
-                .map_err(|argument| Failure::new(format!("the argument {argument:?} is not valid UTF-8")))
+            argument.into_string().map_err(|argument| {
+                Failure::new(format!(
+                    "the argument '{}' is not valid UTF-8",
+                    argument.display()
+                ))
+            })
         })
         .collect::<Result<Vec<String>, Failure>>()
         .and_then(|arguments| start(&program, arguments));
@@ -156,7 +175,7 @@ fn start(program: &str, mut arguments: Vec<String>) -> Result<ExitCode, Failure>
         return Ok(ExitCode::SUCCESS);
     }
     let cli = cli(program, &globals)?;
-    dispatch::run(&cli, arguments)
+    dispatch::run(&cli, &arguments)
 }
 
 fn cli(program: &str, globals: &Globals) -> Result<Cli, Failure> {
@@ -178,15 +197,23 @@ fn cli(program: &str, globals: &Globals) -> Result<Cli, Failure> {
         }
     };
     if let Some(level) = globals.last("log-level")
-        && !matches!(level, "debug" | "info" | "warn" | "error" | "fatal" | "panic" | "trace")
+        && !matches!(
+            level,
+            "debug" | "info" | "warn" | "error" | "fatal" | "panic" | "trace"
+        )
     {
-        return Err(Failure::bare(format!("unable to parse logging level: {level}")).with_code(crate::failure::ENGINE));
+        return Err(Failure::bare(format!("unable to parse logging level: {level}"))
+            .with_code(crate::failure::ENGINE));
     }
     let path = |flag: &str, variable: &str, default: &dyn Fn() -> PathBuf| {
         globals
             .last(flag)
             .map(PathBuf::from)
-            .or_else(|| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from))
+            .or_else(|| {
+                std::env::var_os(variable)
+                    .filter(|value| !value.is_empty())
+                    .map(PathBuf::from)
+            })
             .unwrap_or_else(default)
     };
     let root = path("root", "CORACLE_ROOT", &default_root);
@@ -236,7 +263,10 @@ fn globals(program: &str, arguments: &[String]) -> Result<(Globals, usize), Fail
                 "Usage:  {program} [OPTIONS] COMMAND [ARG...]\n\nRun '{program} --help' for more information"
             ))
     };
-    while let Some(argument) = arguments.get(used).filter(|argument| argument.starts_with('-') && argument.len() > 1) {
+    while let Some(argument) = arguments
+        .get(used)
+        .filter(|argument| argument.starts_with('-') && argument.len() > 1)
+    {
         used += 1;
         if argument == "--" {
             break;
@@ -245,11 +275,12 @@ fn globals(program: &str, arguments: &[String]) -> Result<(Globals, usize), Fail
             globals.help = true;
             continue;
         }
-        let (name, mut attached, long) = match argument.strip_prefix("--") {
-            Some(long) => match long.split_once('=') {
-                Some((name, value)) => (name.to_owned(), Some(value.to_owned()), true),
-                None => (long.to_owned(), None, true),
-            },
+        let (name, mut attached, long) = match argument
+            .strip_prefix("--")
+            .map(|long| (long, long.split_once('=')))
+        {
+            Some((_, Some((name, value)))) => (name.to_owned(), Some(value.to_owned()), true),
+            Some((name, None)) => (name.to_owned(), None, true),
             None => {
                 let mut chars = argument[1..].chars();
                 let name = chars.next().unwrap_or_default().to_string();
@@ -259,7 +290,11 @@ fn globals(program: &str, arguments: &[String]) -> Result<(Globals, usize), Fail
             }
         };
         let known = GLOBAL_FLAGS.iter().find(|(known, short, _, _)| {
-            if long { *known == name } else { short.is_some_and(|short| name.starts_with(short)) }
+            if long {
+                *known == name
+            } else {
+                short.is_some_and(|short| name.starts_with(short))
+            }
         });
         let Some((known, _, kind, _)) = known else {
             return Err(wrong(if long {
@@ -270,8 +305,11 @@ fn globals(program: &str, arguments: &[String]) -> Result<(Globals, usize), Fail
         };
         if kind.is_empty() {
             let value = attached.take().filter(|_| long).unwrap_or_else(|| "true".into());
-            let value = crate::args::boolean::parse(&value)
-                .map_err(|why| wrong(format!("invalid argument {value:?} for \"--{known}\" flag: {why}")))?;
+            let value = crate::args::boolean::parse(&value).map_err(|why| {
+                wrong(format!(
+                    "invalid argument {value:?} for \"--{known}\" flag: {why}"
+                ))
+            })?;
             globals.values.push((known, value.to_string()));
             continue;
         }

@@ -8,31 +8,41 @@ use clap::{Arg, ArgAction, Command};
 const WIDTH: usize = 80;
 
 /// Returns `Usage:  docker run …`, one line a form.
-pub fn usage(program: &str, name: &str, entry: &Entry) -> String {
+pub(crate) fn usage(program: &str, name: &str, entry: &Entry) -> String {
     let mut text = String::new();
     for (index, form) in entry.usage.lines().enumerate() {
         text.push_str(if index == 0 { "Usage:  " } else { "\n\t" });
-        text.push_str(&format!("{program} {name} {form}"));
+        text.extend([format!("{program} {name} {form}")]);
     }
-    if text.is_empty() { format!("Usage:  {program} {name}") } else { text }.trim_end().to_owned()
+    if text.is_empty() {
+        format!("Usage:  {program} {name}")
+    } else {
+        text
+    }
+    .trim_end()
+    .to_owned()
 }
 
 /// Returns the help of one command.
-pub fn command(program: &str, name: &str, entry: &Entry, command: &Command) -> String {
+pub(crate) fn command(program: &str, name: &str, entry: &Entry, command: &Command) -> String {
     let mut text = format!("{}\n\n{}\n", usage(program, name, entry), entry.about);
     if !entry.aliases.is_empty() {
         let names: Vec<String> = std::iter::once(&entry.name)
             .chain(entry.aliases)
             .map(|name| format!("{program} {name}"))
             .collect();
-        text.push_str(&format!("\nAliases:\n  {}\n", names.join(", ")));
+        text.extend([format!("\nAliases:\n  {}\n", names.join(", "))]);
     }
     let mut flags: Vec<(String, String)> = command
         .get_arguments()
         .filter(|arg| !arg.is_positional() && !arg.is_hide_set() && arg.get_id() != "help")
         .map(flag)
         .collect();
-    flags.sort_by(|one, other| one.0[6..].trim_start_matches('-').cmp(other.0[6..].trim_start_matches('-')));
+    flags.sort_by(|one, other| {
+        one.0[6..]
+            .trim_start_matches('-')
+            .cmp(other.0[6..].trim_start_matches('-'))
+    });
     if !flags.is_empty() {
         text.push_str("\nOptions:\n");
         text.push_str(&columns(&flags));
@@ -41,11 +51,20 @@ pub fn command(program: &str, name: &str, entry: &Entry, command: &Command) -> S
 }
 
 fn flag(arg: &Arg) -> (String, String) {
-    let short = arg.get_short().map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
+    let short = arg
+        .get_short()
+        .map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
     let long = arg.get_long().unwrap_or_default();
-    let kind = arg.get_value_names().and_then(|names| names.first()).map_or("", |name| name.as_str());
+    let kind = arg
+        .get_value_names()
+        .and_then(|names| names.first())
+        .map_or("", |name| name.as_str());
     let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append) && !kind.is_empty();
-    let left = if takes_value { format!("  {short}--{long} {kind}") } else { format!("  {short}--{long}") };
+    let left = if takes_value {
+        format!("  {short}--{long} {kind}")
+    } else {
+        format!("  {short}--{long}")
+    };
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     (left, help)
 }
@@ -81,11 +100,18 @@ fn listed(name: &str, about: &str) -> String {
 }
 
 /// Returns the help of a group of commands.
-pub fn group(program: &str, group: &Group) -> String {
-    let mut text = format!("Usage:  {program} {} COMMAND\n\n{}\n\nCommands:\n", group.name, group.about);
+pub(crate) fn group(program: &str, group: &Group) -> String {
+    let mut text = format!(
+        "Usage:  {program} {} COMMAND\n\n{}\n\nCommands:\n",
+        group.name, group.about
+    );
     let mut rows: Vec<(&str, &str)> = COMMANDS
         .iter()
-        .flat_map(|entry| std::iter::once(&entry.name).chain(entry.aliases).map(move |name| (*name, entry)))
+        .flat_map(|entry| {
+            std::iter::once(&entry.name)
+                .chain(entry.aliases)
+                .map(move |name| (*name, entry))
+        })
         .filter_map(|(name, entry)| {
             let word = name.strip_prefix(group.name)?.strip_prefix(' ')?;
             (!group.hidden.contains(&word)).then_some((word, entry.about))
@@ -95,15 +121,15 @@ pub fn group(program: &str, group: &Group) -> String {
     for (word, about) in rows {
         text.push_str(&listed(word, about));
     }
-    text.push_str(&format!(
+    text.extend([format!(
         "\nRun '{program} {} COMMAND --help' for more information on a command.\n",
         group.name
-    ));
+    )]);
     text
 }
 
 /// Returns the help of the whole.
-pub fn overview(program: &str) -> String {
+pub(crate) fn overview(program: &str) -> String {
     let mut text = format!(
         "Usage:  {program} [OPTIONS] COMMAND\n\nA container engine without a daemon\n\nCommon Commands:\n"
     );
@@ -137,11 +163,17 @@ pub fn overview(program: &str) -> String {
         .filter(|(name, ..)| !name.starts_with("tls"))
         .map(|(name, short, kind, help)| {
             let short = short.map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
-            let kind = if kind.is_empty() { String::new() } else { format!(" {kind}") };
+            let kind = if kind.is_empty() {
+                String::new()
+            } else {
+                format!(" {kind}")
+            };
             (format!("  {short}--{name}{kind}"), (*help).to_owned())
         })
         .collect();
     text.push_str(&columns(&rows));
-    text.push_str(&format!("\nRun '{program} COMMAND --help' for more information on a command.\n"));
+    text.extend([format!(
+        "\nRun '{program} COMMAND --help' for more information on a command.\n"
+    )]);
     text
 }

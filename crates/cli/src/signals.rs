@@ -11,17 +11,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// Signals that are passed on to a container's process.
-const FORWARDED: &[i32] = &[SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+const FORWARDED: &[i32] = &[
+    SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
+];
 
 /// The signals that wait for us. From [`Signals::catch`] on none of them ends this program by itself.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     delivery: SignalDelivery<UnixStream, SignalOnly>,
 }
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Caught {
+pub(crate) enum Caught {
     /// The terminal has another size.
     Resized,
     /// To be passed on.
@@ -30,18 +32,26 @@ pub enum Caught {
 
 impl Signals {
     /// Begins to catch.
-    pub fn catch() -> std::io::Result<Self> {
+    pub(crate) fn catch() -> std::io::Result<Self> {
         let (read, write) = UnixStream::pair()?;
         let all = FORWARDED.iter().chain([&SIGWINCH]);
         Ok(Self {
-            delivery: SignalDelivery::with_pipe(read, write, SignalOnly::default(), all)?,
+            delivery: SignalDelivery::with_pipe(read, write, SignalOnly, all)?,
         })
     }
 
     /// Takes what has come.
-    pub fn take(&mut self) -> Vec<Caught> {
+    pub(crate) fn take(&mut self) -> Vec<Caught> {
         let caught = self.delivery.pending();
-        caught.map(|number| if number == SIGWINCH { Caught::Resized } else { Caught::Signal(number) }).collect()
+        caught
+            .map(|number| {
+                if number == SIGWINCH {
+                    Caught::Resized
+                } else {
+                    Caught::Signal(number)
+                }
+            })
+            .collect()
     }
 }
 
@@ -52,12 +62,12 @@ impl AsFd for Signals {
 }
 
 /// Says whether a signal is meant to end what we do.
-pub fn terminates(number: i32) -> bool {
+pub(crate) fn terminates(number: i32) -> bool {
     matches!(number, SIGHUP | SIGINT | SIGQUIT | SIGTERM)
 }
 
 /// Returns a flag that the first Ctrl-C or SIGTERM sets; a second one ends this program at once.
-pub fn cancellation() -> std::io::Result<Arc<AtomicBool>> {
+pub(crate) fn cancellation() -> std::io::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         // Registered in this order, the second signal finds the flag set and takes its default way.

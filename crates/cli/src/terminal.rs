@@ -6,13 +6,13 @@ use std::io::IsTerminal;
 
 /// The terminal in raw mode; its modes come back when this is dropped, however that happens.
 #[derive(Debug)]
-pub struct Raw {
+pub(crate) struct Raw {
     before: Termios,
 }
 
 impl Raw {
     /// Puts the terminal at standard input into raw mode: every key goes to the container, none to our own driver.
-    pub fn enter() -> std::io::Result<Self> {
+    pub(crate) fn enter() -> std::io::Result<Self> {
         let before = tcgetattr(std::io::stdin())?;
         let mut modes = before.clone();
         modes.make_raw();
@@ -30,26 +30,28 @@ impl Drop for Raw {
 }
 
 /// Says whether standard input is a terminal.
-pub fn stdin_is_terminal() -> bool {
+pub(crate) fn stdin_is_terminal() -> bool {
     std::io::stdin().is_terminal()
 }
 
 /// Returns rows and columns of the terminal at standard output, or else at standard input.
-pub fn size() -> Option<(u16, u16)> {
-    let size = tcgetwinsize(std::io::stdout()).or_else(|_| tcgetwinsize(std::io::stdin())).ok()?;
+pub(crate) fn size() -> Option<(u16, u16)> {
+    let size = tcgetwinsize(std::io::stdout())
+        .or_else(|_| tcgetwinsize(std::io::stdin()))
+        .ok()?;
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
 }
 
 /// Keys that detach, and how many of them have been typed so far.
 #[derive(Debug, Clone)]
-pub struct DetachKeys {
+pub(crate) struct DetachKeys {
     keys: Vec<u8>,
     typed: usize,
 }
 
 /// What became of typed bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Typed {
+pub(crate) struct Typed {
     /// What the container gets.
     pub bytes: Vec<u8>,
     /// Whether the keys are complete.
@@ -58,7 +60,7 @@ pub struct Typed {
 
 impl DetachKeys {
     /// Reads `ctrl-p,ctrl-q` or the like; empty is that very default.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
         let text = if text.is_empty() { "ctrl-p,ctrl-q" } else { text };
         let mut keys = Vec::new();
         for key in text.split(',') {
@@ -81,7 +83,7 @@ impl DetachKeys {
 
     /// Looks at what was typed. The first keys of the sequence are held back until it is clear that they were meant
     /// for the container.
-    pub fn filter(&mut self, bytes: &[u8]) -> Typed {
+    pub(crate) fn filter(&mut self, bytes: &[u8]) -> Typed {
         let mut passed = Vec::with_capacity(bytes.len());
         for &byte in bytes {
             if byte == self.keys[self.typed] {
@@ -136,7 +138,13 @@ mod tests {
 
     #[test]
     fn keys_are_read_as_docker_reads_them() {
-        assert_eq!(DetachKeys::parse("ctrl-@,a,ctrl-_,ctrl-[").unwrap().keys, [0, b'a', 31, 27]);
-        assert_eq!(DetachKeys::parse("foo").unwrap_err().0, "invalid detach keys (foo) provided");
+        assert_eq!(
+            DetachKeys::parse("ctrl-@,a,ctrl-_,ctrl-[").unwrap().keys,
+            [0, b'a', 31, 27]
+        );
+        assert_eq!(
+            DetachKeys::parse("foo").unwrap_err().0,
+            "invalid detach keys (foo) provided"
+        );
     }
 }

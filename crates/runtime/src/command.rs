@@ -104,6 +104,21 @@ impl Command {
         {
             return Err(StartError::setup("SELinux labels are not supported"));
         }
+        if process
+            .apparmor_profile()
+            .as_deref()
+            .is_some_and(|profile| !matches!(profile, "" | "unconfined"))
+        {
+            return Err(StartError::setup("AppArmor profiles are not supported"));
+        }
+        if process.scheduler().is_some()
+            || process.io_priority().is_some()
+            || process.exec_cpu_affinity().is_some()
+        {
+            return Err(StartError::setup(
+                "scheduling policies, I/O priorities and affinities are not supported",
+            ));
+        }
         if !process.cwd().is_absolute() {
             return Err(StartError::setup(format!(
                 "the working directory '{}' is not absolute",

@@ -8,11 +8,11 @@ use crate::cgroups::Cgroup;
 use crate::channel::{Channel, Message};
 use crate::command::{Command, Stdio, Streamed, hide};
 use crate::error::failed;
-use crate::namespaces::{ChildrenElsewhere, NamespacePlan};
+use crate::namespaces::{ChildrenElsewhere, Mappings, NamespacePlan};
 use crate::process::Process;
 use crate::sysctl::{PrivateProc, Sysctls, set_oom_score};
 use crate::{Plan, StartError, Streams, init, rootfs};
-use oci_spec::runtime::Linux;
+use oci_spec::runtime::{Hooks, Linux};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 use rustix::thread::{Gid, Uid};
@@ -75,6 +75,13 @@ impl Setup {
                 "mount labels, Intel RDT and personalities are not supported",
             ));
         }
+        if spec
+            .hooks()
+            .as_ref()
+            .is_some_and(|hooks| *hooks != Hooks::default())
+        {
+            return Err(StartError::setup("hooks are not supported"));
+        }
         let namespaces = NamespacePlan::parse(linux)?;
         let own = namespaces.own();
         let name = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
@@ -128,12 +135,10 @@ pub fn create(plan: &Plan, streams: Streams) -> Result<Created, StartError> {
         }
         None => None,
     };
-    let setup = Setup::prepare(plan, linux, streams)?;
+    let mut setup = Setup::prepare(plan, linux, streams)?;
     let (channel, theirs) = Channel::pair()?;
     let new = setup.namespaces.new;
-    let mut mappings = None;
-    let mut setup = setup;
-    std::mem::swap(&mut mappings, &mut setup.namespaces.mappings);
+    let mappings = setup.namespaces.mappings.take();
     let has_mappings = mappings.is_some();
     let elsewhere = setup
         .namespaces
@@ -160,34 +165,52 @@ pub fn create(plan: &Plan, streams: Streams) -> Result<Created, StartError> {
         warnings,
         ready: false,
     };
-    let pid = created.pid();
-    if let Some(mappings) = mappings {
-        mappings.write(pid)?;
-        created
-            .channel
-            .send(&Message::Mapped)
-            .map_err(failed("tell the new process"))?;
+    match created.equip(plan, mappings, new) {
+        Ok(()) => Ok(created),
+        // That the child has failed already may be all there is to it, and its own words are better.
+        Err(error) => Err(created.last_words().unwrap_or(error)),
     }
-    // Written from here, where /proc is the host's own and the child's owner does not matter.
-    let score = plan
-        .spec
-        .process()
-        .as_ref()
-        .and_then(oci_spec::runtime::Process::oom_score_adj);
-    if let Some(score) = score {
-        created.warnings.extend(set_oom_score(pid, score)?);
-    }
-    if new.contains(Namespaces::NETWORK) {
-        let path = format!("/proc/{pid}/ns/net");
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let opened =
-            rustix::fs::open(&path, flags, Mode::empty()).map_err(SysError::on("open namespace", &path))?;
-        created.network = Some(opened);
-    }
-    Ok(created)
 }
 
 impl Created {
+    /// Does for the child what takes the host's rights or view.
+    fn equip(&mut self, plan: &Plan, mappings: Option<Mappings>, new: Namespaces) -> Result<(), StartError> {
+        let pid = self.pid();
+        if let Some(mappings) = mappings {
+            mappings.write(pid)?;
+            self.channel
+                .send(&Message::Mapped)
+                .map_err(failed("tell the new process"))?;
+        }
+        // Written from here, where /proc is the host's own and the child's owner does not matter.
+        let process = plan.spec.process().as_ref();
+        if let Some(score) = process.and_then(oci_spec::runtime::Process::oom_score_adj) {
+            self.warnings.extend(set_oom_score(pid, score)?);
+        }
+        if new.contains(Namespaces::NETWORK) {
+            let path = format!("/proc/{pid}/ns/net");
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let opened = rustix::fs::open(&path, flags, Mode::empty())
+                .map_err(SysError::on("open namespace", &path))?;
+            self.network = Some(opened);
+        }
+        Ok(())
+    }
+
+    /// Ends the child and returns what it had to say, if it had failed before.
+    fn last_words(&mut self) -> Option<StartError> {
+        if let Some(child) = &self.child
+            && let Err(_gone) = child.kill(Signal::KILL.as_raw())
+        {}
+        loop {
+            match self.receive() {
+                Ok(Some(_)) => {}
+                Ok(None) => return None,
+                Err(error) => return Some(error),
+            }
+        }
+    }
+
     /// Returns the pid of the container's first process, in the caller's pid namespace.
     pub fn pid(&self) -> i32 {
         self.child.as_ref().map_or(0, Child::pid)
@@ -229,9 +252,11 @@ impl Created {
     /// Lets the process execute its command and waits until it has. Dropping instead kills it and leaves nothing.
     pub fn start(mut self) -> Result<Process, StartError> {
         self.ready()?;
-        self.channel
-            .send(&Message::Start)
-            .map_err(failed("tell the new process"))?;
+        if let Err(errno) = self.channel.send(&Message::Start) {
+            return Err(self
+                .last_words()
+                .unwrap_or_else(|| failed("tell the new process")(errno)));
+        }
         let mut executing = false;
         while let Some(message) = self.receive()? {
             executing |= matches!(message, Message::Executing);

@@ -1,10 +1,17 @@
 //! Root filesystems that try to get out or to be believed. All need root.
+#![allow(
+    clippy::unwrap_used,
+    clippy::tests_outside_test_module,
+    reason = "the whole file is tests"
+)]
 
 mod fixture;
 
 use fixture::Container;
+use rustix::fs::{CWD, RenameFlags};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
 /// A directory of the host's that nobody may touch.
@@ -144,8 +151,6 @@ fn privileged_user_files_are_not_followed_out() {
 /// CVE-2021-30465: another container swaps a directory on the way for a link while mounts are made.
 #[test]
 fn privileged_swapped_targets_never_lead_out() {
-    use rustix::fs::{CWD, RenameFlags};
-    use std::sync::atomic::{AtomicBool, Ordering};
     let (victim, source) = (Victim::new(), Victim::new());
     let container = Container::shell("true").mount("/shared/a/b/c", "bind", source.path(), &["rbind"]);
     let shared = container.root().join("shared");

@@ -1,9 +1,15 @@
 //! Further processes in a running container. All need root.
+#![allow(
+    clippy::unwrap_used,
+    clippy::tests_outside_test_module,
+    reason = "the whole file is tests"
+)]
 
 mod fixture;
 
 use fixture::Container;
 use serde_json::json;
+use std::os::unix::fs::PermissionsExt;
 
 fn lines(text: &str) -> Vec<&str> {
     text.lines().collect()
@@ -95,7 +101,6 @@ fn privileged_exec_reports_what_it_cannot() {
 
 #[test]
 fn privileged_exec_into_a_user_namespace_with_init() {
-    use std::os::unix::fs::PermissionsExt;
     let container = Container::new(&["/bin/sleep", "600"])
         .init()
         .set("/linux/namespaces", json!([{"type": "user"}, {"type": "pid"}, {"type": "mount"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}]))

@@ -118,6 +118,7 @@ fn overlay_by_layer(
     options: &[(&str, &str)],
 ) -> Result<OwnedFd, SysError> {
     let context = Context::new("overlay")?;
+    context.set("source", "overlay")?;
     for path in lower {
         let short = ShortPath::new(path)?;
         rustix::mount::fsconfig_set_string(&context.0, "lowerdir+", &short.path)

@@ -1,4 +1,8 @@
 //! A container, as `docker inspect` shows it.
+#![expect(
+    clippy::zero_sized_map_values,
+    reason = "Docker's shape: sets are maps to empty objects"
+)]
 
 use super::{HostConfig, none_if_empty, time};
 use engine::containers::record::{Activity, Container, EndpointRecord};
@@ -202,7 +206,11 @@ impl ContainerInspect {
         let file = |name: &str| directory.join(name).display().to_string();
         let settings = &container.settings;
         let mut command = settings.entrypoint.iter().chain(&settings.command).cloned();
-        let log_path = if settings.log_driver == "json-file" { file("log") } else { String::new() };
+        let log_path = if settings.log_driver == "json-file" {
+            file("log")
+        } else {
+            String::new()
+        };
         Self {
             id: container.id.to_string(),
             created: time(Some(container.created)),
@@ -241,7 +249,10 @@ impl State {
         let status = &container.status;
         let exit = status.exit.as_ref();
         let activity = container.activity;
-        let is_running = matches!(activity, Activity::Running | Activity::Paused | Activity::Restarting);
+        let is_running = matches!(
+            activity,
+            Activity::Running | Activity::Paused | Activity::Restarting
+        );
         Self {
             status: status_text(activity),
             running: is_running,
@@ -324,17 +335,28 @@ fn mac(bytes: [u8; 6]) -> String {
 
 impl NetworkSettings {
     fn new(container: &Container) -> Self {
-        let endpoint = container.status.endpoint.as_ref().filter(|_| container.pid.is_some());
+        let endpoint = container
+            .status
+            .endpoint
+            .as_ref()
+            .filter(|_| container.pid.is_some());
         let mut ports: BTreeMap<String, Option<Vec<HostPort>>> = BTreeMap::new();
         if endpoint.is_some() {
             ports.extend(container.settings.exposed.iter().map(|port| (port.clone(), None)));
         }
-        for port in endpoint.map(|endpoint| endpoint.endpoint.ports.as_slice()).unwrap_or_default() {
+        for port in endpoint
+            .map(|endpoint| endpoint.endpoint.ports.as_slice())
+            .unwrap_or_default()
+        {
             let key = format!("{}/{}", port.port, protocol(port.protocol));
-            ports.entry(key).or_default().get_or_insert_default().push(HostPort {
-                host_ip: port.host.to_string(),
-                host_port: port.host_port.to_string(),
-            });
+            ports
+                .entry(key)
+                .or_default()
+                .get_or_insert_default()
+                .push(HostPort {
+                    host_ip: port.host.to_string(),
+                    host_port: port.host_port.to_string(),
+                });
         }
         let networks = match (endpoint, network_name(container)) {
             (Some(endpoint), _) => [(endpoint.network.clone(), EndpointSettings::new(endpoint))].into(),

@@ -123,11 +123,26 @@ const SHM_SIZE: u64 = 64 << 20;
 
 /// Docker's masked and read-only paths, for `inspect`; the runtime's own list is what is in force.
 const MASKED: &[&str] = &[
-    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
     "/sys/devices/virtual/powercap",
 ];
-const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READ_ONLY: &[&str] = &[
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 impl HostConfig {
     pub(super) fn new(settings: &Settings) -> Self {
@@ -156,7 +171,11 @@ impl HostConfig {
             dns_options: request.dns_options.clone(),
             dns_search: request.dns_search.clone(),
             extra_hosts: none_if_empty(
-                request.extra_hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect(),
+                request
+                    .extra_hosts
+                    .iter()
+                    .map(|(name, address)| format!("{name}:{address}"))
+                    .collect(),
             ),
             group_add: none_if_empty(request.groups.clone()),
             ipc_mode: "private",
@@ -186,7 +205,9 @@ impl HostConfig {
             cpuset_mems: limits.cpuset_mems.clone().unwrap_or_default(),
             devices: request.devices.iter().map(device).collect(),
             memory_reservation: limits.memory_reservation.unwrap_or(0),
-            memory_swap: limits.memory_swap.unwrap_or_else(|| limits.memory.unwrap_or(0).saturating_mul(2)),
+            memory_swap: limits
+                .memory_swap
+                .unwrap_or_else(|| limits.memory.unwrap_or(0).saturating_mul(2)),
             memory_swappiness: None,
             oom_kill_disable: None,
             pids_limit: limits.pids,
@@ -250,7 +271,12 @@ fn security(options: &SecurityOptions) -> Vec<String> {
         Seccomp::Profile(profile) => all.push(format!("seccomp={profile}")),
         Seccomp::Unconfined => all.push("seccomp=unconfined".to_owned()),
     }
-    all.extend(options.apparmor.iter().map(|profile| format!("apparmor={profile}")));
+    all.extend(
+        options
+            .apparmor
+            .iter()
+            .map(|profile| format!("apparmor={profile}")),
+    );
     all.extend(options.labels.iter().map(|label| format!("label={label}")));
     all
 }
@@ -259,7 +285,10 @@ fn security(options: &SecurityOptions) -> Vec<String> {
 fn bind(mount: &MountRequest) -> Option<String> {
     let (source, option) = match &mount.source {
         MountSource::Bind {
-            path, create: true, propagation, ..
+            path,
+            create: true,
+            propagation,
+            ..
         } => (path.display().to_string(), propagation.clone()),
         MountSource::Volume {
             name: Some(name),
@@ -268,7 +297,12 @@ fn bind(mount: &MountRequest) -> Option<String> {
         } => (name.clone(), no_copy.then(|| "nocopy".to_owned())),
         _ => return None,
     };
-    let options: Vec<String> = mount.read_only.then(|| "ro".to_owned()).into_iter().chain(option).collect();
+    let options: Vec<String> = mount
+        .read_only
+        .then(|| "ro".to_owned())
+        .into_iter()
+        .chain(option)
+        .collect();
     Some(if options.is_empty() {
         format!("{source}:{}", mount.target)
     } else {
@@ -291,7 +325,9 @@ fn tmpfs(mount: &MountRequest) -> Option<(String, String)> {
 
 fn mount(mount: &MountRequest) -> Option<Mount> {
     let (kind, source) = match &mount.source {
-        MountSource::Bind { path, create: false, .. } => ("bind", path.display().to_string()),
+        MountSource::Bind {
+            path, create: false, ..
+        } => ("bind", path.display().to_string()),
         MountSource::Volume {
             name: Some(name),
             subpath: Some(_),

@@ -58,9 +58,17 @@ impl ImageInspect {
         Self {
             id: image.id.to_string(),
             repo_tags: image.tags.iter().map(oci::Reference::familiar).collect(),
-            repo_digests: image.repository_digests.iter().map(oci::Reference::familiar).collect(),
+            repo_digests: image
+                .repository_digests
+                .iter()
+                .map(oci::Reference::familiar)
+                .collect(),
             parent: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
-            comment: config.history.last().map(|entry| entry.comment.clone()).unwrap_or_default(),
+            comment: config
+                .history
+                .last()
+                .map(|entry| entry.comment.clone())
+                .unwrap_or_default(),
             created: config.created.clone().unwrap_or_else(|| time(None)),
             docker_version: "",
             author: config.author.clone(),
@@ -75,7 +83,11 @@ impl ImageInspect {
             },
             root_fs: RootFs {
                 kind: "layers",
-                layers: image.layers.iter().map(|layer| layer.diff_id.to_string()).collect(),
+                layers: image
+                    .layers
+                    .iter()
+                    .map(|layer| layer.diff_id.to_string())
+                    .collect(),
             },
             metadata: Metadata {
                 last_tag_time: time(Some(image.created)),
@@ -116,7 +128,11 @@ impl HistoryEntry {
                 created: entry.created.as_deref().and_then(nanoseconds),
                 created_by: entry.created_by.clone(),
                 tags: Vec::new(),
-                size: if entry.empty_layer { 0 } else { sizes.next().unwrap_or(0) },
+                size: if entry.empty_layer {
+                    0
+                } else {
+                    sizes.next().unwrap_or(0)
+                },
                 comment: entry.comment.clone(),
             })
             .collect();

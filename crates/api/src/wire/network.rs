@@ -46,7 +46,7 @@ struct Pool {
 struct Endpoint {
     name: String,
     #[serde(rename = "EndpointID")]
-    endpoint_id: String,
+    id: String,
     mac_address: String,
     #[serde(rename = "IPv4Address")]
     ipv4_address: String,
@@ -60,7 +60,10 @@ const DEFAULTS: &[(&str, &str)] = &[("bridge", "bridge"), ("host", "host"), ("no
 impl NetworkInspect {
     /// Makes the default networks; `running` are the containers that may be on them, `subnet` the configured one.
     pub fn defaults(running: &[Container], subnet: Option<&str>) -> Vec<Self> {
-        DEFAULTS.iter().map(|(name, driver)| Self::new(name, driver, running, subnet)).collect()
+        DEFAULTS
+            .iter()
+            .map(|(name, driver)| Self::new(name, driver, running, subnet))
+            .collect()
     }
 
     fn new(name: &'static str, driver: &'static str, running: &[Container], subnet: Option<&str>) -> Self {
@@ -68,10 +71,17 @@ impl NetworkInspect {
         let mut pools: Vec<Pool> = Vec::new();
         let mut id = None;
         for container in running.iter().filter(|container| container.pid.is_some()) {
-            let Some(record) = container.status.endpoint.as_ref().filter(|record| record.network == name) else {
+            let Some(record) = container
+                .status
+                .endpoint
+                .as_ref()
+                .filter(|record| record.network == name)
+            else {
                 continue;
             };
-            let mask = u32::MAX.checked_shl(u32::from(32 - record.prefix.min(32))).unwrap_or(0);
+            let mask = u32::MAX
+                .checked_shl(u32::from(32 - record.prefix.min(32)))
+                .unwrap_or(0);
             let base = std::net::Ipv4Addr::from(u32::from(record.gateway) & mask);
             let pool = Pool {
                 subnet: format!("{base}/{}", record.prefix),
@@ -85,7 +95,7 @@ impl NetworkInspect {
                 container.id.to_string(),
                 Endpoint {
                     name: container.name.clone(),
-                    endpoint_id: record.endpoint.host_link.clone(),
+                    id: record.endpoint.host_link.clone(),
                     mac_address: record.endpoint.mac.map(|byte| format!("{byte:02x}")).join(":"),
                     ipv4_address: format!("{}/{}", record.endpoint.address, record.prefix),
                     ipv6_address: String::new(),
@@ -137,6 +147,7 @@ impl NetworkInspect {
 
 /// The default networks are no records; their ids are their names in hexadecimal, padded to 64 digits.
 fn stable_id(name: &str) -> String {
-    let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex: Vec<String> = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex.concat();
     format!("{hex:0<64}")
 }

@@ -16,6 +16,7 @@ use crate::stage::StageRun;
 use crate::users;
 use dockerfile::{AddFlags, CopyFiles, Glob, Instruction, is_remote_source};
 use oci::Digest;
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use store::{Layer, Times};
@@ -350,18 +351,23 @@ fn execute(
     let permit = job.permit();
     let draught = Draught::begin(job, &run.draft.layers)?;
     let tree = draught.mount()?;
-    write(job, plan, origin, found, foreign, &tree)?;
+    let changed = write(job, plan, origin, found, foreign, &tree)?;
     drop(tree);
     if job.stopped() {
         return Err(Failure::Cancelled);
     }
     let layer = draught.commit(Times::Exactly(job.file_epoch()))?;
     drop(permit);
+    if changed {
+        step.note("a source was changed while it was copied; the step will be done again next time");
+        return Ok(Some(layer));
+    }
     let record = record(run, plan, keys, instruction, step);
     job.cache.record(keys, Some(&layer), &record)?;
     Ok(Some(layer))
 }
 
+/// Puts the sources into the tree; says whether one of them changed meanwhile.
 fn write(
     job: &Job<'_>,
     plan: &Plan,
@@ -369,7 +375,7 @@ fn write(
     found: &[Found],
     foreign: bool,
     tree: &Tree,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let owner = plan
         .owner
         .as_deref()
@@ -385,16 +391,19 @@ fn write(
         keep_owners: foreign,
         mode: plan.mode.as_ref(),
         cancelled: &stopped,
+        changed: Cell::new(false),
     };
     if plan.is_directory {
         placement.directory(placement.destination)?;
     }
     for source in found {
-        if !(plan.kind.unpacks() && archive::unpack(&placement, source)?) {
+        if plan.kind.unpacks() && archive::unpack(&placement, source)? {
+            placement.check_source(source)?;
+        } else {
             placement.copy(source)?;
         }
     }
-    Ok(())
+    Ok(placement.changed.get())
 }
 
 fn record<'a>(

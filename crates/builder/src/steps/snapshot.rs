@@ -14,8 +14,8 @@ const OPTIONS: [(&str, &str); 2] = [("redirect_dir", "off"), ("metacopy", "off")
 pub(crate) struct Draught<'a> {
     store: &'a Store,
     lease: Arc<Lease>,
-    snapshot: Option<Snapshot>,
-    parents: Vec<LayerId>,
+    /// Its paths are empty once it is committed.
+    snapshot: Snapshot,
 }
 
 impl<'a> Draught<'a> {
@@ -26,42 +26,44 @@ impl<'a> Draught<'a> {
         Ok(Self {
             store: job.store,
             lease,
-            snapshot: Some(snapshot),
-            parents,
+            snapshot,
         })
     }
 
     /// Returns the union that a command runs in.
     pub(crate) fn overlay(&self, skeleton: bool) -> oci::Overlay {
-        let directories = self
-            .snapshot
-            .as_ref()
-            .map(|snapshot| (snapshot.upper.as_path(), snapshot.work.as_path()));
-        self.store.overlay(&self.parents, directories, skeleton)
+        let Snapshot { parents, upper, work } = &self.snapshot;
+        self.store.overlay(parents, Some((upper, work)), skeleton)
     }
 
     /// Mounts the union for ourselves, attached nowhere.
     pub(crate) fn mount(&self) -> Result<Tree, StepError> {
-        match &self.snapshot {
+        if self.snapshot.parents.is_empty() {
             // With nothing below it, the directory is all there is.
-            Some(snapshot) if self.parents.is_empty() => Ok(Tree::open(&snapshot.upper)?),
-            _ => mount(&self.overlay(false)),
+            return Ok(Tree::open(&self.snapshot.upper)?);
         }
+        mount(&self.overlay(false))
     }
 
     /// Makes it a layer. Nothing may have it mounted any more.
     pub(crate) fn commit(mut self, times: Times) -> Result<Layer, StepError> {
-        match self.snapshot.take() {
-            Some(snapshot) => Ok(self.store.commit_snapshot(&self.lease, snapshot, times)?),
-            // It is taken here only, and this consumes it.
-            None => Err(StepError::BadPath(String::new())),
+        let snapshot = self.take();
+        Ok(self.store.commit_snapshot(&self.lease, snapshot, times)?)
+    }
+
+    fn take(&mut self) -> Snapshot {
+        Snapshot {
+            parents: std::mem::take(&mut self.snapshot.parents),
+            upper: std::mem::take(&mut self.snapshot.upper),
+            work: std::mem::take(&mut self.snapshot.work),
         }
     }
 }
 
 impl Drop for Draught<'_> {
     fn drop(&mut self) {
-        if let Some(snapshot) = self.snapshot.take() {
+        let snapshot = self.take();
+        if !snapshot.upper.as_os_str().is_empty() {
             // What cannot be removed now is recognised as nobody's when the store is opened next.
             drop(self.store.discard_snapshot(snapshot));
         }

@@ -48,6 +48,38 @@ fn only_what_follows_a_change_is_done_again() {
 }
 
 #[test]
+fn a_step_is_on_record_with_its_inputs_and_its_last_use() {
+    let shop = Workshop::new();
+    let dockerfile = "FROM base\nRUN write /x 1\n";
+    let row = || {
+        shop.database
+            .read(|c| {
+                let sql = "SELECT summary, inputs, layer, created, last_used FROM build_steps";
+                Ok::<(String, String, String, i64, i64), state::StateError>(c.query_row(sql, [], |r| {
+                    Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?))
+                })?)
+            })
+            .unwrap()
+    };
+    let image = shop.make(dockerfile);
+    let (summary, inputs, layer, created, used) = row();
+    assert_eq!(summary, "RUN write /x 1");
+    let inputs: serde_json::Value = serde_json::from_str(&inputs).unwrap();
+    assert_eq!(inputs["operation"], "RUN write /x 1");
+    assert_eq!(layer, image.layers[1].id.as_str());
+    assert_eq!(used, created);
+    shop.make(dockerfile);
+    let (.., created_again, used) = row();
+    assert_eq!(created_again, created);
+    assert!(used > created);
+    // Garbage collection leaves the cache alone.
+    shop.store.remove_image(&image.id).unwrap();
+    shop.store.collect_garbage().unwrap();
+    assert_eq!(shop.make(dockerfile).id, image.id);
+    assert!(shop.ran().is_empty());
+}
+
+#[test]
 fn times_and_other_files_do_not_matter() {
     let mut shop = Workshop::new();
     shop.file("pipeline.py", "print(1)");
@@ -212,4 +244,35 @@ fn the_epoch_is_the_time_of_everything_made() {
         assert_eq!(seconds, 1_700_000_000, "{name}");
     }
     assert_eq!(shop.make(dockerfile).id, image.id);
+}
+
+#[test]
+fn a_source_that_changes_under_the_build_does_not_spoil_the_cache() {
+    let mut shop = Workshop::new();
+    // So that each build copies, and records what it copied.
+    shop.build.no_cache = true;
+    let contents = ["1".repeat(100_000), "2".repeat(100_000)];
+    shop.file("f", &contents[0]);
+    let dockerfile = "FROM base\nCOPY f /f\n";
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                for content in &contents {
+                    std::fs::write(shop.context.join("f"), content).unwrap();
+                }
+            }
+        });
+        for _ in 0..150 {
+            shop.run(dockerfile).id();
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    shop.build.no_cache = false;
+    for content in &contents {
+        shop.file("f", content);
+        let image = shop.make(dockerfile);
+        let built = std::fs::read_to_string(shop.store.layer_path(&image.layers[1].id).join("f")).unwrap();
+        assert!(built == *content, "an image of other content was found");
+    }
 }

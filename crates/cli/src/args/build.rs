@@ -2,14 +2,14 @@
 
 use super::{Invalid, environment, extra_host, invalid, label};
 use crate::failure::Failure;
-use engine::builder::{Build, RunNetwork};
 use clap::Args;
+use engine::builder::{Build, RunNetwork};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Flags of `build`.
 #[derive(Debug, Args)]
-pub struct BuildFlags {
+pub(crate) struct BuildFlags {
     /// Add a custom host-to-IP mapping (format: "host:ip")
     #[arg(long, value_parser = extra_host::parse, value_name = "list")]
     add_host: Vec<(String, String)>,
@@ -107,7 +107,7 @@ pub struct BuildFlags {
 
 /// A build, and what of its flags was ignored.
 #[derive(Debug)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     /// The request.
     pub build: Build,
     /// What was ignored.
@@ -119,7 +119,7 @@ const LARGEST: u64 = 4 << 20;
 
 impl BuildFlags {
     /// Makes the request for a context directory.
-    pub fn prepare(self, context: &str, proxy: BTreeMap<String, String>) -> Result<Prepared, Failure> {
+    pub(crate) fn prepare(self, context: &str, proxy: BTreeMap<String, String>) -> Result<Prepared, Failure> {
         let warnings = self.judge()?;
         let context = directory(context)?;
         let dockerfile = self.dockerfile(&context)?;
@@ -137,7 +137,11 @@ impl BuildFlags {
                 return Err(Failure::new(format!("invalid SOURCE_DATE_EPOCH: {text}")));
             }
         };
-        let tags = self.tag.iter().map(|tag| reference(tag)).collect::<Result<Vec<_>, _>>()?;
+        let tags = self
+            .tag
+            .iter()
+            .map(|tag| reference(tag))
+            .collect::<Result<Vec<_>, _>>()?;
         let build = Build {
             context,
             dockerfile,
@@ -149,7 +153,8 @@ impl BuildFlags {
             no_cache: self.no_cache,
             pull: self.pull,
             network: network(self.network.as_deref())?,
-            platform: super::container::platform(self.platform.as_deref())?.unwrap_or_else(oci::Platform::host),
+            platform: super::container::platform(self.platform.as_deref())?
+                .unwrap_or_else(oci::Platform::host),
             source_date_epoch,
             proxy,
             extra_hosts: self.add_host,
@@ -159,16 +164,26 @@ impl BuildFlags {
 
     fn judge(&self) -> Result<Vec<String>, Invalid> {
         for (given, flag, instead) in [
-            (!self.build_context.is_empty(), "--build-context", "copy the files into the context"),
+            (
+                !self.build_context.is_empty(),
+                "--build-context",
+                "copy the files into the context",
+            ),
             (self.push, "--push", "pushing comes later"),
             (!self.secret.is_empty(), "--secret", "secrets come later"),
             (!self.ssh.is_empty(), "--ssh", "agents come later"),
             (
-                self.output.iter().any(|output| !matches!(output.as_str(), "type=docker" | "type=image")),
+                self.output
+                    .iter()
+                    .any(|output| !matches!(output.as_str(), "type=docker" | "type=image")),
                 "--output",
                 "the image goes into the local image store; 'save' and 'export' write files",
             ),
-            (!self.cache_to.is_empty(), "--cache-to", "the cache stays in the local store"),
+            (
+                !self.cache_to.is_empty(),
+                "--cache-to",
+                "the cache stays in the local store",
+            ),
         ] {
             if given {
                 return invalid(format!("'{flag}' is not there yet: {instead}"));
@@ -178,12 +193,19 @@ impl BuildFlags {
             match progress {
                 "auto" | "plain" | "tty" | "quiet" | "none" | "" => {}
                 "rawjson" => return invalid("'--progress=rawjson' is not there yet: use plain"),
-                other => return invalid(format!("invalid progress type: {other:?}; use auto, plain, tty or quiet")),
+                other => {
+                    return invalid(format!(
+                        "invalid progress type: {other:?}; use auto, plain, tty or quiet"
+                    ));
+                }
             }
         }
         let off = |value: &Option<String>| value.as_deref().is_none_or(|value| value == "false");
         Ok([
-            (!off(&self.provenance) || !off(&self.sbom) || !self.attest.is_empty(), "attestations"),
+            (
+                !off(&self.provenance) || !off(&self.sbom) || !self.attest.is_empty(),
+                "attestations",
+            ),
             (self.memory.is_some(), "--memory"),
             (self.shm_size.is_some(), "--shm-size"),
             (!self.ulimit.is_empty(), "--ulimit"),
@@ -228,7 +250,11 @@ impl BuildFlags {
             None => {
                 let upper = context.join("Dockerfile");
                 let lower = context.join("dockerfile");
-                let path = if !upper.exists() && lower.exists() { lower } else { upper };
+                let path = if !upper.exists() && lower.exists() {
+                    lower
+                } else {
+                    upper
+                };
                 (PathBuf::from("Dockerfile"), path)
             }
         };
@@ -246,7 +272,9 @@ impl BuildFlags {
 fn read(path: &Path) -> std::io::Result<String> {
     use std::io::Read;
     let mut text = String::new();
-    std::fs::File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+    std::fs::File::open(path)?
+        .take(LARGEST + 1)
+        .read_to_string(&mut text)?;
     if text.len() as u64 > LARGEST {
         return Err(std::io::Error::from(std::io::ErrorKind::FileTooLarge));
     }
@@ -255,7 +283,10 @@ fn read(path: &Path) -> std::io::Result<String> {
 
 /// Finds the ignore file: the Dockerfile's own before the context's.
 fn ignore_file(context: &Path, dockerfile: &Path) -> Result<Option<(PathBuf, String)>, Failure> {
-    let mut own = if dockerfile.parent().is_none_or(|parent| parent.as_os_str().is_empty()) {
+    let mut own = if dockerfile
+        .parent()
+        .is_none_or(|parent| parent.as_os_str().is_empty())
+    {
         context.join(dockerfile).into_os_string()
     } else {
         dockerfile.as_os_str().to_owned()
@@ -284,8 +315,10 @@ fn directory(context: &str) -> Result<PathBuf, Failure> {
     }
     let remote = ["http://", "https://", "git://", "git@", "github.com/", "ssh://"];
     if remote.iter().any(|prefix| context.starts_with(prefix)) {
-        return Err(Failure::new(format!("a remote context ('{context}') is not there yet"))
-            .with_hint("clone or download it into a directory and name that"));
+        return Err(
+            Failure::new(format!("a remote context ('{context}') is not there yet"))
+                .with_hint("clone or download it into a directory and name that"),
+        );
     }
     let path = Path::new(context);
     match std::fs::metadata(path) {
@@ -305,9 +338,8 @@ fn directory(context: &str) -> Result<PathBuf, Failure> {
 }
 
 fn reference(text: &str) -> Result<oci::Reference, Failure> {
-    text.parse().map_err(|error: oci::ReferenceError| {
-        Failure::new(format!("invalid tag {text:?}: {error}"))
-    })
+    text.parse()
+        .map_err(|error: oci::ReferenceError| Failure::new(format!("invalid tag {text:?}: {error}")))
 }
 
 fn network(text: Option<&str>) -> Result<RunNetwork, Invalid> {

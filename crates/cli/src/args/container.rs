@@ -1,11 +1,14 @@
 //! The flags that `run` and `create` share, and how they become a [`CreateContainer`].
 
 use super::others::Others;
-use super::{Invalid, device, environment, extra_host, integer, invalid, label, mount, network, publish, restart};
+use super::{
+    Invalid, device, environment, extra_host, integer, invalid, label, mount, network, publish, restart,
+};
 use super::{security, size, tmpfs, ulimit, volume};
 use clap::{ArgMatches, Args};
 use engine::containers::request::{
-    Attach, CreateContainer, DeviceRequest, Limits, MountRequest, NetworkMode, PullPolicy, RestartPolicy, Ulimit,
+    Attach, CreateContainer, DeviceRequest, Limits, MountRequest, NetworkMode, PullPolicy, RestartPolicy,
+    Ulimit,
 };
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,7 +16,7 @@ use std::time::Duration;
 
 /// Flags of `run` and `create`.
 #[derive(Debug, Args)]
-pub struct ContainerFlags {
+pub(crate) struct ContainerFlags {
     /// Add a custom host-to-IP mapping (host:ip)
     #[arg(long, value_parser = extra_host::parse, value_name = "list")]
     add_host: Vec<(String, String)>,
@@ -194,7 +197,7 @@ pub struct ContainerFlags {
 
 /// A standard stream to attach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// Standard input.
     Stdin,
     /// Standard output.
@@ -214,7 +217,7 @@ fn stream(text: &str) -> Result<Stream, Invalid> {
 
 /// What the flags came to.
 #[derive(Debug)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     /// The request.
     pub request: CreateContainer,
     /// What was ignored.
@@ -224,7 +227,7 @@ pub struct Prepared {
 impl ContainerFlags {
     /// Makes the request for an image and the words after it. `proxy` holds variables for every container, which the
     /// user's own override; `detached` and `order` (of mounts, as `(index, flag)`) come from elsewhere.
-    pub fn prepare(
+    pub(crate) fn prepare(
         self,
         words: Vec<String>,
         proxy: Vec<String>,
@@ -249,7 +252,11 @@ impl ContainerFlags {
             pull: pull_policy(self.pull.as_deref())?,
             command: words.collect(),
             entrypoint: self.entrypoint.map(|program| {
-                if program.is_empty() { Vec::new() } else { vec![program] }
+                if program.is_empty() {
+                    Vec::new()
+                } else {
+                    vec![program]
+                }
             }),
             environment: environment(proxy, &self.env_file, self.env)?,
             working_directory: self.workdir.filter(|path| !path.is_empty()),
@@ -327,7 +334,7 @@ impl ContainerFlags {
 
 /// Which of the three mount flags came, in the order in which the user wrote them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MountFlag {
+pub(crate) enum MountFlag {
     /// `-v`.
     Volume,
     /// `--mount`.
@@ -338,9 +345,13 @@ pub enum MountFlag {
 
 impl MountFlag {
     /// Reads the order from what clap remembers.
-    pub fn order(matches: &ArgMatches) -> Vec<Self> {
+    pub(crate) fn order(matches: &ArgMatches) -> Vec<Self> {
         let mut order: Vec<(usize, Self)> = Vec::new();
-        for (id, flag) in [("volume", Self::Volume), ("mount", Self::Mount), ("tmpfs", Self::Tmpfs)] {
+        for (id, flag) in [
+            ("volume", Self::Volume),
+            ("mount", Self::Mount),
+            ("tmpfs", Self::Tmpfs),
+        ] {
             if let Some(indices) = matches.indices_of(id) {
                 order.extend(indices.map(|index| (index, flag)));
             }
@@ -376,7 +387,11 @@ fn mounts(
 
 fn same_target(one: &MountRequest, other: &MountRequest) -> bool {
     let parts = |target: &str| -> Vec<String> {
-        target.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect()
+        target
+            .split('/')
+            .filter(|part| !part.is_empty() && *part != ".")
+            .map(str::to_owned)
+            .collect()
     };
     parts(&one.target) == parts(&other.target)
 }
@@ -389,7 +404,10 @@ fn environment(proxy: Vec<String>, files: &[PathBuf], flags: Vec<String>) -> Res
     all.extend(flags);
     let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
     let given: Vec<String> = all.iter().map(|variable| name(variable)).collect();
-    let mut environment: Vec<String> = proxy.into_iter().filter(|variable| !given.contains(&name(variable))).collect();
+    let mut environment: Vec<String> = proxy
+        .into_iter()
+        .filter(|variable| !given.contains(&name(variable)))
+        .collect();
     environment.extend(all);
     Ok(environment)
 }
@@ -424,7 +442,7 @@ fn not_negative(value: Option<i64>, flag: &str) -> Result<Option<u64>, Invalid> 
 }
 
 /// Reads `--platform`.
-pub fn platform(text: Option<&str>) -> Result<Option<oci::Platform>, Invalid> {
+pub(crate) fn platform(text: Option<&str>) -> Result<Option<oci::Platform>, Invalid> {
     match text {
         None | Some("") => Ok(None),
         Some(text) => match text.parse() {
@@ -446,6 +464,6 @@ fn pull_policy(text: Option<&str>) -> Result<PullPolicy, Invalid> {
 }
 
 /// Turns seconds into a duration; a negative number means "for ever", as with Docker.
-pub fn timeout(seconds: i64) -> Duration {
+pub(crate) fn timeout(seconds: i64) -> Duration {
     Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::from(u32::MAX)))
 }

@@ -3,7 +3,7 @@
 use super::{Invalid, invalid};
 
 /// Takes a line apart into its fields. A field may stand in double quotes, a doubled quote inside them is one.
-pub fn fields(line: &str) -> Result<Vec<String>, Invalid> {
+pub(crate) fn fields(line: &str) -> Result<Vec<String>, Invalid> {
     if line.is_empty() {
         return invalid("EOF");
     }
@@ -21,16 +21,12 @@ pub fn fields(line: &str) -> Result<Vec<String>, Invalid> {
                     ));
                 };
                 field.push_str(part);
-                match after.strip_prefix('"') {
-                    Some(after) => {
-                        field.push('"');
-                        tail = after;
-                    }
-                    None => {
-                        tail = after;
-                        break;
-                    }
-                }
+                let Some(doubled) = after.strip_prefix('"') else {
+                    tail = after;
+                    break;
+                };
+                field.push('"');
+                tail = doubled;
             }
             fields.push(field);
             match tail.strip_prefix(',') {

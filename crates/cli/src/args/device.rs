@@ -4,14 +4,18 @@ use super::{Invalid, invalid};
 use engine::containers::request::DeviceRequest;
 
 /// Reads a device.
-pub fn parse(text: &str) -> Result<DeviceRequest, Invalid> {
+pub(crate) fn parse(text: &str) -> Result<DeviceRequest, Invalid> {
     if text.contains('=') && !text.starts_with('/') {
-        return invalid(format!("CDI device '{text}' cannot be given: CDI is not there yet"));
+        return invalid(format!(
+            "CDI device '{text}' cannot be given: CDI is not there yet"
+        ));
     }
     let parts: Vec<&str> = text.split(':').collect();
     let permissions_of = |text: &str| {
         let known = !text.is_empty() && text.bytes().all(|b| b"rwm".contains(&b));
-        let once = b"rwm".iter().all(|known| text.bytes().filter(|b| b == known).count() <= 1);
+        let once = b"rwm"
+            .iter()
+            .all(|known| text.bytes().filter(|b| b == known).count() <= 1);
         known && once
     };
     let (source, target, permissions) = match parts[..] {

@@ -14,7 +14,7 @@ const UNITS: &[(&str, i64)] = &[
 ];
 
 /// Reads a duration in nanoseconds.
-pub fn nanoseconds(text: &str) -> Result<i64, Invalid> {
+pub(crate) fn nanoseconds(text: &str) -> Result<i64, Invalid> {
     let unreadable = || Invalid(format!("time: invalid duration {text:?}"));
     let (negative, mut rest) = match text.as_bytes() {
         [b'-', ..] => (true, &text[1..]),
@@ -29,24 +29,32 @@ pub fn nanoseconds(text: &str) -> Result<i64, Invalid> {
     }
     let mut total: i64 = 0;
     while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let (number, tail) = rest.split_at(end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
             return Err(unreadable());
         }
-        let end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let end = tail
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(end);
         if unit.is_empty() {
             return Err(Invalid(format!("time: missing unit in duration {text:?}")));
         }
         let Some((_, scale)) = UNITS.iter().find(|(name, _)| *name == unit) else {
-            return Err(Invalid(format!("time: unknown unit {unit:?} in duration {text:?}")));
+            return Err(Invalid(format!(
+                "time: unknown unit {unit:?} in duration {text:?}"
+            )));
         };
         let whole: i64 = if whole.is_empty() {
             0
         } else {
-            whole.parse().map_err(|_: std::num::ParseIntError| unreadable())?
+            whole
+                .parse()
+                .map_err(|_error: std::num::ParseIntError| unreadable())?
         };
         let mut value = whole.checked_mul(*scale).ok_or_else(unreadable)?;
         let mut place = *scale;

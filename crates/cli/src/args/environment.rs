@@ -7,7 +7,7 @@ use std::path::Path;
 const LARGEST: u64 = 16 << 20;
 
 /// Reads `NAME=value`, or `NAME`, whose value is taken from our own environment. A name that has none there stays bare.
-pub fn variable(text: &str) -> Result<String, Invalid> {
+pub(crate) fn variable(text: &str) -> Result<String, Invalid> {
     let name = text.split_once('=').map_or(text, |(name, _)| name);
     if name.is_empty() {
         return invalid(format!("invalid environment variable: {text}"));
@@ -26,12 +26,12 @@ fn from_host(name: &str) -> Option<String> {
 
 /// Reads a file of variables, one a line: neither quoting nor interpolation. A bare name without a value in our own
 /// environment is left out.
-pub fn file(path: &Path) -> Result<Vec<String>, Invalid> {
+pub(crate) fn file(path: &Path) -> Result<Vec<String>, Invalid> {
     lines(path, &mut |name| from_host(name))
 }
 
 /// Reads a file of labels in the same grammar; a bare name is a label with an empty value.
-pub fn label_file(path: &Path) -> Result<Vec<String>, Invalid> {
+pub(crate) fn label_file(path: &Path) -> Result<Vec<String>, Invalid> {
     lines(path, &mut |name| Some(name.to_owned()))
 }
 
@@ -43,8 +43,12 @@ fn lines(path: &Path, bare: &mut dyn FnMut(&str) -> Option<String>) -> Result<Ve
     let mut variables = Vec::new();
     for (number, line) in content.split(|b| *b == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let line = std::str::from_utf8(line).map_err(|_: std::str::Utf8Error| {
-            wrong(format!("invalid utf8 bytes at line {}: {}", number + 1, String::from_utf8_lossy(line)))
+        let line = std::str::from_utf8(line).map_err(|_error: std::str::Utf8Error| {
+            wrong(format!(
+                "invalid utf8 bytes at line {}: {}",
+                number + 1,
+                String::from_utf8_lossy(line)
+            ))
         })?;
         let line = line.trim_start();
         if line.is_empty() || line.starts_with('#') {
@@ -69,7 +73,7 @@ fn lines(path: &Path, bare: &mut dyn FnMut(&str) -> Option<String>) -> Result<Ve
 }
 
 /// Reads a file that the user named; the message is Go's.
-pub fn read(path: &Path) -> Result<Vec<u8>, Invalid> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Invalid> {
     use std::io::Read;
     let name = path.display();
     let failed = |error: &std::io::Error| Invalid(format!("open {name}: {}", reason(error)));
@@ -85,7 +89,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Invalid> {
 }
 
 /// Says why a call failed in the kernel's words, lower case and without the number that Rust adds.
-pub fn reason(error: &std::io::Error) -> String {
+pub(crate) fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let mut chars = text.chars();
@@ -102,14 +106,16 @@ mod tests {
     fn parse(content: &str) -> Result<Vec<String>, Invalid> {
         let path = std::env::temp_dir().join(format!("coracle-env-{}-{:p}", std::process::id(), content));
         std::fs::write(&path, content).unwrap();
-        let result = file(&path).map_err(|Invalid(text)| Invalid(text.replace(&path.display().to_string(), "F")));
+        let result =
+            file(&path).map_err(|Invalid(text)| Invalid(text.replace(&path.display().to_string(), "F")));
         std::fs::remove_file(&path).unwrap();
         result
     }
 
     #[test]
     fn files_are_read_without_quoting() {
-        let read = parse("# note\n  A=1\nB=\"x y\" # no comment\n\nC=\nPATH\nNOT_THERE_AT_ALL\r\nD=a=b\n").unwrap();
+        let read =
+            parse("# note\n  A=1\nB=\"x y\" # no comment\n\nC=\nPATH\nNOT_THERE_AT_ALL\r\nD=a=b\n").unwrap();
         assert_eq!(read[..3], ["A=1", "B=\"x y\" # no comment", "C="]);
         assert!(read[3].starts_with("PATH=/"));
         assert_eq!(read[4..], ["D=a=b"]);
@@ -118,7 +124,10 @@ mod tests {
     #[test]
     fn wrong_lines_are_named() {
         for (content, message) in [
-            ("A B=3\n", "invalid env file (F): variable 'A B' contains whitespaces"),
+            (
+                "A B=3\n",
+                "invalid env file (F): variable 'A B' contains whitespaces",
+            ),
             ("=3\n", "invalid env file (F): no variable name on line '=3'"),
         ] {
             assert_eq!(parse(content).unwrap_err().0, message);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// Flags of `exec`.
 #[derive(Debug, Args)]
-pub struct ExecFlags {
+pub(crate) struct ExecFlags {
     /// Detached mode: run command in the background
     #[arg(short, long)]
     pub detach: bool,
@@ -39,7 +39,11 @@ pub struct ExecFlags {
 
 impl ExecFlags {
     /// Makes the request for a command.
-    pub fn prepare(self, command: Vec<String>, size: Option<(u16, u16)>) -> Result<ExecRequest, Invalid> {
+    pub(crate) fn prepare(
+        self,
+        command: Vec<String>,
+        size: Option<(u16, u16)>,
+    ) -> Result<ExecRequest, Invalid> {
         let mut variables = Vec::new();
         for file in &self.env_file {
             variables.extend(environment::file(file)?);
@@ -48,7 +52,10 @@ impl ExecFlags {
         Ok(ExecRequest {
             command,
             // A name without a value is left to the container's own environment.
-            environment: variables.into_iter().filter(|variable| variable.contains('=')).collect(),
+            environment: variables
+                .into_iter()
+                .filter(|variable| variable.contains('='))
+                .collect(),
             working_directory: self.workdir.filter(|path| !path.is_empty()),
             user: self.user.filter(|user| !user.is_empty()),
             terminal: self.tty,

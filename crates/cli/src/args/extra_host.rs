@@ -4,7 +4,7 @@ use super::{Invalid, invalid};
 use std::net::IpAddr;
 
 /// Reads a name and its address; `host-gateway` stands for the host's address on the container's network.
-pub fn parse(text: &str) -> Result<(String, String), Invalid> {
+pub(crate) fn parse(text: &str) -> Result<(String, String), Invalid> {
     let separator = text.find(['=', ':']);
     let Some((name, address)) = separator.map(|at| (&text[..at], &text[at + 1..])) else {
         return invalid(format!("bad format for add-host: {text:?}"));
@@ -26,19 +26,21 @@ pub fn parse(text: &str) -> Result<(String, String), Invalid> {
 }
 
 /// Reads `--dns`.
-pub fn dns_server(text: &str) -> Result<IpAddr, Invalid> {
-    text.trim()
-        .parse()
-        .map_err(|_: std::net::AddrParseError| Invalid(format!("IP address is not correctly formatted: {text}")))
+pub(crate) fn dns_server(text: &str) -> Result<IpAddr, Invalid> {
+    text.trim().parse().map_err(|_error: std::net::AddrParseError| {
+        Invalid(format!("IP address is not correctly formatted: {text}"))
+    })
 }
 
 /// Reads `--dns-search`: a domain, or `.` for none.
-pub fn dns_search(text: &str) -> Result<String, Invalid> {
+pub(crate) fn dns_search(text: &str) -> Result<String, Invalid> {
     let domain = text.trim();
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     if domain == "." || (domain.len() < 255 && domain.trim_end_matches('.').split('.').all(label)) {
         return Ok(domain.to_owned());
@@ -69,7 +71,10 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap_err().0, message);
         }
-        assert_eq!(dns_server("foo").unwrap_err().0, "IP address is not correctly formatted: foo");
+        assert_eq!(
+            dns_server("foo").unwrap_err().0,
+            "IP address is not correctly formatted: foo"
+        );
         assert_eq!(dns_search("").unwrap_err().0, " is not a valid domain");
         assert_eq!(dns_search("example.com").unwrap(), "example.com");
     }

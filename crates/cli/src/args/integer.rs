@@ -13,32 +13,32 @@ fn wrong(function: &str, text: &str, error: &ParseIntError) -> Invalid {
 }
 
 /// Reads a signed integer.
-pub fn signed<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, Invalid> {
+pub(crate) fn signed<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, Invalid> {
     text.parse().map_err(|error| wrong("ParseInt", text, &error))
 }
 
 /// Reads an unsigned integer.
-pub fn unsigned<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, Invalid> {
+pub(crate) fn unsigned<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, Invalid> {
     text.parse().map_err(|error| wrong("ParseUint", text, &error))
 }
 
 /// Reads an `i64`.
-pub fn int64(text: &str) -> Result<i64, Invalid> {
+pub(crate) fn int64(text: &str) -> Result<i64, Invalid> {
     signed(text)
 }
 
 /// Reads an `i32`.
-pub fn int32(text: &str) -> Result<i32, Invalid> {
+pub(crate) fn int32(text: &str) -> Result<i32, Invalid> {
     signed(text)
 }
 
 /// Reads a `u16`.
-pub fn uint16(text: &str) -> Result<u16, Invalid> {
+pub(crate) fn uint16(text: &str) -> Result<u16, Invalid> {
     unsigned(text)
 }
 
 /// Reads a decimal number of processors (`1.5`) as billionths.
-pub fn nano_cpus(text: &str) -> Result<i64, Invalid> {
+pub(crate) fn nano_cpus(text: &str) -> Result<i64, Invalid> {
     let unreadable = || Invalid(format!("failed to parse {text} as a rational number"));
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -55,7 +55,7 @@ pub fn nano_cpus(text: &str) -> Result<i64, Invalid> {
         return Err(Invalid("value is too precise".into()));
     }
     let text = format!("{whole}{fraction:0<9}");
-    let value: i64 = text.parse().map_err(|_: ParseIntError| unreadable())?;
+    let value: i64 = text.parse().map_err(|_error: ParseIntError| unreadable())?;
     Ok(if negative { -value } else { value })
 }
 
@@ -65,7 +65,12 @@ mod tests {
 
     #[test]
     fn processors_are_counted_in_billionths() {
-        for (text, expected) in [("1", 1_000_000_000), ("1.5", 1_500_000_000), (".25", 250_000_000), ("0.000000001", 1)] {
+        for (text, expected) in [
+            ("1", 1_000_000_000),
+            ("1.5", 1_500_000_000),
+            (".25", 250_000_000),
+            ("0.000000001", 1),
+        ] {
             assert_eq!(nano_cpus(text).unwrap(), expected, "{text}");
         }
         for (text, message) in [
@@ -78,7 +83,10 @@ mod tests {
 
     #[test]
     fn integers_fail_in_gos_words() {
-        assert_eq!(int64("x").unwrap_err().0, "strconv.ParseInt: parsing \"x\": invalid syntax");
+        assert_eq!(
+            int64("x").unwrap_err().0,
+            "strconv.ParseInt: parsing \"x\": invalid syntax"
+        );
         assert_eq!(
             int64("99999999999999999999").unwrap_err().0,
             "strconv.ParseInt: parsing \"99999999999999999999\": value out of range"

@@ -4,7 +4,7 @@ use super::{Invalid, invalid};
 use std::collections::BTreeMap;
 
 /// Reads a label.
-pub fn parse(text: &str) -> Result<(String, String), Invalid> {
+pub(crate) fn parse(text: &str) -> Result<(String, String), Invalid> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     if name.trim().is_empty() {
         return invalid(format!("invalid label '{text}': empty name"));
@@ -13,7 +13,7 @@ pub fn parse(text: &str) -> Result<(String, String), Invalid> {
 }
 
 /// Reads labels out of files, then those of the command line, which win.
-pub fn collect(
+pub(crate) fn collect(
     files: &[std::path::PathBuf],
     labels: Vec<(String, String)>,
 ) -> Result<BTreeMap<String, String>, Invalid> {
@@ -29,7 +29,7 @@ pub fn collect(
 }
 
 /// Reads `key=value` (`--log-opt`); a bare key has an empty value.
-pub fn pair(text: &str) -> Result<(String, String), Invalid> {
+pub(crate) fn pair(text: &str) -> Result<(String, String), Invalid> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     if name.is_empty() {
         return invalid(format!("invalid option '{text}': empty name"));
@@ -38,9 +38,17 @@ pub fn pair(text: &str) -> Result<(String, String), Invalid> {
 }
 
 /// Reads a `--sysctl`. Whether it may be set is the engine's to say: it knows the container's namespaces.
-pub fn sysctl(text: &str) -> Result<(String, String), Invalid> {
-    let names = ["kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
-        "kernel.shmmni", "kernel.shm_rmid_forced"];
+pub(crate) fn sysctl(text: &str) -> Result<(String, String), Invalid> {
+    let names = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    ];
     match text.split_once('=') {
         Some((name, value))
             if names.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.") =>

@@ -1,36 +1,36 @@
 //! What users write, read once: each file here knows one grammar of Docker's command line, and turns text into the
 //! engine's typed requests or into the message that Docker gives.
 
-pub mod boolean;
-pub mod build;
-pub mod container;
-pub mod csv;
-pub mod device;
-pub mod duration;
-pub mod environment;
-pub mod exec;
-pub mod extra_host;
-pub mod filter;
-pub mod integer;
-pub mod label;
-pub mod mount;
-pub mod network;
-pub mod others;
-pub mod publish;
-pub mod restart;
-pub mod security;
-pub mod size;
-pub mod timestamp;
-pub mod tmpfs;
-pub mod ulimit;
-pub mod volume;
+pub(crate) mod boolean;
+pub(crate) mod build;
+pub(crate) mod container;
+pub(crate) mod csv;
+pub(crate) mod device;
+pub(crate) mod duration;
+pub(crate) mod environment;
+pub(crate) mod exec;
+pub(crate) mod extra_host;
+pub(crate) mod filter;
+pub(crate) mod integer;
+pub(crate) mod label;
+pub(crate) mod mount;
+pub(crate) mod network;
+pub(crate) mod others;
+pub(crate) mod publish;
+pub(crate) mod restart;
+pub(crate) mod security;
+pub(crate) mod size;
+pub(crate) mod timestamp;
+pub(crate) mod tmpfs;
+pub(crate) mod ulimit;
+pub(crate) mod volume;
 
 /// A text that does not follow its grammar, in Docker's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Invalid(pub String);
+pub(crate) struct Invalid(pub String);
 
 /// Makes an [`Invalid`] of anything that formats.
-pub fn invalid<T>(message: impl Into<String>) -> Result<T, Invalid> {
+pub(crate) fn invalid<T>(message: impl Into<String>) -> Result<T, Invalid> {
     Err(Invalid(message.into()))
 }

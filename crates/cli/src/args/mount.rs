@@ -1,6 +1,6 @@
 //! `--mount type=bind,source=…,target=…,…`.
 
-use super::{Invalid, csv, integer, invalid, size};
+use super::{Invalid, csv, invalid, size};
 use engine::containers::request::{MountRequest, MountSource};
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ struct Fields {
 }
 
 /// Reads a mount.
-pub fn parse(text: &str) -> Result<MountRequest, Invalid> {
+pub(crate) fn parse(text: &str) -> Result<MountRequest, Invalid> {
     let mut fields = Fields::default();
     for field in csv::fields(text)? {
         read(&mut fields, &field)?;
@@ -39,7 +39,7 @@ fn read(fields: &mut Fields, field: &str) -> Result<(), Invalid> {
     let wrong = |value: &str| Invalid(format!("invalid value for {key}: {value}"));
     let flag = || match value {
         None => Ok(true),
-        Some(value) => super::boolean::parse(value).map_err(|_: Invalid| wrong(value)),
+        Some(value) => super::boolean::parse(value).map_err(|_error: Invalid| wrong(value)),
     };
     match key.as_str() {
         "readonly" | "ro" => {
@@ -70,7 +70,10 @@ fn read(fields: &mut Fields, field: &str) -> Result<(), Invalid> {
         "consistency" => {}
         "bind-propagation" => {
             let value = value.to_ascii_lowercase();
-            if !matches!(value.as_str(), "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave") {
+            if !matches!(
+                value.as_str(),
+                "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave"
+            ) {
                 return invalid(format!("invalid propagation mode: {value}"));
             }
             (fields.bind, fields.propagation) = (true, Some(value));
@@ -81,7 +84,9 @@ fn read(fields: &mut Fields, field: &str) -> Result<(), Invalid> {
                 "enabled" | "writable" => true,
                 "disabled" => false,
                 "readonly" => {
-                    return invalid("bind-recursive=readonly is not there yet: leave it out, binds below a read-only one are made read-only where the kernel can");
+                    return invalid(
+                        "bind-recursive=readonly is not there yet: leave it out, binds below a read-only one are made read-only where the kernel can",
+                    );
                 }
                 _ => {
                     return invalid(format!(
@@ -98,11 +103,12 @@ fn read(fields: &mut Fields, field: &str) -> Result<(), Invalid> {
             ));
         }
         "tmpfs-size" => {
-            let bytes = size::bytes(value).map_err(|_: Invalid| wrong(value))?;
+            let bytes = size::bytes(value).map_err(|_error: Invalid| wrong(value))?;
             (fields.tmpfs, fields.size) = (true, u64::try_from(bytes).ok());
         }
         "tmpfs-mode" => {
-            let mode = u32::from_str_radix(value, 8).map_err(|_: std::num::ParseIntError| wrong(value))?;
+            let mode =
+                u32::from_str_radix(value, 8).map_err(|_error: std::num::ParseIntError| wrong(value))?;
             (fields.tmpfs, fields.mode) = (true, Some(mode));
         }
         _ => return invalid(format!("unexpected key '{key}' in '{field}'")),
@@ -124,7 +130,9 @@ fn finish(fields: Fields) -> Result<MountRequest, Invalid> {
         (fields.tmpfs, "tmpfs", "tmpfs"),
     ] {
         if set && kind != own {
-            return invalid(format!("cannot mix '{prefix}-*' options with mount type '{kind}'"));
+            return invalid(format!(
+                "cannot mix '{prefix}-*' options with mount type '{kind}'"
+            ));
         }
     }
     if !fields.target.starts_with('/') {
@@ -136,7 +144,9 @@ fn finish(fields: Fields) -> Result<MountRequest, Invalid> {
     let source = match kind {
         "bind" => {
             let path = match fields.source.as_deref() {
-                None | Some("") => return invalid("invalid mount config for type \"bind\": field Source must not be empty"),
+                None | Some("") => {
+                    return invalid("invalid mount config for type \"bind\": field Source must not be empty");
+                }
                 Some(path) => absolute(path)?,
             };
             MountSource::Bind {
@@ -153,7 +163,9 @@ fn finish(fields: Fields) -> Result<MountRequest, Invalid> {
         },
         "tmpfs" => {
             if fields.source.is_some() {
-                return invalid("invalid mount config for type \"tmpfs\": field Source must not be specified");
+                return invalid(
+                    "invalid mount config for type \"tmpfs\": field Source must not be specified",
+                );
             }
             MountSource::Tmpfs {
                 size: fields.size,
@@ -172,7 +184,7 @@ fn finish(fields: Fields) -> Result<MountRequest, Invalid> {
 }
 
 /// Makes a path of the host absolute, against the current directory.
-pub fn absolute(path: &str) -> Result<PathBuf, Invalid> {
+pub(crate) fn absolute(path: &str) -> Result<PathBuf, Invalid> {
     let path = Path::new(path);
     std::path::absolute(path).map_err(|error| {
         Invalid(format!(
@@ -184,14 +196,10 @@ pub fn absolute(path: &str) -> Result<PathBuf, Invalid> {
 }
 
 /// Reads the number of a `--shm-size` or the like as the engine wants it.
-pub fn unsigned_bytes(text: &str) -> Result<u64, Invalid> {
+pub(crate) fn unsigned_bytes(text: &str) -> Result<u64, Invalid> {
     let bytes = size::bytes(text)?;
-    u64::try_from(bytes).map_err(|_: std::num::TryFromIntError| Invalid(format!("invalid size: '{text}'")))
-}
-
-/// Reads a number of seconds, of which a negative one means "for ever".
-pub fn seconds(text: &str) -> Result<i64, Invalid> {
-    integer::int64(text)
+    u64::try_from(bytes)
+        .map_err(|_error: std::num::TryFromIntError| Invalid(format!("invalid size: '{text}'")))
 }
 
 #[cfg(test)]
@@ -246,9 +254,18 @@ mod tests {
                 "type=bind,src=/a,target=/x,foo",
                 "invalid field 'foo' must be a key=value pair",
             ),
-            ("type=volume,src=a,target=/x,readonly=foo", "invalid value for readonly: foo"),
-            ("type=tmpfs,target=/x,tmpfs-size=foo", "invalid value for tmpfs-size: foo"),
-            ("type=tmpfs,target=/x,tmpfs-mode=9", "invalid value for tmpfs-mode: 9"),
+            (
+                "type=volume,src=a,target=/x,readonly=foo",
+                "invalid value for readonly: foo",
+            ),
+            (
+                "type=tmpfs,target=/x,tmpfs-size=foo",
+                "invalid value for tmpfs-size: foo",
+            ),
+            (
+                "type=tmpfs,target=/x,tmpfs-mode=9",
+                "invalid value for tmpfs-mode: 9",
+            ),
             (
                 "type=tmpfs,target=/x,bind-propagation=private",
                 "cannot mix 'bind-*' options with mount type 'tmpfs'",
@@ -257,8 +274,14 @@ mod tests {
                 "type=bind,src=/x,target=/x,bind-recursive=foo",
                 "invalid value for bind-recursive: foo (must be \"enabled\", \"disabled\", \"writable\", or \"readonly\")",
             ),
-            ("type=bind,src=/x,target=/x,volume-nocopy=foo", "invalid value for volume-nocopy: foo"),
-            ("type=foo,target=/x", "invalid mount config: mount type unknown: \"foo\""),
+            (
+                "type=bind,src=/x,target=/x,volume-nocopy=foo",
+                "invalid value for volume-nocopy: foo",
+            ),
+            (
+                "type=foo,target=/x",
+                "invalid mount config: mount type unknown: \"foo\"",
+            ),
         ] {
             assert_eq!(parse(text).unwrap_err().0, message, "{text}");
         }

@@ -4,8 +4,12 @@ use super::{Invalid, csv, invalid};
 use engine::containers::request::NetworkMode;
 
 /// Reads a network, short (`host`) or long (`name=bridge`).
-pub fn parse(text: &str) -> Result<NetworkMode, Invalid> {
-    let name = if text.contains('=') { long(text)? } else { text.to_owned() };
+pub(crate) fn parse(text: &str) -> Result<NetworkMode, Invalid> {
+    let name = if text.contains('=') {
+        long(text)?
+    } else {
+        text.to_owned()
+    };
     Ok(match name.as_str() {
         "" | "bridge" | "default" => NetworkMode::Bridge,
         "host" => NetworkMode::Host,
@@ -29,8 +33,11 @@ fn long(text: &str) -> Result<String, Invalid> {
         };
         match key.trim().to_ascii_lowercase().as_str() {
             "name" => value.trim().clone_into(&mut name),
-            key @ ("alias" | "ip" | "ip6" | "mac-address" | "link-local-ip" | "driver-opt" | "gw-priority") => {
-                return invalid(format!("'{key}' is not there yet: networks of your own come later"));
+            key @ ("alias" | "ip" | "ip6" | "mac-address" | "link-local-ip" | "driver-opt"
+            | "gw-priority") => {
+                return invalid(format!(
+                    "'{key}' is not there yet: networks of your own come later"
+                ));
             }
             key => return invalid(format!("invalid field key {key}")),
         }

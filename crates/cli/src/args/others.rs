@@ -15,21 +15,91 @@ use Treatment::{Ignore, Only};
 
 /// Name, kind of value as Docker's help has it (empty: none), help, treatment.
 const FLAGS: &[(&str, &str, &str, Treatment)] = &[
-    ("annotation", "map", "Add an annotation to the container (passed through to the OCI runtime)", Ignore),
-    ("blkio-weight-device", "list", "Block IO weight (relative device weight)", Ignore),
-    ("cgroupns", "string", "Cgroup namespace to use (host|private)", Only(&["", "private"])),
-    ("cpu-rt-period", "int", "Limit CPU real-time period in microseconds", Ignore),
-    ("cpu-rt-runtime", "int", "Limit CPU real-time runtime in microseconds", Ignore),
-    ("device-cgroup-rule", "list", "Add a rule to the cgroup allowed devices list", Only(&[])),
-    ("device-read-bps", "list", "Limit read rate (bytes per second) from a device", Ignore),
-    ("device-read-iops", "list", "Limit read rate (IO per second) from a device", Ignore),
-    ("device-write-bps", "list", "Limit write rate (bytes per second) to a device", Ignore),
-    ("device-write-iops", "list", "Limit write rate (IO per second) to a device", Ignore),
-    ("disable-content-trust", "", "Skip image verification (default true)", Ignore),
-    ("gpus", "gpu-request", "GPU devices to add to the container ('all' to pass all GPUs)", Only(&[])),
+    (
+        "annotation",
+        "map",
+        "Add an annotation to the container (passed through to the OCI runtime)",
+        Ignore,
+    ),
+    (
+        "blkio-weight-device",
+        "list",
+        "Block IO weight (relative device weight)",
+        Ignore,
+    ),
+    (
+        "cgroupns",
+        "string",
+        "Cgroup namespace to use (host|private)",
+        Only(&["", "private"]),
+    ),
+    (
+        "cpu-rt-period",
+        "int",
+        "Limit CPU real-time period in microseconds",
+        Ignore,
+    ),
+    (
+        "cpu-rt-runtime",
+        "int",
+        "Limit CPU real-time runtime in microseconds",
+        Ignore,
+    ),
+    (
+        "device-cgroup-rule",
+        "list",
+        "Add a rule to the cgroup allowed devices list",
+        Only(&[]),
+    ),
+    (
+        "device-read-bps",
+        "list",
+        "Limit read rate (bytes per second) from a device",
+        Ignore,
+    ),
+    (
+        "device-read-iops",
+        "list",
+        "Limit read rate (IO per second) from a device",
+        Ignore,
+    ),
+    (
+        "device-write-bps",
+        "list",
+        "Limit write rate (bytes per second) to a device",
+        Ignore,
+    ),
+    (
+        "device-write-iops",
+        "list",
+        "Limit write rate (IO per second) to a device",
+        Ignore,
+    ),
+    (
+        "disable-content-trust",
+        "",
+        "Skip image verification (default true)",
+        Ignore,
+    ),
+    (
+        "gpus",
+        "gpu-request",
+        "GPU devices to add to the container ('all' to pass all GPUs)",
+        Only(&[]),
+    ),
     ("health-cmd", "string", "Command to run to check health", Ignore),
-    ("health-interval", "duration", "Time between running the check (ms|s|m|h) (default 0s)", Ignore),
-    ("health-retries", "int", "Consecutive failures needed to report unhealthy", Ignore),
+    (
+        "health-interval",
+        "duration",
+        "Time between running the check (ms|s|m|h) (default 0s)",
+        Ignore,
+    ),
+    (
+        "health-retries",
+        "int",
+        "Consecutive failures needed to report unhealthy",
+        Ignore,
+    ),
     (
         "health-start-interval",
         "duration",
@@ -42,38 +112,98 @@ const FLAGS: &[(&str, &str, &str, Treatment)] = &[
         "Start period for the container to initialize before starting health-retries countdown (ms|s|m|h) (default 0s)",
         Ignore,
     ),
-    ("health-timeout", "duration", "Maximum time to allow one check to run (ms|s|m|h) (default 0s)", Ignore),
+    (
+        "health-timeout",
+        "duration",
+        "Maximum time to allow one check to run (ms|s|m|h) (default 0s)",
+        Ignore,
+    ),
     ("ip", "string", "IPv4 address (e.g., 172.30.100.104)", Only(&[])),
     ("ip6", "string", "IPv6 address (e.g., 2001:db8::33)", Only(&[])),
-    ("ipc", "string", "IPC mode to use", Only(&["", "private", "shareable"])),
-    ("isolation", "string", "Container isolation technology", Only(&["", "default"])),
+    (
+        "ipc",
+        "string",
+        "IPC mode to use",
+        Only(&["", "private", "shareable"]),
+    ),
+    (
+        "isolation",
+        "string",
+        "Container isolation technology",
+        Only(&["", "default"]),
+    ),
     ("kernel-memory", "bytes", "Kernel memory limit", Ignore),
     ("link", "list", "Add link to another container", Only(&[])),
-    ("link-local-ip", "list", "Container IPv4/IPv6 link-local addresses", Only(&[])),
-    ("mac-address", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)", Only(&[])),
-    ("memory-swappiness", "int", "Tune container memory swappiness (0 to 100) (default -1)", Ignore),
-    ("network-alias", "list", "Add network-scoped alias for the container", Ignore),
-    ("no-healthcheck", "", "Disable any container-specified HEALTHCHECK", Ignore),
+    (
+        "link-local-ip",
+        "list",
+        "Container IPv4/IPv6 link-local addresses",
+        Only(&[]),
+    ),
+    (
+        "mac-address",
+        "string",
+        "Container MAC address (e.g., 92:d0:c6:0a:29:33)",
+        Only(&[]),
+    ),
+    (
+        "memory-swappiness",
+        "int",
+        "Tune container memory swappiness (0 to 100) (default -1)",
+        Ignore,
+    ),
+    (
+        "network-alias",
+        "list",
+        "Add network-scoped alias for the container",
+        Ignore,
+    ),
+    (
+        "no-healthcheck",
+        "",
+        "Disable any container-specified HEALTHCHECK",
+        Ignore,
+    ),
     ("oom-kill-disable", "", "Disable OOM Killer", Ignore),
     ("pid", "string", "PID namespace to use", Only(&["", "private"])),
     ("runtime", "string", "Runtime to use for this container", Ignore),
-    ("storage-opt", "list", "Storage driver options for the container", Ignore),
-    ("use-api-socket", "", "Bind mount Docker API socket and required auth", Only(&[])),
+    (
+        "storage-opt",
+        "list",
+        "Storage driver options for the container",
+        Ignore,
+    ),
+    (
+        "use-api-socket",
+        "",
+        "Bind mount Docker API socket and required auth",
+        Only(&[]),
+    ),
     ("userns", "string", "User namespace to use", Only(&["", "host"])),
     ("uts", "string", "UTS namespace to use", Only(&["", "private"])),
-    ("volume-driver", "string", "Optional volume driver for the container", Only(&["", "local"])),
-    ("volumes-from", "list", "Mount volumes from the specified container(s)", Only(&[])),
+    (
+        "volume-driver",
+        "string",
+        "Optional volume driver for the container",
+        Only(&["", "local"]),
+    ),
+    (
+        "volumes-from",
+        "list",
+        "Mount volumes from the specified container(s)",
+        Only(&[]),
+    ),
 ];
 
 /// Which of these flags were given.
 #[derive(Debug, Clone, Default)]
-pub struct Others {
+pub(crate) struct Others {
     given: Vec<(usize, String)>,
 }
 
 impl Others {
     /// Returns a warning for each ignored flag, or the refusal of the first that cannot be ignored.
-    pub fn judge(&self) -> Result<Vec<String>, super::Invalid> {
+    pub(crate) fn judge(&self) -> Result<Vec<String>, super::Invalid> {
         let mut warnings = Vec::new();
         for (index, value) in &self.given {
             let (name, _, _, treatment) = FLAGS[*index];

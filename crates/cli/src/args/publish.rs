@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 /// Reads a published port, one request for each port of a range.
-pub fn parse(text: &str) -> Result<Vec<PublishRequest>, Invalid> {
+pub(crate) fn parse(text: &str) -> Result<Vec<PublishRequest>, Invalid> {
     if text.contains('=') {
         return long(text);
     }
@@ -19,7 +19,10 @@ pub fn parse(text: &str) -> Result<Vec<PublishRequest>, Invalid> {
     let host = match host {
         "" => None,
         text => {
-            let plain = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+            let plain = text
+                .strip_prefix('[')
+                .and_then(|text| text.strip_suffix(']'))
+                .unwrap_or(text);
             match plain.parse::<IpAddr>() {
                 Ok(host) => Some(host),
                 Err(_) => return invalid(format!("invalid IP address: {text}")),
@@ -43,9 +46,10 @@ pub fn parse(text: &str) -> Result<Vec<PublishRequest>, Invalid> {
     match published {
         None => Ok(container.map(|port| one(port, 0..=0)).collect()),
         Some(host_ports) if container.len() == 1 => Ok(vec![one(*container.start(), host_ports)]),
-        Some(host_ports) if host_ports.len() == container.len() => {
-            Ok(host_ports.zip(container).map(|(host, port)| one(port, host..=host)).collect())
-        }
+        Some(host_ports) if host_ports.len() == container.len() => Ok(host_ports
+            .zip(container)
+            .map(|(host, port)| one(port, host..=host))
+            .collect()),
         Some(_) => invalid(format!(
             "invalid ranges specified for container and host Ports: {ports} and {host_ports}"
         )),
@@ -57,9 +61,9 @@ fn long(text: &str) -> Result<Vec<PublishRequest>, Invalid> {
     let (mut target, mut published, mut protocol) = (String::new(), String::new(), "tcp".to_owned());
     for field in csv::fields(text)? {
         match field.split_once('=') {
-            Some(("target", value)) => target = value.to_owned(),
-            Some(("published", value)) => published = value.to_owned(),
-            Some(("protocol", value)) => protocol = value.to_owned(),
+            Some(("target", value)) => value.clone_into(&mut target),
+            Some(("published", value)) => value.clone_into(&mut published),
+            Some(("protocol", value)) => value.clone_into(&mut protocol),
             Some(("mode", "host" | "ingress")) => {}
             _ => return invalid(format!("invalid field format: {field}")),
         }
@@ -72,7 +76,7 @@ fn long(text: &str) -> Result<Vec<PublishRequest>, Invalid> {
 }
 
 /// Reads `--expose port|range[/protocol]` as `port/protocol`, one for each port.
-pub fn expose(text: &str) -> Result<Vec<String>, Invalid> {
+pub(crate) fn expose(text: &str) -> Result<Vec<String>, Invalid> {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let wrong = |why: String| Invalid(format!("invalid range format for --expose: {text}, error: {why}"));
     if ports.is_empty() {
@@ -171,7 +175,10 @@ mod tests {
         for (text, expected) in [
             ("99999:80", "invalid hostPort: 99999"),
             ("80:99999", "invalid containerPort: 99999"),
-            ("80-82:80-81", "invalid ranges specified for container and host Ports: 80-81 and 80-82"),
+            (
+                "80-82:80-81",
+                "invalid ranges specified for container and host Ports: 80-81 and 80-82",
+            ),
             ("abc", "invalid containerPort: abc"),
             ("1.2.3:80:80", "invalid IP address: 1.2.3"),
             ("80:80/foo", "invalid proto: foo"),

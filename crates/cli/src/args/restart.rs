@@ -4,7 +4,7 @@ use super::{Invalid, invalid};
 use engine::containers::request::RestartPolicy;
 
 /// Reads a restart policy.
-pub fn parse(text: &str) -> Result<RestartPolicy, Invalid> {
+pub(crate) fn parse(text: &str) -> Result<RestartPolicy, Invalid> {
     let (name, count) = match text.split_once(':') {
         Some((name, count)) => match count.parse::<i64>() {
             Ok(count) => (name, Some(count)),

@@ -5,7 +5,7 @@ use engine::containers::request::{Seccomp, SecurityOptions};
 use std::path::Path;
 
 /// Reads all of them together. A seccomp profile is read from its file here, as it is the client's file.
-pub fn parse(options: &[String]) -> Result<SecurityOptions, Invalid> {
+pub(crate) fn parse(options: &[String]) -> Result<SecurityOptions, Invalid> {
     let mut security = SecurityOptions::default();
     for option in options {
         // Docker took `:` before it took `=`.
@@ -16,9 +16,8 @@ pub fn parse(options: &[String]) -> Result<SecurityOptions, Invalid> {
         match (key, value) {
             ("no-new-privileges", None) => security.no_new_privileges = true,
             ("no-new-privileges", Some(value)) => {
-                security.no_new_privileges = super::boolean::parse(value).map_err(|_: Invalid| {
-                    Invalid(format!("invalid --security-opt: {option:?}"))
-                })?;
+                security.no_new_privileges = super::boolean::parse(value)
+                    .map_err(|_error: Invalid| Invalid(format!("invalid --security-opt: {option:?}")))?;
             }
             ("seccomp", Some("unconfined")) => security.seccomp = Seccomp::Unconfined,
             ("seccomp", Some("builtin")) => security.seccomp = Seccomp::Default,
@@ -36,8 +35,13 @@ pub fn parse(options: &[String]) -> Result<SecurityOptions, Invalid> {
 fn profile(path: &str) -> Result<String, Invalid> {
     let content = environment::read(Path::new(path))
         .map_err(|Invalid(why)| Invalid(format!("opening seccomp profile ({path}) failed: {why}")))?;
-    let failed = |why: String| Invalid(format!("compacting json for seccomp profile ({path}) failed: {why}"));
-    let value: serde_json::Value = serde_json::from_slice(&content).map_err(|error| failed(error.to_string()))?;
+    let failed = |why: String| {
+        Invalid(format!(
+            "compacting json for seccomp profile ({path}) failed: {why}"
+        ))
+    };
+    let value: serde_json::Value =
+        serde_json::from_slice(&content).map_err(|error| failed(error.to_string()))?;
     Ok(value.to_string())
 }
 
@@ -56,7 +60,10 @@ mod tests {
         assert!(!one("no-new-privileges=false").unwrap().no_new_privileges);
         assert_eq!(one("seccomp=unconfined").unwrap().seccomp, Seccomp::Unconfined);
         assert!(one("systempaths=unconfined").unwrap().system_paths_unconfined);
-        assert_eq!(one("apparmor:unconfined").unwrap().apparmor.as_deref(), Some("unconfined"));
+        assert_eq!(
+            one("apparmor:unconfined").unwrap().apparmor.as_deref(),
+            Some("unconfined")
+        );
         assert_eq!(one("label=type:x").unwrap().labels, ["type:x"]);
         for (option, message) in [
             ("foo", "Invalid --security-opt: \"foo\""),

@@ -3,21 +3,21 @@
 use super::{Invalid, invalid};
 
 /// Reads a size in bytes.
-pub fn bytes(text: &str) -> Result<i64, Invalid> {
+pub(crate) fn bytes(text: &str) -> Result<i64, Invalid> {
     let Some(last) = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ') else {
         return invalid(format!("invalid size: '{text}'"));
     };
     let (number, suffix) = (text[..=last].trim_end_matches(' '), &text[last + 1..]);
     let value: f64 = number
         .parse()
-        .map_err(|_: std::num::ParseFloatError| Invalid(format!("invalid size: '{text}'")))?;
+        .map_err(|_error: std::num::ParseFloatError| Invalid(format!("invalid size: '{text}'")))?;
     if value < 0.0 || !value.is_finite() {
         return invalid(format!("invalid size: '{text}'"));
     }
     let lower = suffix.to_ascii_lowercase();
     let unit = match lower.as_bytes() {
         [] | [b'b'] => 0,
-        [unit, rest @ ..] if matches!(rest, b"" | b"b" | b"ib") => match unit {
+        [unit] | [unit, b'b'] | [unit, b'i', b'b'] => match unit {
             b'k' => 10,
             b'm' => 20,
             b'g' => 30,
@@ -27,13 +27,17 @@ pub fn bytes(text: &str) -> Result<i64, Invalid> {
         },
         _ => return invalid(format!("invalid suffix: '{suffix}'")),
     };
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "what Docker computes; it saturates")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "what Docker computes; it saturates"
+    )]
     let size = (value * (1_i64 << unit) as f64) as i64;
     Ok(size)
 }
 
 /// Reads a size of which -1 means "no limit" (`--memory-swap`).
-pub fn bytes_or_unlimited(text: &str) -> Result<i64, Invalid> {
+pub(crate) fn bytes_or_unlimited(text: &str) -> Result<i64, Invalid> {
     if text == "-1" { Ok(-1) } else { bytes(text) }
 }
 

@@ -5,7 +5,7 @@ use jiff::civil::DateTime;
 use jiff::{Timestamp, tz::TimeZone};
 
 /// Reads a point in time as nanoseconds since 1970. What carries no zone is local time, as with Docker.
-pub fn nanoseconds(text: &str, now: Timestamp) -> Result<i64, Invalid> {
+pub(crate) fn nanoseconds(text: &str, now: Timestamp) -> Result<i64, Invalid> {
     if let Ok(ago) = duration::nanoseconds(text) {
         return Ok(clamp(now.as_nanosecond() - i128::from(ago)));
     }
@@ -27,8 +27,8 @@ pub fn nanoseconds(text: &str, now: Timestamp) -> Result<i64, Invalid> {
         16 => format!("{body}:00"),
         _ => body.to_owned(),
     };
-    let civil: DateTime = padded.parse().map_err(|_: jiff::Error| unreadable())?;
-    let zoned = civil.to_zoned(zone).map_err(|_: jiff::Error| unreadable())?;
+    let civil: DateTime = padded.parse().map_err(|_error: jiff::Error| unreadable())?;
+    let zoned = civil.to_zoned(zone).map_err(|_error: jiff::Error| unreadable())?;
     Ok(clamp(zoned.timestamp().as_nanosecond()))
 }
 

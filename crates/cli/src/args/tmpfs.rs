@@ -4,16 +4,36 @@ use super::{Invalid, invalid, size};
 use engine::containers::request::{MountRequest, MountSource};
 
 const FLAGS: &[&str] = &[
-    "async", "atime", "dev", "diratime", "exec", "noatime", "nodev", "nodiratime", "noexec", "norelatime",
-    "nostrictatime", "nosuid", "relatime", "rw", "strictatime", "suid", "sync", "noswap", "inode32", "inode64",
+    "async",
+    "atime",
+    "dev",
+    "diratime",
+    "exec",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "relatime",
+    "rw",
+    "strictatime",
+    "suid",
+    "sync",
+    "noswap",
+    "inode32",
+    "inode64",
 ];
 const VALUES: &[&str] = &["gid", "huge", "mpol", "nr_blocks", "nr_inodes", "uid"];
 
 /// Reads a tmpfs mount.
-pub fn parse(text: &str) -> Result<MountRequest, Invalid> {
+pub(crate) fn parse(text: &str) -> Result<MountRequest, Invalid> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
     if !target.starts_with('/') {
-        return invalid(format!("invalid mount path: '{target}' mount path must be absolute"));
+        return invalid(format!(
+            "invalid mount path: '{target}' mount path must be absolute"
+        ));
     }
     let (mut read_only, mut bytes, mut mode, mut further) = (false, None, None, Vec::new());
     for option in options.split(',').filter(|option| !option.is_empty()) {
@@ -23,10 +43,14 @@ pub fn parse(text: &str) -> Result<MountRequest, Invalid> {
             None if FLAGS.contains(&option) => further.push(option.to_owned()),
             Some(("size", value)) if value.ends_with('%') => further.push(option.to_owned()),
             Some(("size", value)) => {
-                bytes = Some(u64::try_from(size::bytes(value)?).map_err(|_: std::num::TryFromIntError| unknown())?);
+                bytes = Some(
+                    u64::try_from(size::bytes(value)?)
+                        .map_err(|_error: std::num::TryFromIntError| unknown())?,
+                );
             }
             Some(("mode", value)) => {
-                let bits = u32::from_str_radix(value, 8).map_err(|_: std::num::ParseIntError| unknown())?;
+                let bits =
+                    u32::from_str_radix(value, 8).map_err(|_error: std::num::ParseIntError| unknown())?;
                 mode = Some(bits);
             }
             Some((name, _)) if VALUES.contains(&name) => further.push(option.to_owned()),

@@ -4,12 +4,26 @@ use super::{Invalid, invalid};
 use engine::containers::request::Ulimit;
 
 const NAMES: &[&str] = &[
-    "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-    "rttime", "sigpending", "stack",
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
 ];
 
 /// Reads a limit.
-pub fn parse(text: &str) -> Result<Ulimit, Invalid> {
+pub(crate) fn parse(text: &str) -> Result<Ulimit, Invalid> {
     let Some((name, value)) = text.split_once('=') else {
         return invalid(format!("invalid ulimit argument: {text}"));
     };
@@ -53,13 +67,19 @@ mod tests {
     #[test]
     fn limits() {
         let limit = parse("nofile=1024:2048").unwrap();
-        assert_eq!((limit.name.as_str(), limit.soft, limit.hard), ("nofile", 1024, 2048));
+        assert_eq!(
+            (limit.name.as_str(), limit.soft, limit.hard),
+            ("nofile", 1024, 2048)
+        );
         assert_eq!(parse("core=-1").unwrap().hard, -1);
         for (text, message) in [
             ("nofile", "invalid ulimit argument: nofile"),
             ("foo=1", "invalid ulimit type: foo"),
             ("nofile=a", "strconv.ParseInt: parsing \"a\": invalid syntax"),
-            ("nofile=10:5", "ulimit soft limit must be less than or equal to hard limit: 10 > 5"),
+            (
+                "nofile=10:5",
+                "ulimit soft limit must be less than or equal to hard limit: 10 > 5",
+            ),
             (
                 "nofile=-1:5",
                 "ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited), hard: 5",

@@ -4,7 +4,7 @@ use super::{Invalid, invalid, mount::absolute};
 use engine::containers::request::{MountRequest, MountSource};
 
 /// Reads a volume or a bind: an absolute or `./relative` source is a path of the host, anything else a volume's name.
-pub fn parse(text: &str) -> Result<MountRequest, Invalid> {
+pub(crate) fn parse(text: &str) -> Result<MountRequest, Invalid> {
     if text.is_empty() {
         return invalid("invalid empty volume spec");
     }
@@ -23,7 +23,11 @@ pub fn parse(text: &str) -> Result<MountRequest, Invalid> {
     if !target.starts_with('/') {
         return invalid(format!(
             "invalid volume specification: '{text}': invalid mount config for type \"{}\": invalid mount path: '{target}' mount path must be absolute",
-            if source.is_some_and(is_path) { "bind" } else { "volume" }
+            if source.is_some_and(is_path) {
+                "bind"
+            } else {
+                "volume"
+            }
         ));
     }
     if target.split('/').all(|part| part.is_empty() || part == ".") {
@@ -72,7 +76,11 @@ pub fn parse(text: &str) -> Result<MountRequest, Invalid> {
 }
 
 fn is_path(source: &str) -> bool {
-    source.starts_with('/') || source == "." || source == ".." || source.starts_with("./") || source.starts_with("../")
+    source.starts_with('/')
+        || source == "."
+        || source == ".."
+        || source.starts_with("./")
+        || source.starts_with("../")
 }
 
 fn check_name(name: &str) -> Result<(), Invalid> {
@@ -139,8 +147,18 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap_err().0, message);
         }
-        assert!(parse("/a:b").unwrap_err().0.contains("mount path must be absolute"));
-        assert!(parse("a b:/x").unwrap_err().0.contains("includes invalid characters for a local volume name"));
+        assert!(
+            parse("/a:b")
+                .unwrap_err()
+                .0
+                .contains("mount path must be absolute")
+        );
+        assert!(
+            parse("a b:/x")
+                .unwrap_err()
+                .0
+                .contains("includes invalid characters for a local volume name")
+        );
         assert!(parse("a:/").unwrap_err().0.contains("destination can't be '/'"));
     }
 }

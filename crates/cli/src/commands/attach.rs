@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 /// Flags of `attach`.
 #[derive(Debug, Args)]
-pub struct Attach {
+pub(super) struct Attach {
     /// Override the key sequence for detaching a container
     #[arg(long, value_name = "string")]
     detach_keys: Option<String>,
@@ -34,14 +34,20 @@ impl Verb for Attach {
         match container.activity {
             Activity::Running => {}
             Activity::Paused => {
-                return Err(Failure::bare("You cannot attach to a paused container, unpause it first"));
+                return Err(Failure::bare(
+                    "You cannot attach to a paused container, unpause it first",
+                ));
             }
             Activity::Restarting => {
                 return Err(Failure::bare(
                     "You cannot attach to a restarting container, wait until it is running",
                 ));
             }
-            _ => return Err(Failure::bare("You cannot attach to a stopped container, start it first")),
+            _ => {
+                return Err(Failure::bare(
+                    "You cannot attach to a stopped container, start it first",
+                ));
+            }
         }
         let stdin = !self.no_stdin && container.settings.request.open_stdin;
         if stdin && container.settings.request.terminal {
@@ -53,7 +59,7 @@ impl Verb for Attach {
             session.resize(rows, columns)?;
         }
         let conversation = conversation(&container, stdin, self.sig_proxy.unwrap_or(true), detach_keys);
-        let ending = talk(session, &mut signals, conversation)?;
+        let ending = talk(session, &mut signals, &conversation)?;
         finish(cli, &container, ending)
     }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 /// `build`.
 #[derive(Debug, Args)]
-pub struct BuildCommand {
+pub(super) struct BuildCommand {
     #[command(flatten)]
     flags: BuildFlags,
 }
@@ -28,8 +28,10 @@ impl Verb for BuildCommand {
             Some("quiet" | "none") => Style::Quiet,
             Some("plain") => Style::Plain,
             Some("tty") if !output::stderr_is_terminal() => {
-                return Err(Failure::new("failed to get console: standard error is not a terminal")
-                    .with_hint("leave --progress=tty out"));
+                return Err(
+                    Failure::new("failed to get console: standard error is not a terminal")
+                        .with_hint("leave --progress=tty out"),
+                );
             }
             Some("tty") => Style::Terminal,
             _ if output::stderr_is_terminal() => Style::Terminal,
@@ -49,13 +51,15 @@ impl Verb for BuildCommand {
         let result = shown.while_it_runs(|events| engine.builds().build(&build, events, &cancelled));
         if cancelled.load(Ordering::SeqCst) {
             shown.finish(false);
-            return Err(Failure::new("failed to solve: canceled: the build was interrupted").with_code(INTERRUPTED));
+            return Err(
+                Failure::new("failed to solve: canceled: the build was interrupted").with_code(INTERRUPTED),
+            );
         }
         let digest = match result {
             Ok(digest) => digest,
             Err(error) => {
                 shown.finish(false);
-                return Err(failed(&shown, error, &build.dockerfile));
+                return Err(failed(&shown, &error, &build.dockerfile));
             }
         };
         shown.result(&digest.to_string(), &tags);
@@ -72,13 +76,16 @@ impl Verb for BuildCommand {
 
 fn failed(
     shown: &BuildProgress,
-    error: engine::EngineError,
+    error: &engine::EngineError,
     (name, text): &(std::path::PathBuf, String),
 ) -> Failure {
-    let place = output::build::place(&error);
+    let place = output::build::place(error);
     shown.explain(place.map(|lines| (name.as_path(), text.as_str(), lines)));
     let hint = error.hint().map(str::to_owned);
-    let failure = Failure::bare(format!("ERROR: failed to solve: {}", crate::failure::chain(&error)));
+    let failure = Failure::bare(format!(
+        "ERROR: failed to solve: {}",
+        crate::failure::chain(error)
+    ));
     match hint {
         Some(hint) => failure.with_hint(hint),
         None => failure,

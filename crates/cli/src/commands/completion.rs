@@ -9,15 +9,15 @@ use std::process::ExitCode;
 
 /// `completion bash` has no flags.
 #[derive(Debug, Args)]
-pub struct Bash {}
+pub(super) struct Bash {}
 
 /// `completion fish` has no flags.
 #[derive(Debug, Args)]
-pub struct Fish {}
+pub(super) struct Fish {}
 
 /// `completion zsh` has no flags.
 #[derive(Debug, Args)]
-pub struct Zsh {}
+pub(super) struct Zsh {}
 
 const BASH: &str = r#"# bash completion for PROGRAM
 _PROGRAM_complete() {
@@ -73,7 +73,11 @@ complete -c PROGRAM -f -a '(__PROGRAM_complete)'
 "#;
 
 fn script(cli: &Cli, text: &str) -> Result<ExitCode, Failure> {
-    output::text(&text.replace("PROGRAM", &cli.program).replace("ARGUMENT", complete::ARGUMENT))?;
+    output::text(
+        &text
+            .replace("PROGRAM", &cli.program)
+            .replace("ARGUMENT", complete::ARGUMENT),
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 /// Flags of `cp`.
 #[derive(Debug, Args)]
-pub struct Cp {
+pub(super) struct Cp {
     /// Archive mode (copy all uid/gid information)
     #[arg(short, long)]
     archive: bool,
@@ -64,7 +64,9 @@ fn split(argument: &str) -> Option<(&str, &str)> {
     if argument.starts_with('/') {
         return None;
     }
-    argument.split_once(':').filter(|(container, _)| !container.starts_with('.'))
+    argument
+        .split_once(':')
+        .filter(|(container, _)| !container.starts_with('.'))
 }
 
 /// Says whether a path asks for a directory's content (`dir/.`), and returns it without that.
@@ -82,45 +84,63 @@ fn is_directory(stat: &PathStat) -> bool {
 }
 
 fn base(path: &str) -> String {
-    path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned()
+    path.trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 impl Cp {
-    fn out(&self, containers: Containers<'_>, id: &ContainerId, path: &str, destination: &str) -> Result<ExitCode, Failure> {
+    fn out(
+        &self,
+        containers: Containers<'_>,
+        id: &ContainerId,
+        path: &str,
+        destination: &str,
+    ) -> Result<ExitCode, Failure> {
         let (mut path, whole_content) = content_only(path);
         if !path.starts_with('/') {
             path.insert(0, '/');
         }
         let mut stat = containers.stat_path(id, &path)?;
-        let name = if stat.name.is_empty() { base(&path) } else { stat.name.clone() };
+        let name = if stat.name.is_empty() {
+            base(&path)
+        } else {
+            stat.name.clone()
+        };
         if stat.mode & FORMAT == LINK && (self.follow_link || whole_content || path.ends_with('/')) {
-            path = stat.link_target.clone();
+            path.clone_from(&stat.link_target);
             stat = containers.stat_path(id, &path)?;
         }
         if destination == "-" {
             if output::stdout_is_terminal() {
-                return Err(Failure::new("refusing to write an archive to a terminal: redirect it"));
+                return Err(Failure::new(
+                    "refusing to write an archive to a terminal: redirect it",
+                ));
             }
             let mut out = BufWriter::new(output::raw_stdout());
             containers.copy_out(id, &path, &mut out)?;
             out.flush()?;
             return Ok(ExitCode::SUCCESS);
         }
-        let (directory, name) = self.place(destination, is_directory(&stat), whole_content, name)?;
+        let (directory, name) = Self::place(destination, is_directory(&stat), whole_content, name)?;
         let (reader, writer) = std::io::pipe()?;
         let (written, unpacked) = std::thread::scope(|scope| {
-            let unpacker = scope.spawn(|| local::unpack(BufReader::new(reader), &directory, &name, self.archive));
+            let unpacker =
+                scope.spawn(|| local::unpack(BufReader::new(reader), &directory, &name, self.archive));
             let mut writer = BufWriter::with_capacity(1 << 16, writer);
             let written = containers.copy_out(id, &path, &mut writer).map_err(Failure::from);
             let written = written.and_then(|_| Ok(writer.flush()?));
             drop(writer);
-            let unpacked = unpacker.join().unwrap_or_else(|_| Err(Failure::new("unpacking was cut short")));
+            let unpacked = unpacker
+                .join()
+                .unwrap_or_else(|_| Err(Failure::new("unpacking was cut short")));
             (written, unpacked)
         });
         // A reader that gave up breaks the writer's pipe: its own reason is the better one.
         let bytes = match (written, unpacked) {
-            (_, Err(failure)) => return Err(failure),
-            (Err(failure), Ok(_)) => return Err(failure),
+            (_, Err(failure)) | (Err(failure), Ok(_)) => return Err(failure),
             (Ok(()), Ok(bytes)) => bytes,
         };
         self.say(bytes, destination);
@@ -129,7 +149,6 @@ impl Cp {
 
     /// Decides into which directory of the host, and under which name.
     fn place(
-        &self,
         destination: &str,
         from_directory: bool,
         whole_content: bool,
@@ -138,7 +157,11 @@ impl Cp {
         let path = Path::new(destination);
         let parent_and_name = |path: &Path| match (path.parent(), path.file_name()) {
             (Some(parent), Some(name)) => {
-                let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+                let parent = if parent.as_os_str().is_empty() {
+                    Path::new(".")
+                } else {
+                    parent
+                };
                 Ok((parent.to_owned(), name.to_string_lossy().into_owned()))
             }
             _ => Err(Failure::new(format!("cannot copy onto '{destination}'"))),
@@ -146,13 +169,19 @@ impl Cp {
         match std::fs::metadata(path) {
             Ok(found) if found.is_dir() && !whole_content => Ok((path.to_owned(), name)),
             Ok(found) if found.is_dir() => {
-                let real = std::fs::canonicalize(path).map_err(|error| Failure::file("resolve", path, &error))?;
-                if real == Path::new("/") { Ok((real, ".".to_owned())) } else { parent_and_name(&real) }
+                let real =
+                    std::fs::canonicalize(path).map_err(|error| Failure::file("resolve", path, &error))?;
+                if real == Path::new("/") {
+                    Ok((real, ".".to_owned()))
+                } else {
+                    parent_and_name(&real)
+                }
             }
             Ok(_) if from_directory => Err(Failure::new("cannot copy directory")),
             Ok(_) if destination.ends_with('/') => Err(Failure::new("not a directory")),
             Ok(_) => {
-                let real = std::fs::canonicalize(path).map_err(|error| Failure::file("resolve", path, &error))?;
+                let real =
+                    std::fs::canonicalize(path).map_err(|error| Failure::file("resolve", path, &error))?;
                 parent_and_name(&real)
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -191,17 +220,24 @@ impl Cp {
         let (path, whole_content) = content_only(source);
         let path = Path::new(&path);
         let follow = self.follow_link || whole_content || source.ends_with('/');
-        let metadata = if follow { std::fs::metadata(path) } else { std::fs::symlink_metadata(path) };
-        let metadata = metadata.map_err(|error| Failure::new(format!("lstat {source}: {}", reason(&error))))?;
+        let metadata = if follow {
+            std::fs::metadata(path)
+        } else {
+            std::fs::symlink_metadata(path)
+        };
+        let metadata =
+            metadata.map_err(|error| Failure::new(format!("lstat {source}: {}", reason(&error))))?;
         let mut found = stat(containers, id, &target)?;
         if let Some(link) = found.as_ref().filter(|found| found.mode & FORMAT == LINK) {
-            target = link.link_target.clone();
+            target.clone_from(&link.link_target);
             found = stat(containers, id, &target)?;
         }
         let own_name = || {
             let real = std::fs::canonicalize(path);
             let named = path.file_name().map(|name| name.to_string_lossy().into_owned());
-            named.or_else(|| Some(real.ok()?.file_name()?.to_string_lossy().into_owned())).unwrap_or_default()
+            named
+                .or_else(|| Some(real.ok()?.file_name()?.to_string_lossy().into_owned()))
+                .unwrap_or_default()
         };
         let (directory, name) = match &found {
             Some(stat) if is_directory(stat) && whole_content => (target.clone(), ".".to_owned()),
@@ -220,16 +256,19 @@ impl Cp {
         let (mut reader, writer) = std::io::pipe()?;
         let (packed, copied) = std::thread::scope(|scope| {
             let packer = scope.spawn(|| local::pack(path, &name, follow, writer));
-            let copied = containers.copy_in(id, &directory, &mut reader, self.archive).map_err(Failure::from);
+            let copied = containers
+                .copy_in(id, &directory, &mut reader, self.archive)
+                .map_err(Failure::from);
             drop(reader);
-            let packed = packer.join().unwrap_or_else(|_| Err(Failure::new("packing was cut short")));
+            let packed = packer
+                .join()
+                .unwrap_or_else(|_| Err(Failure::new("packing was cut short")));
             (packed, copied)
         });
         let bytes = match (packed, copied) {
             // Ours is the better reason unless it only says that the engine stopped reading.
-            (Err(failure), Ok(())) => return Err(failure),
-            (Err(failure), Err(_)) if !failure.message.is_empty() => return Err(failure),
-            (_, Err(failure)) => return Err(failure),
+            (Err(failure), copied) if copied.is_ok() || !failure.message.is_empty() => return Err(failure),
+            (_, Err(failure)) | (Err(failure), Ok(())) => return Err(failure),
             (Ok(bytes), Ok(())) => bytes,
         };
         self.say(bytes, shown);
@@ -238,7 +277,10 @@ impl Cp {
 
     fn say(&self, bytes: u64, destination: &str) {
         if !self.quiet && output::stderr_is_terminal() {
-            output::note(&format!("Successfully copied {} to {destination}", units::human_size(bytes)));
+            output::note(&format!(
+                "Successfully copied {} to {destination}",
+                units::human_size(bytes)
+            ));
         }
     }
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 /// `create`.
 #[derive(Debug, Args)]
-pub struct Create {
+pub(super) struct Create {
     #[command(flatten)]
     flags: ContainerFlags,
     #[arg(skip)]
@@ -33,6 +33,12 @@ impl Verb for Create {
             Ok(ExitCode::SUCCESS)
         })
         // Docker's create fails with 1 where its run fails with 125.
-        .map_err(|failure| if failure.code == crate::failure::ENGINE { failure.with_code(1) } else { failure })
+        .map_err(|failure| {
+            if failure.code == crate::failure::ENGINE {
+                failure.with_code(1)
+            } else {
+                failure
+            }
+        })
     }
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 /// Flags of `system df`.
 #[derive(Debug, Args)]
-pub struct DiskUsage {
+pub(super) struct DiskUsage {
     /// Format output using a custom template: 'table', 'table TEMPLATE', 'json' or 'TEMPLATE'
     #[arg(long, value_name = "string")]
     format: Option<String>,

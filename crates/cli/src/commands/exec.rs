@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 /// `exec`.
 #[derive(Debug, Args)]
-pub struct Exec {
+pub(super) struct Exec {
     #[command(flatten)]
     flags: ExecFlags,
 }
@@ -43,11 +43,13 @@ impl Verb for Exec {
             signals: false,
             detach_keys,
         };
-        match talk(session, &mut signals, conversation)? {
+        match talk(session, &mut signals, &conversation)? {
             Ending::Detached => Ok(ExitCode::SUCCESS),
             Ending::Exited(record) => Ok(super::exit_code(record.code)),
             Ending::Interrupted(number) => Ok(super::exit_code(128 + number)),
-            Ending::Lost => Err(Failure::new(format!("lost the process in container {name}")).with_code(ENGINE)),
+            Ending::Lost => {
+                Err(Failure::new(format!("lost the process in container {name}")).with_code(ENGINE))
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 /// Flags of `export`.
 #[derive(Debug, Args)]
-pub struct Export {
+pub(super) struct Export {
     /// Write to a file, instead of STDOUT
     #[arg(short, long, value_name = "string")]
     output: Option<PathBuf>,
@@ -20,6 +20,8 @@ impl Verb for Export {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let containers = cli.engine()?.containers();
         let id = containers.find(&words[0])?;
-        to_file(self.output.as_deref(), "export", |into| Ok(containers.export(&id, into)?))
+        to_file(self.output.as_deref(), "export", |into| {
+            Ok(containers.export(&id, into)?)
+        })
     }
 }

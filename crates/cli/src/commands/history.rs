@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 /// Flags of `history`.
 #[derive(Debug, Args)]
-pub struct History {
+pub(super) struct History {
     /// Format output using a custom template: 'table', 'table TEMPLATE', 'json' or 'TEMPLATE'
     #[arg(long, value_name = "string")]
     format: Option<String>,
@@ -46,8 +46,10 @@ impl Verb for History {
         let image = cli.engine()?.images().find(&words[0])?;
         let now = time::now();
         let human = self.human.unwrap_or(true);
-        let rows: Vec<Row> =
-            HistoryEntry::all(&image).iter().map(|entry| row(entry, now, human, !self.no_trunc)).collect();
+        let rows: Vec<Row> = HistoryEntry::all(&image)
+            .iter()
+            .map(|entry| row(entry, now, human, !self.no_trunc))
+            .collect();
         table::print(&LAYOUT, &rows, self.format.as_deref(), self.quiet)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -72,6 +74,13 @@ fn row(entry: &HistoryEntry, now: i64, human: bool, truncate: bool) -> Row {
         ("CreatedBy", if truncate { ellipsis(&by, 45) } else { by }),
         ("CreatedSince", since),
         ("ID", id),
-        ("Size", if human { units::human_size(entry.size) } else { entry.size.to_string() }),
+        (
+            "Size",
+            if human {
+                units::human_size(entry.size)
+            } else {
+                entry.size.to_string()
+            },
+        ),
     ])
 }

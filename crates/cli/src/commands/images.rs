@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 /// Flags of `images`.
 #[derive(Debug, Args)]
-pub struct ListImages {
+pub(super) struct ListImages {
     /// Show all images (default hides intermediate images)
     #[arg(short, long)]
     all: bool,
@@ -52,7 +52,10 @@ const NONE: &str = "<none>";
 
 impl Verb for ListImages {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
-        filter::check(&self.filter, &["before", "dangling", "label", "reference", "since", "until"])?;
+        filter::check(
+            &self.filter,
+            &["before", "dangling", "label", "reference", "since", "until"],
+        )?;
         let images = cli.engine()?.images();
         let all = images.list()?;
         let mut filters = self.filter.clone();
@@ -65,14 +68,20 @@ impl Verb for ListImages {
                 _ => Condition::new(&key, value)?,
             });
         }
-        let format = self.format.as_deref().or(cli.client().images_format.as_deref().filter(|_| !self.quiet));
-        let shows_digest = self.digests || format.is_some_and(|format| format.contains(".Digest") || format == "json");
+        let format = self
+            .format
+            .as_deref()
+            .or(cli.client().images_format.as_deref().filter(|_| !self.quiet));
+        let shows_digest =
+            self.digests || format.is_some_and(|format| format.contains(".Digest") || format == "json");
         let mut rows = Vec::new();
         let now = time::now();
         for image in &all {
             let is_intermediate =
                 image.tags.is_empty() && all.iter().any(|other| other.parent.as_ref() == Some(&image.id));
-            let asks_dangling = conditions.iter().any(|condition| matches!(condition, Condition::Dangling(true)));
+            let asks_dangling = conditions
+                .iter()
+                .any(|condition| matches!(condition, Condition::Dangling(true)));
             if is_intermediate && !self.all && !asks_dangling {
                 continue;
             }
@@ -134,8 +143,13 @@ struct Name {
 
 fn names(image: &Image, shows_digest: bool) -> Vec<Name> {
     let digest_of = |repository: &str| {
-        let found = image.repository_digests.iter().find(|reference| reference.familiar_name() == repository);
-        found.and_then(|reference| reference.digest()).map_or_else(|| NONE.to_owned(), ToString::to_string)
+        let found = image
+            .repository_digests
+            .iter()
+            .find(|reference| reference.familiar_name() == repository);
+        found
+            .and_then(|reference| reference.digest())
+            .map_or_else(|| NONE.to_owned(), ToString::to_string)
     };
     let mut names: Vec<Name> = image
         .tags
@@ -155,7 +169,9 @@ fn names(image: &Image, shows_digest: bool) -> Vec<Name> {
         let has_tag = names.iter().any(|name| name.repository == repository);
         if !has_tag && (shows_digest || image.tags.is_empty()) {
             names.push(Name {
-                digest: reference.digest().map_or_else(|| NONE.to_owned(), ToString::to_string),
+                digest: reference
+                    .digest()
+                    .map_or_else(|| NONE.to_owned(), ToString::to_string),
                 repository,
                 tag: NONE.to_owned(),
             });
@@ -228,11 +244,16 @@ fn matches_glob(pattern: &str, text: &str) -> bool {
                 }
                 found != negated && at(&rest[end + 1..], tail)
             }
-            (['\\', wanted, rest @ ..] | [wanted, rest @ ..], [c, tail @ ..]) => wanted == c && at(rest, tail),
+            (['\\', wanted, rest @ ..] | [wanted, rest @ ..], [c, tail @ ..]) => {
+                wanted == c && at(rest, tail)
+            }
             _ => false,
         }
     }
-    at(&pattern.chars().collect::<Vec<_>>(), &text.chars().collect::<Vec<_>>())
+    at(
+        &pattern.chars().collect::<Vec<_>>(),
+        &text.chars().collect::<Vec<_>>(),
+    )
 }
 
 fn row(image: &Image, name: &Name, now: i64, truncate: bool) -> Row {
@@ -240,7 +261,11 @@ fn row(image: &Image, name: &Name, now: i64, truncate: bool) -> Row {
     // An image whose times were taken out for the sake of reproducibility is as old as its stay here.
     let created = made.filter(|moment| *moment > 0).unwrap_or(image.created);
     let size = units::human_size(image.size);
-    let id = if truncate { image.id.short() } else { image.id.to_string() };
+    let id = if truncate {
+        image.id.short()
+    } else {
+        image.id.to_string()
+    };
     Row::new([
         ("Containers", "N/A".to_owned()),
         ("CreatedAt", time::go_string(created)),

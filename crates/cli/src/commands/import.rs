@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 /// Flags of `import`.
 #[derive(Debug, Args)]
-pub struct Import {
+pub(super) struct Import {
     /// Apply Dockerfile instruction to the created image
     #[arg(short, long, value_name = "list")]
     change: Vec<String>,

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 /// Flags of `info`.
 #[derive(Debug, Args)]
-pub struct Info {
+pub(super) struct Info {
     /// Format output using a custom template: 'json' or 'TEMPLATE'
     #[arg(short, long, value_name = "string")]
     format: Option<String>,
@@ -30,7 +30,11 @@ impl Verb for Info {
                 let template = Template::parse(format)
                     .map_err(|error| Failure::new(format!("template parsing error: {error}")))?;
                 let text = template
-                    .execute(&value(&info, engine, &root), Labels::None, Some("system.dockerInfo"))
+                    .execute(
+                        &value(&info, engine, &root),
+                        Labels::None,
+                        Some("system.dockerInfo"),
+                    )
                     .map_err(|error| Failure::new(error.to_string()))?;
                 output::line(&text)?;
             }
@@ -52,23 +56,26 @@ fn text(info: &engine::Info, root: &str) -> String {
     if !info.security.is_empty() {
         text.push_str("Security Options:\n");
         for option in &info.security {
-            text.push_str(&format!(" {option}\n"));
+            text.extend([format!(" {option}\n")]);
         }
     }
-    text.push_str(&format!(
+    text.extend([format!(
         "Kernel Version: {}\nOperating System: {}\nOSType: linux\nArchitecture: {}\nCPUs: {}\nTotal Memory: {}\nName: {}\nRoot Dir: {root}\n",
         info.kernel, info.operating_system, info.architecture, info.processors, units::bytes_size(info.memory), info.name
-    ));
+    )]);
     text.push_str("Settings:\n");
     for (key, value) in &info.settings {
-        text.push_str(&format!(" {key}: {value}\n"));
+        text.extend([format!(" {key}: {value}\n")]);
     }
     text
 }
 
 fn value(info: &engine::Info, engine: &engine::Engine, root: &str) -> Value {
-    let settings: serde_json::Map<String, Value> =
-        info.settings.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+    let settings: serde_json::Map<String, Value> = info
+        .settings
+        .iter()
+        .map(|(key, value)| (key.clone(), value.as_str().into()))
+        .collect();
     json!({
         "Containers": info.running + info.paused + info.stopped,
         "ContainersRunning": info.running,

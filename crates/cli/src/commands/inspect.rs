@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 /// Flags of `inspect`.
 #[derive(Debug, Args)]
-pub struct Inspect {
+pub(super) struct Inspect {
     /// Format output using a custom template: 'json' or 'TEMPLATE'
     #[arg(short, long, value_name = "string")]
     format: Option<String>,
@@ -27,7 +27,7 @@ pub struct Inspect {
 
 /// Flags of `container inspect`.
 #[derive(Debug, Args)]
-pub struct InspectContainers {
+pub(super) struct InspectContainers {
     /// Format output using a custom template: 'json' or 'TEMPLATE'
     #[arg(short, long, value_name = "string")]
     format: Option<String>,
@@ -38,7 +38,7 @@ pub struct InspectContainers {
 
 /// Flags of `image inspect`.
 #[derive(Debug, Args)]
-pub struct InspectImages {
+pub(super) struct InspectImages {
     /// Format output using a custom template: 'json' or 'TEMPLATE'
     #[arg(short, long, value_name = "string")]
     format: Option<String>,
@@ -46,7 +46,7 @@ pub struct InspectImages {
 
 /// Flags of `volume inspect`.
 #[derive(Debug, Args)]
-pub struct InspectVolumes {
+pub(super) struct InspectVolumes {
     /// Format output using a custom template: 'json' or 'TEMPLATE'
     #[arg(short, long, value_name = "string")]
     format: Option<String>,
@@ -54,7 +54,7 @@ pub struct InspectVolumes {
 
 /// Flags of `network inspect`.
 #[derive(Debug, Args)]
-pub struct InspectNetworks {
+pub(super) struct InspectNetworks {
     /// Format output using a custom template: 'json' or 'TEMPLATE'
     #[arg(short, long, value_name = "string")]
     format: Option<String>,
@@ -100,7 +100,13 @@ impl Verb for Inspect {
 
 impl Verb for InspectContainers {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
-        inspect(cli, &words, &[Class::Container], self.format.as_deref(), self.size)
+        inspect(
+            cli,
+            &words,
+            &[Class::Container],
+            self.format.as_deref(),
+            self.size,
+        )
     }
 }
 
@@ -133,7 +139,8 @@ fn inspect(
     let template = match format {
         None | Some("" | "json") => None,
         Some(text) => Some(
-            Template::parse(text).map_err(|error| Failure::new(format!("template parsing error: {error}")))?,
+            Template::parse(text)
+                .map_err(|error| Failure::new(format!("template parsing error: {error}")))?,
         ),
     };
     let mut found = Vec::new();
@@ -141,7 +148,9 @@ fn inspect(
     for name in names {
         match find(cli, name, classes, size) {
             Ok(Some(object)) => found.push(object),
-            Ok(None) if classes.len() > 1 => missing.push(Failure::bare(format!("Error: No such object: {name}"))),
+            Ok(None) if classes.len() > 1 => {
+                missing.push(Failure::bare(format!("Error: No such object: {name}")));
+            }
             Ok(None) => missing.push(Failure::new(format!("No such {}: {name}", word(classes)))),
             Err(failure) => missing.push(failure),
         }
@@ -165,7 +174,11 @@ fn inspect(
     for failure in &missing {
         output::failure(&cli.program, failure);
     }
-    Ok(if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if missing.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn word(classes: &[Class]) -> &'static str {
@@ -188,14 +201,21 @@ fn find(cli: &Cli, name: &str, classes: &[Class], size: bool) -> Result<Option<O
         let found = match class {
             Class::Container => {
                 let containers = engine.containers();
-                containers.find(name).and_then(|id| containers.inspect(&id, size)).map(|container| {
-                    Object::Container(Box::new(ContainerInspect::new(&container, &cli.locations().root)))
-                })
+                containers
+                    .find(name)
+                    .and_then(|id| containers.inspect(&id, size))
+                    .map(|container| {
+                        Object::Container(Box::new(ContainerInspect::new(&container, &cli.locations().root)))
+                    })
             }
-            Class::Image => engine.images().find(name).map(|image| Object::Image(Box::new(ImageInspect::new(&image)))),
-            Class::Volume => {
-                engine.volumes().inspect(name).map(|volume| Object::Volume(Box::new(VolumeInspect::new(&volume))))
-            }
+            Class::Image => engine
+                .images()
+                .find(name)
+                .map(|image| Object::Image(Box::new(ImageInspect::new(&image)))),
+            Class::Volume => engine
+                .volumes()
+                .inspect(name)
+                .map(|volume| Object::Volume(Box::new(VolumeInspect::new(&volume)))),
             Class::Network => match network(cli, name)? {
                 Some(network) => Ok(Object::Network(Box::new(network))),
                 None => continue,

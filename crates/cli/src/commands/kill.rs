@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 /// Flags of `kill`.
 #[derive(Debug, Args)]
-pub struct Kill {
+pub(super) struct Kill {
     /// Signal to send to the container
     #[arg(short, long, value_name = "string")]
     signal: Option<String>,

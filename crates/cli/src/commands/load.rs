@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 /// Flags of `load`.
 #[derive(Debug, Args)]
-pub struct Load {
+pub(super) struct Load {
     /// Read from tar archive file, instead of STDIN
     #[arg(short, long, value_name = "string")]
     input: Option<PathBuf>,

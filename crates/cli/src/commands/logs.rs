@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 /// Flags of `logs`.
 #[derive(Debug, Args)]
-pub struct Logs {
+pub(super) struct Logs {
     /// Show extra details provided to logs
     #[arg(long)]
     details: bool,
@@ -39,7 +39,8 @@ impl Verb for Logs {
             output::warning("--details is not there yet and was ignored");
         }
         let now = jiff::Timestamp::now();
-        let moment = |flag: &str, text: &Option<String>| match text.as_deref().filter(|text| !text.is_empty()) {
+        let moment = |flag: &str, text: &Option<String>| match text.as_deref().filter(|text| !text.is_empty())
+        {
             None => Ok(None),
             Some(text) => timestamp::nanoseconds(text, now)
                 .map(Some)

@@ -31,7 +31,7 @@ mod start;
 mod stop;
 mod tag;
 mod unpause;
-pub mod version;
+pub(crate) mod version;
 mod volume;
 mod wait;
 
@@ -44,7 +44,7 @@ use std::process::ExitCode;
 
 /// A group of commands: `container`, `image`, …
 #[derive(Debug)]
-pub struct Group {
+pub(crate) struct Group {
     /// Its name.
     pub name: &'static str,
     /// What its commands are about.
@@ -54,22 +54,54 @@ pub struct Group {
 }
 
 /// The groups.
-pub const GROUPS: &[Group] = &[
-    Group { name: "builder", about: "Manage builds", hidden: &[] },
-    Group { name: "buildx", about: "Build with Docker's newer names", hidden: &["b"] },
-    Group { name: "completion", about: "Generate the autocompletion script for a shell", hidden: &[] },
-    Group { name: "container", about: "Manage containers", hidden: &["list", "ps", "remove"] },
-    Group { name: "image", about: "Manage images", hidden: &["list", "remove"] },
-    Group { name: "network", about: "Manage networks", hidden: &["list"] },
-    Group { name: "system", about: "Manage the engine", hidden: &[] },
-    Group { name: "volume", about: "Manage volumes", hidden: &["list", "remove"] },
+pub(crate) const GROUPS: &[Group] = &[
+    Group {
+        name: "builder",
+        about: "Manage builds",
+        hidden: &[],
+    },
+    Group {
+        name: "buildx",
+        about: "Build with Docker's newer names",
+        hidden: &["b"],
+    },
+    Group {
+        name: "completion",
+        about: "Generate the autocompletion script for a shell",
+        hidden: &[],
+    },
+    Group {
+        name: "container",
+        about: "Manage containers",
+        hidden: &["list", "ps", "remove"],
+    },
+    Group {
+        name: "image",
+        about: "Manage images",
+        hidden: &["list", "remove"],
+    },
+    Group {
+        name: "network",
+        about: "Manage networks",
+        hidden: &["list"],
+    },
+    Group {
+        name: "system",
+        about: "Manage the engine",
+        hidden: &[],
+    },
+    Group {
+        name: "volume",
+        about: "Manage volumes",
+        hidden: &["list", "remove"],
+    },
 ];
 
 /// What the overview names first.
-pub const COMMON: &[&str] = &["run", "exec", "ps", "build", "pull", "images", "version", "info"];
+pub(crate) const COMMON: &[&str] = &["run", "exec", "ps", "build", "pull", "images", "version", "info"];
 
 /// Commands of Docker that we do not have yet, and what to do instead.
-pub const ABSENT: &[(&str, &str)] = &[
+pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("bake", "build each target with 'build'"),
     ("builder du", "see 'system df'"),
     ("buildx bake", "build each target with 'buildx build'"),
@@ -89,10 +121,16 @@ pub const ABSENT: &[(&str, &str)] = &[
     ("container diff", ""),
     ("container stats", "see 'inspect'"),
     ("container top", "use 'exec CONTAINER ps'"),
-    ("container update", "'rm' the container and 'run' it with other limits"),
+    (
+        "container update",
+        "'rm' the container and 'run' it with other limits",
+    ),
     ("diff", ""),
     ("events", ""),
-    ("image push", "'save' the image and copy it with a tool that pushes"),
+    (
+        "image push",
+        "'save' the image and copy it with a tool that pushes",
+    ),
     ("login", "write the credentials into ~/.docker/config.json"),
     ("logout", "take the credentials out of ~/.docker/config.json"),
     ("network connect", "give the network to 'run'"),
@@ -111,7 +149,7 @@ pub const ABSENT: &[(&str, &str)] = &[
 ];
 
 /// Groups of Docker that we do not have at all.
-pub const ABSENT_GROUPS: &[(&str, &str)] = &[
+pub(crate) const ABSENT_GROUPS: &[(&str, &str)] = &[
     ("checkpoint", ""),
     ("config", "swarm mode is no part of this engine"),
     ("context", "there is no daemon to choose"),
@@ -148,7 +186,7 @@ use Arity::{AtLeast, AtMost, Between, Exactly};
 
 /// All commands.
 #[rustfmt::skip]
-pub const COMMANDS: &[Entry] = &[
+pub(crate) const COMMANDS: &[Entry] = &[
     entry!(attach::Attach, "container attach", ["attach"], "[OPTIONS] CONTAINER",
         "Attach local standard input, output, and error streams to a running container", Exactly(1), Running),
     entry!(cp::Cp, "container cp", ["cp"], "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n[OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
@@ -238,11 +276,7 @@ pub const COMMANDS: &[Entry] = &[
 ];
 
 /// Does something to each of several things and goes on after a failure; the exit code tells of it.
-fn each(
-    cli: &Cli,
-    names: &[String],
-    mut act: impl FnMut(&str) -> Result<(), Failure>,
-) -> Result<ExitCode, Failure> {
+fn each(cli: &Cli, names: &[String], mut act: impl FnMut(&str) -> Result<(), Failure>) -> ExitCode {
     let mut worst = 0;
     for name in names {
         if let Err(failure) = act(name) {
@@ -250,7 +284,7 @@ fn each(
             worst = failure.code.max(worst);
         }
     }
-    Ok(ExitCode::from(worst))
+    ExitCode::from(worst)
 }
 
 /// Does something to each of several containers and prints the name of each where it worked, as the user wrote it.
@@ -260,10 +294,10 @@ fn each_container(
     act: impl Fn(&ContainerId) -> Result<(), engine::EngineError>,
 ) -> Result<ExitCode, Failure> {
     let containers = cli.engine()?.containers();
-    each(cli, names, |name| {
+    Ok(each(cli, names, |name| {
         act(&containers.find(name)?)?;
         output::line(name)
-    })
+    }))
 }
 
 /// Makes an exit code of a process's.

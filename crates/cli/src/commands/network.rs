@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 /// Flags of `network ls`.
 #[derive(Debug, Args)]
-pub struct List {
+pub(super) struct List {
     /// Provide filter values (e.g. "driver=bridge")
     #[arg(short, long, value_parser = filter::parse, value_name = "filter")]
     filter: Vec<(String, String)>,
@@ -46,13 +46,20 @@ const LAYOUT: Layout<'_> = Layout {
 
 impl Verb for List {
     fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
-        filter::check(&self.filter, &["dangling", "driver", "id", "label", "name", "scope", "type"])?;
+        filter::check(
+            &self.filter,
+            &["dangling", "driver", "id", "label", "name", "scope", "type"],
+        )?;
         let networks = all(cli)?;
         let passes = |network: &NetworkInspect| {
             let mut keys: Vec<&str> = self.filter.iter().map(|(key, _)| key.as_str()).collect();
             keys.dedup();
             keys.iter().all(|key| {
-                let mut values = self.filter.iter().filter(|(known, _)| known == key).map(|(_, value)| value.as_str());
+                let mut values = self
+                    .filter
+                    .iter()
+                    .filter(|(known, _)| known == key)
+                    .map(|(_, value)| value.as_str());
                 values.any(|value| match *key {
                     "driver" => network.driver() == value,
                     "id" => network.id().starts_with(value),
@@ -64,9 +71,15 @@ impl Verb for List {
                 })
             })
         };
-        let rows: Vec<Row> =
-            networks.iter().filter(|network| passes(network)).map(|network| row(network, !self.no_trunc)).collect();
-        let format = self.format.as_deref().or(cli.client().networks_format.as_deref().filter(|_| !self.quiet));
+        let rows: Vec<Row> = networks
+            .iter()
+            .filter(|network| passes(network))
+            .map(|network| row(network, !self.no_trunc))
+            .collect();
+        let format =
+            self.format
+                .as_deref()
+                .or(cli.client().networks_format.as_deref().filter(|_| !self.quiet));
         table::print(&LAYOUT, &rows, format, self.quiet)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -81,7 +94,11 @@ pub(super) fn all(cli: &Cli) -> Result<Vec<NetworkInspect>, Failure> {
 }
 
 fn row(network: &NetworkInspect, truncate: bool) -> Row {
-    let id = if truncate { &network.id()[..12] } else { network.id() };
+    let id = if truncate {
+        &network.id()[..12]
+    } else {
+        network.id()
+    };
     Row::new([
         ("CreatedAt", String::new()),
         ("Driver", network.driver().to_owned()),

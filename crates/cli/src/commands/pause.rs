@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 /// `pause` has no flags.
 #[derive(Debug, Args)]
-pub struct Pause {}
+pub(super) struct Pause {}
 
 impl Verb for Pause {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {

@@ -11,14 +11,16 @@ use std::process::ExitCode;
 
 /// `port` has no flags.
 #[derive(Debug, Args)]
-pub struct Port {}
+pub(super) struct Port {}
 
 impl Verb for Port {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let containers = cli.engine()?.containers();
         let container = containers.inspect(&containers.find(&words[0])?, false)?;
         let endpoint = container.status.endpoint.filter(|_| container.pid.is_some());
-        let mut ports = endpoint.map(|endpoint| endpoint.endpoint.ports).unwrap_or_default();
+        let mut ports = endpoint
+            .map(|endpoint| endpoint.endpoint.ports)
+            .unwrap_or_default();
         ports.sort_by_key(|port| (port.port, port.protocol));
         let Some(wanted) = words.get(1) else {
             for port in &ports {
@@ -28,10 +30,15 @@ impl Verb for Port {
             return Ok(ExitCode::SUCCESS);
         };
         let (number, protocol) = parse(wanted)?;
-        let found: Vec<&PublishedPort> =
-            ports.iter().filter(|port| port.port == number && port.protocol == protocol).collect();
+        let found: Vec<&PublishedPort> = ports
+            .iter()
+            .filter(|port| port.port == number && port.protocol == protocol)
+            .collect();
         if found.is_empty() {
-            return Err(Failure::new(format!("no public port '{wanted}' published for {}", words[0])));
+            return Err(Failure::new(format!(
+                "no public port '{wanted}' published for {}",
+                words[0]
+            )));
         }
         for port in found {
             output::line(&address(port))?;

@@ -16,7 +16,7 @@ macro_rules! flags {
     ($name:ident, $command:literal, all: $all:literal) => {
         #[doc = concat!("Flags of `", $command, "`.")]
         #[derive(Debug, Args)]
-        pub struct $name {
+        pub(crate) struct $name {
             #[arg(short, long, help = $all)]
             all: bool,
             /// Provide filter values (e.g. "until=<timestamp>")
@@ -34,7 +34,7 @@ flags!(PruneVolumes, "volume prune", all: "Remove all unused volumes, not just a
 
 /// Flags of `builder prune`.
 #[derive(Debug, Args)]
-pub struct PruneBuilder {
+pub(super) struct PruneBuilder {
     /// Remove all unused build cache, not just dangling ones
     #[arg(short, long)]
     all: bool,
@@ -51,7 +51,7 @@ pub struct PruneBuilder {
 
 /// Flags of `container prune`.
 #[derive(Debug, Args)]
-pub struct PruneContainers {
+pub(super) struct PruneContainers {
     /// Provide filter values (e.g. "until=<timestamp>")
     #[arg(long, value_parser = filter::parse, value_name = "filter")]
     filter: Vec<(String, String)>,
@@ -62,7 +62,7 @@ pub struct PruneContainers {
 
 /// Flags of `system prune`.
 #[derive(Debug, Args)]
-pub struct PruneSystem {
+pub(super) struct PruneSystem {
     /// Remove all unused images not just dangling ones
     #[arg(short, long)]
     all: bool,
@@ -111,7 +111,8 @@ pub(super) fn removed(removed: &Removed) -> String {
 fn removed_lower(one: &Removed) -> String {
     let text = removed(one);
     // `prune` writes small what `rmi` writes large.
-    text.replacen("Deleted", "deleted", 1).replacen("Untagged", "untagged", 1)
+    text.replacen("Deleted", "deleted", 1)
+        .replacen("Untagged", "untagged", 1)
 }
 
 impl Verb for PruneContainers {
@@ -140,8 +141,15 @@ impl Verb for PruneImages {
         }
         // `dangling=false` says the same as --all.
         let all = self.all
-            || self.filter.iter().any(|(key, value)| key == "dangling" && matches!(value.as_str(), "false" | "0"));
-        let filters: Vec<(String, String)> = self.filter.into_iter().filter(|(key, _)| key != "dangling").collect();
+            || self
+                .filter
+                .iter()
+                .any(|(key, value)| key == "dangling" && matches!(value.as_str(), "false" | "0"));
+        let filters: Vec<(String, String)> = self
+            .filter
+            .into_iter()
+            .filter(|(key, _)| key != "dangling")
+            .collect();
         let (gone, bytes) = cli.engine()?.images().prune(all, &filters)?;
         let gone: Vec<String> = gone.iter().map(removed_lower).collect();
         section("Deleted Images:", &gone)?;
@@ -152,7 +160,8 @@ impl Verb for PruneImages {
 impl Verb for PruneVolumes {
     fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
         filter::check(&self.filter, &["all", "label", "label!"])?;
-        let asks_all = |(key, value): &(String, String)| key == "all" && matches!(value.as_str(), "true" | "1");
+        let asks_all =
+            |(key, value): &(String, String)| key == "all" && matches!(value.as_str(), "true" | "1");
         let all = self.all || self.filter.iter().any(asks_all);
         let warning = if all {
             "This will remove all local volumes not used by at least one container."
@@ -162,7 +171,8 @@ impl Verb for PruneVolumes {
         if !agreed(self.force, warning)? {
             return Err(declined());
         }
-        let filters: Vec<(String, String)> = self.filter.into_iter().filter(|(key, _)| key != "all").collect();
+        let filters: Vec<(String, String)> =
+            self.filter.into_iter().filter(|(key, _)| key != "all").collect();
         let (names, bytes) = cli.engine()?.volumes().prune(all, &filters)?;
         section("Deleted Volumes:", &names)?;
         reclaimed(bytes)

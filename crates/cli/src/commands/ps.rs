@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 /// Flags of `ps`.
 #[derive(Debug, Args)]
-pub struct Ps {
+pub(super) struct Ps {
     /// Show all containers (default shows just running)
     #[arg(short, long)]
     all: bool,
@@ -61,18 +61,41 @@ const HEADERS: &[(&str, &str)] = &[
 ];
 
 const FILTERS: &[&str] = &[
-    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network",
-    "publish", "since", "status", "volume",
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
 ];
 
 impl Verb for Ps {
     fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
         filter::check(&self.filter, FILTERS)?;
         let engine = cli.engine()?;
-        let last = if self.latest { Some(1) } else { self.last.and_then(|last| usize::try_from(last).ok()) };
-        let format = self.format.as_deref().or(cli.client().ps_format.as_deref().filter(|_| !self.quiet));
+        let last = if self.latest {
+            Some(1)
+        } else {
+            self.last.and_then(|last| usize::try_from(last).ok())
+        };
+        let format = self
+            .format
+            .as_deref()
+            .or(cli.client().ps_format.as_deref().filter(|_| !self.quiet));
         // A filter on what a container does asks for those that do not run, too.
-        let about_status = self.filter.iter().any(|(key, _)| matches!(key.as_str(), "status" | "exited"));
+        let about_status = self
+            .filter
+            .iter()
+            .any(|(key, _)| matches!(key.as_str(), "status" | "exited"));
         let size = self.size || format.is_some_and(|format| format.contains(".Size"));
         let containers = engine.containers().list(&ListContainers {
             all: self.all || about_status,
@@ -81,9 +104,13 @@ impl Verb for Ps {
             size,
         })?;
         let now = time::now();
-        let rows: Vec<Row> = containers.iter().map(|container| row(container, now, !self.no_trunc)).collect();
+        let rows: Vec<Row> = containers
+            .iter()
+            .map(|container| row(container, now, !self.no_trunc))
+            .collect();
         let mut default =
-            "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}".to_owned();
+            "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
+                .to_owned();
         if self.size {
             default.push_str("\t{{.Size}}");
         }
@@ -100,14 +127,28 @@ impl Verb for Ps {
 
 fn row(container: &Container, now: i64, truncate: bool) -> Row {
     let settings = &container.settings;
-    let words: Vec<&str> = settings.entrypoint.iter().chain(&settings.command).map(String::as_str).collect();
+    let words: Vec<&str> = settings
+        .entrypoint
+        .iter()
+        .chain(&settings.command)
+        .map(String::as_str)
+        .collect();
     let mut command = words.join(" ");
     let mut mounts: Vec<String> = settings
         .mounts
         .iter()
-        .map(|mount| mount.name.clone().unwrap_or_else(|| mount.source.display().to_string()))
+        .map(|mount| {
+            mount
+                .name
+                .clone()
+                .unwrap_or_else(|| mount.source.display().to_string())
+        })
         .collect();
-    let volumes = settings.mounts.iter().filter(|mount| mount.name.is_some()).count();
+    let volumes = settings
+        .mounts
+        .iter()
+        .filter(|mount| mount.name.is_some())
+        .count();
     let mut image = settings.image_name.clone();
     if truncate {
         command = ellipsis(&command, 20);
@@ -118,7 +159,11 @@ fn row(container: &Container, now: i64, truncate: bool) -> Row {
             image = hex.chars().take(12).collect();
         }
     }
-    let id = if truncate { container.id.short() } else { container.id.as_str() };
+    let id = if truncate {
+        container.id.short()
+    } else {
+        container.id.as_str()
+    };
     let mode = &settings.request.network;
     let size = container.size_rw.map_or_else(
         || "0B".to_owned(),
@@ -173,7 +218,7 @@ fn quoted(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\t' => quoted.push_str("\\t"),
             '\r' => quoted.push_str("\\r"),
-            c if c.is_control() => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => quoted.extend([format!("\\x{:02x}", u32::from(c))]),
             c => quoted.push(c),
         }
     }
@@ -208,12 +253,19 @@ pub(super) fn protocol(protocol: Protocol) -> &'static str {
     }
 }
 
+/// Ports that are published alike: the host's address, its ports, the container's ports.
+type Published = (Option<IpAddr>, (u16, u16), (u16, u16), Protocol);
+
 /// Published ports with where they lead, exposed ones without; neighbours are written as a range.
 fn ports(container: &Container) -> String {
     if container.pid.is_none() {
         return String::new();
     }
-    let published = container.status.endpoint.as_ref().map_or(&[][..], |record| &record.endpoint.ports);
+    let published = container
+        .status
+        .endpoint
+        .as_ref()
+        .map_or(&[][..], |record| &record.endpoint.ports);
     let mut ports: Vec<(Option<IpAddr>, u16, u16, Protocol)> = published
         .iter()
         .map(|port: &PublishedPort| (Some(port.host), port.host_port, port.port, port.protocol))
@@ -226,13 +278,17 @@ fn ports(container: &Container) -> String {
             _ => Protocol::Tcp,
         };
         if let Ok(number) = number.parse()
-            && !published.iter().any(|port| port.port == number && port.protocol == kind)
+            && !published
+                .iter()
+                .any(|port| port.port == number && port.protocol == kind)
         {
             ports.push((None, 0, number, kind));
         }
     }
-    ports.sort_by_key(|(host, host_port, port, kind)| (*kind != Protocol::Tcp, protocol(*kind), *host, *port, *host_port));
-    let mut ranges: Vec<(Option<IpAddr>, (u16, u16), (u16, u16), Protocol)> = Vec::new();
+    ports.sort_by_key(|(host, host_port, port, kind)| {
+        (*kind != Protocol::Tcp, protocol(*kind), *host, *port, *host_port)
+    });
+    let mut ranges: Vec<Published> = Vec::new();
     for (host, host_port, port, kind) in ports {
         if let Some((last_host, host_range, range, last_kind)) = ranges.last_mut()
             && *last_host == host
@@ -245,13 +301,29 @@ fn ports(container: &Container) -> String {
         }
         ranges.push((host, (host_port, host_port), (port, port), kind));
     }
-    let range = |(first, last): (u16, u16)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let range = |(first, last): (u16, u16)| {
+        if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        }
+    };
     let shown: Vec<String> = ranges
         .into_iter()
         .map(|(host, host_range, ports, kind)| match host {
             None => format!("{}/{}", range(ports), protocol(kind)),
-            Some(IpAddr::V6(host)) => format!("[{host}]:{}->{}/{}", range(host_range), range(ports), protocol(kind)),
-            Some(host) => format!("{host}:{}->{}/{}", range(host_range), range(ports), protocol(kind)),
+            Some(IpAddr::V6(host)) => format!(
+                "[{host}]:{}->{}/{}",
+                range(host_range),
+                range(ports),
+                protocol(kind)
+            ),
+            Some(host) => format!(
+                "{host}:{}->{}/{}",
+                range(host_range),
+                range(ports),
+                protocol(kind)
+            ),
         })
         .collect();
     shown.join(", ")
@@ -264,7 +336,10 @@ mod tests {
     #[test]
     fn commands_are_shortened_and_quoted() {
         assert_eq!(ellipsis("sleep 100", 20), "sleep 100");
-        assert_eq!(ellipsis("docker-entrypoint.sh postgres", 20), "docker-entrypoint.s…");
+        assert_eq!(
+            ellipsis("docker-entrypoint.sh postgres", 20),
+            "docker-entrypoint.s…"
+        );
         assert_eq!(quoted("a \"b\"\x1b[1m"), r#""a \"b\"\x1b[1m""#);
     }
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 /// Flags of `pull`.
 #[derive(Debug, Args)]
-pub struct Pull {
+pub(super) struct Pull {
     /// Download all tagged images in the repository
     #[arg(short, long)]
     all_tags: bool,
@@ -31,16 +31,25 @@ impl Verb for Pull {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let reference: Reference = words[0].parse()?;
         if self.all_tags {
-            return Err(Failure::new("'pull --all-tags' is not there yet").with_hint("pull each tag by its name"));
+            return Err(
+                Failure::new("'pull --all-tags' is not there yet").with_hint("pull each tag by its name")
+            );
         }
-        let has_tag = reference.digest().is_some() || words[0].rsplit('/').next().is_some_and(|end| end.contains(':'));
+        let has_tag =
+            reference.digest().is_some() || words[0].rsplit('/').next().is_some_and(|end| end.contains(':'));
         if !self.quiet && !has_tag {
             output::line("Using default tag: latest")?;
         }
         let platform = platform(self.platform.as_deref())?;
-        let progress = PullProgress::new(if self.quiet { Target::Nowhere } else { Target::Stdout });
+        let progress = PullProgress::new(if self.quiet {
+            Target::Nowhere
+        } else {
+            Target::Stdout
+        });
         let engine = cli.engine()?;
-        let pulled = engine.images().pull(&reference, platform.as_ref(), &|event| progress.event(event));
+        let pulled = engine
+            .images()
+            .pull(&reference, platform.as_ref(), &|event| progress.event(event));
         progress.finish();
         pulled?;
         output::line(&full_name(&reference))?;
@@ -52,7 +61,9 @@ impl Verb for Pull {
 fn full_name(reference: &Reference) -> String {
     let familiar = reference.familiar();
     if reference.registry() == DEFAULT_REGISTRY {
-        let suffix = familiar.strip_prefix(&reference.familiar_name()).unwrap_or_default();
+        let suffix = familiar
+            .strip_prefix(&reference.familiar_name())
+            .unwrap_or_default();
         return format!("{}{suffix}", reference.name());
     }
     familiar

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 /// `rename` has no flags.
 #[derive(Debug, Args)]
-pub struct Rename {}
+pub(super) struct Rename {}
 
 impl Verb for Rename {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {

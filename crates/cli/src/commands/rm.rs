@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 /// Flags of `rm`.
 #[derive(Debug, Args)]
-pub struct Rm {
+pub(super) struct Rm {
     /// Force the removal of a running container (uses SIGKILL)
     #[arg(short, long)]
     force: bool,
@@ -28,8 +28,10 @@ impl Verb for Rm {
             return Err(Failure::new("'--link' is not there yet").with_hint("containers are not linked here"));
         }
         let containers = cli.engine()?.containers();
-        super::each(cli, &words, |name| {
-            let removed = containers.find(name).and_then(|id| containers.remove(&id, self.force, self.volumes));
+        Ok(super::each(cli, &words, |name| {
+            let removed = containers
+                .find(name)
+                .and_then(|id| containers.remove(&id, self.force, self.volumes));
             match removed {
                 // With --force the wish is that it be gone; Docker says that it was and is content.
                 Err(error) if self.force && error.kind() == Kind::NotFound => {
@@ -39,6 +41,6 @@ impl Verb for Rm {
                 Err(error) => Err(error.into()),
                 Ok(()) => output::line(name),
             }
-        })
+        }))
     }
 }

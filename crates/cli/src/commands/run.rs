@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 /// `run`.
 #[derive(Debug, Args)]
-pub struct Run {
+pub(super) struct Run {
     #[command(flatten)]
     flags: ContainerFlags,
     /// Run container in background and print container ID
@@ -41,7 +41,9 @@ impl Verb for Run {
 
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         if self.detach && !self.flags.attach.is_empty() {
-            return Err(Failure::bare("conflicting options: cannot specify both --attach and --detach"));
+            return Err(Failure::bare(
+                "conflicting options: cannot specify both --attach and --detach",
+            ));
         }
         if !self.detach && self.flags.interactive && self.flags.tty {
             need_terminal()?;
@@ -85,7 +87,7 @@ impl Run {
             signals: self.sig_proxy.unwrap_or(true),
             detach_keys,
         };
-        match talk(session, &mut signals, conversation)? {
+        match talk(session, &mut signals, &conversation)? {
             Ending::Detached => Ok(ExitCode::SUCCESS),
             Ending::Exited(record) => Ok(super::exit_code(record.code)),
             Ending::Interrupted(number) if terminates(number) => Ok(super::exit_code(128 + number)),
@@ -116,7 +118,10 @@ pub(super) fn finish_prepare(
         )));
     }
     let proxy = cli.client().proxy_variables();
-    let proxy = proxy.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let proxy = proxy
+        .into_iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     let prepared = flags.prepare(words, proxy, cli.host_ca, detached, order)?;
     for warning in &prepared.warnings {
         output::warning(warning);
@@ -133,7 +138,9 @@ pub(super) fn make(
 ) -> Result<ContainerId, Failure> {
     let engine = cli.engine()?;
     let progress = PullProgress::new(if quiet { Target::Nowhere } else { Target::Stderr });
-    let created = engine.containers().create(request, &|event| progress.event(event))?;
+    let created = engine
+        .containers()
+        .create(request, &|event| progress.event(event))?;
     progress.finish();
     for warning in &created.warnings {
         output::warning(warning);
@@ -142,7 +149,11 @@ pub(super) fn make(
         && let Err(error) = std::fs::write(path, created.id.as_str())
     {
         clear_away(cli, &created.id);
-        return Err(Failure::file("failed to create the container ID file: open", path, &error));
+        return Err(Failure::file(
+            "failed to create the container ID file: open",
+            path,
+            &error,
+        ));
     }
     Ok(created.id)
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 /// Flags of `save`.
 #[derive(Debug, Args)]
-pub struct Save {
+pub(super) struct Save {
     /// Write to a file, instead of STDOUT
     #[arg(short, long, value_name = "string")]
     output: Option<PathBuf>,
@@ -21,7 +21,9 @@ pub struct Save {
 impl Verb for Save {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let images = cli.engine()?.images();
-        to_file(self.output.as_deref(), "save", |into| Ok(images.save(&words, into)?))
+        to_file(self.output.as_deref(), "save", |into| {
+            Ok(images.save(&words, into)?)
+        })
     }
 }
 
@@ -45,7 +47,10 @@ pub(super) fn to_file(
     let is_regular = std::fs::metadata(path).map_or(true, |found| found.is_file());
     if !is_regular {
         // A pipe or a device cannot be replaced by a file.
-        let mut file = File::options().write(true).open(path).map_err(|error| Failure::file("open", path, &error))?;
+        let mut file = File::options()
+            .write(true)
+            .open(path)
+            .map_err(|error| Failure::file("open", path, &error))?;
         write(&mut file)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -56,7 +61,9 @@ pub(super) fn to_file(
     let mut out = BufWriter::with_capacity(1 << 18, file);
     let written = write(&mut out)
         .and_then(|()| out.flush().map_err(|error| Failure::file("write", path, &error)))
-        .and_then(|()| std::fs::rename(&part, path).map_err(|error| Failure::file("rename to", path, &error)));
+        .and_then(|()| {
+            std::fs::rename(&part, path).map_err(|error| Failure::file("rename to", path, &error))
+        });
     if let Err(failure) = written {
         if let Err(error) = std::fs::remove_file(&part) {
             output::warning(&format!("cannot remove {}: {error}", part.display()));

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 /// Flags of `start`.
 #[derive(Debug, Args)]
-pub struct Start {
+pub(super) struct Start {
     /// Attach STDOUT/STDERR and forward signals
     #[arg(short, long)]
     attach: bool,
@@ -34,7 +34,9 @@ impl Verb for Start {
             });
         }
         let [name] = words.as_slice() else {
-            return Err(Failure::bare("you cannot start and attach multiple containers at once"));
+            return Err(Failure::bare(
+                "you cannot start and attach multiple containers at once",
+            ));
         };
         let detach_keys = detach_keys(cli, self.detach_keys.as_deref())?;
         let containers = cli.engine()?.containers();
@@ -55,7 +57,11 @@ impl Verb for Start {
             Some(session) => session,
             None => containers.attach(&id)?,
         };
-        let ending = talk(session, &mut signals, conversation(&container, stdin, true, detach_keys))?;
+        let ending = talk(
+            session,
+            &mut signals,
+            &conversation(&container, stdin, true, detach_keys),
+        )?;
         finish(cli, &container, ending)
     }
 }

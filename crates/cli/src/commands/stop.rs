@@ -10,14 +10,14 @@ use std::process::ExitCode;
 
 /// Flags of `stop`.
 #[derive(Debug, Args)]
-pub struct Stop {
+pub(super) struct Stop {
     #[command(flatten)]
     how: How,
 }
 
 /// Flags of `restart`.
 #[derive(Debug, Args)]
-pub struct Restart {
+pub(super) struct Restart {
     #[command(flatten)]
     how: How,
 }
@@ -36,7 +36,9 @@ impl Verb for Stop {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let containers = cli.engine()?.containers();
         let wait = self.how.timeout.map(timeout);
-        super::each_container(cli, &words, |id| containers.stop(id, self.how.signal.as_deref(), wait))
+        super::each_container(cli, &words, |id| {
+            containers.stop(id, self.how.signal.as_deref(), wait)
+        })
     }
 }
 
@@ -44,6 +46,8 @@ impl Verb for Restart {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let containers = cli.engine()?.containers();
         let wait = self.how.timeout.map(timeout);
-        super::each_container(cli, &words, |id| containers.restart(id, self.how.signal.as_deref(), wait))
+        super::each_container(cli, &words, |id| {
+            containers.restart(id, self.how.signal.as_deref(), wait)
+        })
     }
 }

@@ -9,12 +9,15 @@ use std::process::ExitCode;
 
 /// `tag` has no flags.
 #[derive(Debug, Args)]
-pub struct Tag {}
+pub(super) struct Tag {}
 
 impl Verb for Tag {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let target = words[1].parse::<Reference>().map_err(|error| {
-            Failure::new(format!("error parsing reference: {:?} is not a valid repository/tag: {error}", words[1]))
+            Failure::new(format!(
+                "error parsing reference: {:?} is not a valid repository/tag: {error}",
+                words[1]
+            ))
         })?;
         if target.digest().is_some() {
             return Err(Failure::new("refusing to create a tag with a digest reference"));

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 /// `unpause` has no flags.
 #[derive(Debug, Args)]
-pub struct Unpause {}
+pub(super) struct Unpause {}
 
 impl Verb for Unpause {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {

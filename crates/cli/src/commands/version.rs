@@ -11,7 +11,7 @@ use serde_json::json;
 use std::process::ExitCode;
 
 /// What we were built from, where the build said so.
-pub const BUILD: &str = match option_env!("CORACLE_BUILD") {
+pub(crate) const BUILD: &str = match option_env!("CORACLE_BUILD") {
     Some(commit) => commit,
     None => "unknown",
 };
@@ -20,7 +20,7 @@ const API_VERSION: &str = "1.50";
 
 /// Flags of `version`.
 #[derive(Debug, Args)]
-pub struct Version {
+pub(crate) struct Version {
     /// Format output using a custom template: 'json' or 'TEMPLATE'
     #[arg(short, long, value_name = "string")]
     format: Option<String>,
@@ -28,7 +28,7 @@ pub struct Version {
 
 /// `buildx version` has no flags.
 #[derive(Debug, Args)]
-pub struct BuildxVersion {}
+pub(crate) struct BuildxVersion {}
 
 impl Verb for Version {
     fn run(self, _cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
@@ -56,8 +56,8 @@ impl Verb for Version {
             output::line(&json::compact(&data))?;
             return Ok(ExitCode::SUCCESS);
         }
-        let template =
-            Template::parse(format).map_err(|error| Failure::new(format!("template parsing error: {error}")))?;
+        let template = Template::parse(format)
+            .map_err(|error| Failure::new(format!("template parsing error: {error}")))?;
         let text = template
             .execute(&data, Labels::None, Some("system.versionInfo"))
             .map_err(|error| Failure::new(error.to_string()))?;

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 /// Flags of `volume create`.
 #[derive(Debug, Args)]
-pub struct Create {
+pub(super) struct Create {
     /// Specify volume driver name (default "local")
     #[arg(short, long, value_name = "string")]
     driver: Option<String>,
@@ -29,7 +29,7 @@ pub struct Create {
 
 /// Flags of `volume ls`.
 #[derive(Debug, Args)]
-pub struct List {
+pub(super) struct List {
     /// Provide filter values (e.g. "dangling=true")
     #[arg(short, long, value_parser = filter::parse, value_name = "filter")]
     filter: Vec<(String, String)>,
@@ -43,7 +43,7 @@ pub struct List {
 
 /// Flags of `volume rm`.
 #[derive(Debug, Args)]
-pub struct Remove {
+pub(super) struct Remove {
     /// Force the removal of one or more volumes
     #[arg(short, long)]
     force: bool,
@@ -75,10 +75,10 @@ impl Verb for Create {
 impl Verb for Remove {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let volumes = cli.engine()?.volumes();
-        super::each(cli, &words, |name| {
+        Ok(super::each(cli, &words, |name| {
             volumes.remove(name, self.force)?;
             output::line(name)
-        })
+        }))
     }
 }
 
@@ -104,9 +104,15 @@ impl Verb for List {
     fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
         filter::check(&self.filter, &["dangling", "driver", "label", "name"])?;
         let volumes = cli.engine()?.volumes().list()?;
-        let rows: Vec<Row> =
-            volumes.iter().filter(|volume| passes(volume, &self.filter)).map(row).collect();
-        let format = self.format.as_deref().or(cli.client().volumes_format.as_deref().filter(|_| !self.quiet));
+        let rows: Vec<Row> = volumes
+            .iter()
+            .filter(|volume| passes(volume, &self.filter))
+            .map(row)
+            .collect();
+        let format =
+            self.format
+                .as_deref()
+                .or(cli.client().volumes_format.as_deref().filter(|_| !self.quiet));
         table::print(&LAYOUT, &rows, format, self.quiet)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -124,7 +130,10 @@ fn passes(volume: &Volume, filters: &[(String, String)]) -> bool {
         if key == "label" {
             return holds(key, value);
         }
-        filters.iter().filter(|(other, _)| other == key).any(|(key, value)| holds(key, value))
+        filters
+            .iter()
+            .filter(|(other, _)| other == key)
+            .any(|(key, value)| holds(key, value))
     })
 }
 

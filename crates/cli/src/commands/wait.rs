@@ -9,14 +9,14 @@ use std::process::ExitCode;
 
 /// `wait` has no flags.
 #[derive(Debug, Args)]
-pub struct Wait {}
+pub(super) struct Wait {}
 
 impl Verb for Wait {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let containers = cli.engine()?.containers();
-        super::each(cli, &words, |name| {
+        Ok(super::each(cli, &words, |name| {
             let record = containers.wait(&containers.find(name)?)?;
             output::line(&record.code.to_string())
-        })
+        }))
     }
 }

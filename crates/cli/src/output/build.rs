@@ -20,7 +20,7 @@ const LOG_LIMIT: usize = 64 << 10;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
+pub(crate) enum Style {
     /// Numbered lines.
     Plain,
     /// Not at all.
@@ -31,7 +31,7 @@ pub enum Style {
 
 /// Shows a build. The builder's threads share it.
 #[derive(Debug)]
-pub struct BuildProgress {
+pub(crate) struct BuildProgress {
     style: Style,
     state: Mutex<State>,
 }
@@ -65,7 +65,7 @@ enum Outcome {
 
 impl BuildProgress {
     /// Makes one for a build of this Dockerfile (name and text).
-    pub fn new(style: Style, dockerfile: &(PathBuf, String)) -> Self {
+    pub(crate) fn new(style: Style, dockerfile: &(PathBuf, String)) -> Self {
         let progress = Self {
             style,
             state: Mutex::new(State {
@@ -84,7 +84,7 @@ impl BuildProgress {
     }
 
     /// Runs a build, handing it where its events go, and draws while it runs.
-    pub fn while_it_runs<T>(&self, build: impl FnOnce(&(dyn Fn(BuildEvent) + Sync)) -> T) -> T {
+    pub(crate) fn while_it_runs<T>(&self, build: impl FnOnce(&(dyn Fn(BuildEvent) + Sync)) -> T) -> T {
         if self.style != Style::Terminal {
             return build(&|event| self.event(event));
         }
@@ -162,7 +162,7 @@ impl BuildProgress {
     }
 
     /// Says what came of it.
-    pub fn result(&self, digest: &str, tags: &[oci::Reference]) {
+    pub(crate) fn result(&self, digest: &str, tags: &[oci::Reference]) {
         if self.style == Style::Quiet {
             return;
         }
@@ -171,12 +171,12 @@ impl BuildProgress {
         let number = state.steps.iter().map(|step| step.number).max().unwrap_or(0) + 1;
         if self.style == Style::Plain {
             let number = number + plain::OWN_STEPS;
-            state.plain.result(number, digest, &names);
+            Plain::result(number, digest, &names);
             return;
         }
         let mut name = format!("exporting to image {digest}");
         for tag in &names {
-            name.push_str(&format!(", naming to {tag}"));
+            name.extend([format!(", naming to {tag}")]);
         }
         state.steps.push(Step {
             number,
@@ -188,7 +188,7 @@ impl BuildProgress {
     }
 
     /// Draws the last picture and says what is worth a warning.
-    pub fn finish(&self, success: bool) {
+    pub(crate) fn finish(&self, success: bool) {
         if self.style == Style::Terminal {
             self.draw(Some(success));
         }
@@ -200,7 +200,10 @@ impl BuildProgress {
             return;
         }
         let count = warnings.len();
-        note(&format!("\n {count} warning{} found:", if count == 1 { "" } else { "s" }));
+        note(&format!(
+            "\n {count} warning{} found:",
+            if count == 1 { "" } else { "s" }
+        ));
         for (message, line) in warnings {
             let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
             note(&format!(" - {message}{line}"));
@@ -208,9 +211,12 @@ impl BuildProgress {
     }
 
     /// Shows the log of the step that failed and the lines of the Dockerfile that it stands on.
-    pub fn explain(&self, place: Option<(&Path, &str, std::ops::RangeInclusive<usize>)>) {
+    pub(crate) fn explain(&self, place: Option<(&Path, &str, std::ops::RangeInclusive<usize>)>) {
         let state = self.lock();
-        let failed = state.steps.iter().find(|step| matches!(step.outcome, Some(Outcome::Failed(_))));
+        let failed = state
+            .steps
+            .iter()
+            .find(|step| matches!(step.outcome, Some(Outcome::Failed(_))));
         if let Some(step) = failed.filter(|step| !step.log.is_empty()) {
             let log = String::from_utf8_lossy(&step.log);
             let lines: Vec<&str> = log.lines().collect();
@@ -225,12 +231,14 @@ impl BuildProgress {
 
 fn name_of(reference: &oci::Reference) -> String {
     let familiar = reference.familiar();
-    let suffix = familiar.strip_prefix(&reference.familiar_name()).unwrap_or_default();
+    let suffix = familiar
+        .strip_prefix(&reference.familiar_name())
+        .unwrap_or_default();
     format!("{}{suffix}", reference.name())
 }
 
 /// Finds the lines of the Dockerfile that an error speaks of.
-pub fn place(error: &EngineError) -> Option<std::ops::RangeInclusive<usize>> {
+pub(crate) fn place(error: &EngineError) -> Option<std::ops::RangeInclusive<usize>> {
     match error {
         EngineError::Build(error) => error.location().map(|(_, lines, _)| lines.first..=lines.last),
         _ => None,
@@ -239,7 +247,11 @@ pub fn place(error: &EngineError) -> Option<std::ops::RangeInclusive<usize>> {
 
 /// Shows lines of the Dockerfile and their neighbours, as BuildKit does.
 fn excerpt(name: &Path, text: &str, lines: &std::ops::RangeInclusive<usize>) -> String {
-    let first = if lines.start() == lines.end() { lines.start().to_string() } else { format!("{}-{}", lines.start(), lines.end()) };
+    let first = if lines.start() == lines.end() {
+        lines.start().to_string()
+    } else {
+        format!("{}-{}", lines.start(), lines.end())
+    };
     let mut shown = format!("{}:{first}\n--------------------\n", name.display());
     for (index, line) in text.lines().enumerate() {
         let number = index + 1;
@@ -247,7 +259,7 @@ fn excerpt(name: &Path, text: &str, lines: &std::ops::RangeInclusive<usize>) -> 
             continue;
         }
         let mark = if lines.contains(&number) { ">>>" } else { "   " };
-        shown.push_str(&format!("{number:>4} | {mark} {}\n", printable(line)));
+        shown.extend([format!("{number:>4} | {mark} {}\n", printable(line))]);
     }
     shown.push_str("--------------------");
     shown
@@ -255,7 +267,10 @@ fn excerpt(name: &Path, text: &str, lines: &std::ops::RangeInclusive<usize>) -> 
 
 /// Takes control characters out, which a terminal would act on.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect()
+    text.chars()
+        .map(|c| if c == '\t' { ' ' } else { c })
+        .filter(|c| !c.is_control())
+        .collect()
 }
 
 #[cfg(test)]

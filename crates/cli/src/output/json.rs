@@ -5,14 +5,17 @@ use serde_json::Value;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
 /// Writes with four spaces a level, as `inspect` does.
-pub fn pretty<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
+pub(crate) fn pretty<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
     let mut text = Vec::new();
-    value.serialize(&mut Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"    ")))?;
+    value.serialize(&mut Serializer::with_formatter(
+        &mut text,
+        PrettyFormatter::with_indent(b"    "),
+    ))?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Writes on one line with Go's escapes of what could end a script element.
-pub fn compact(value: &Value) -> String {
+pub(crate) fn compact(value: &Value) -> String {
     let text = value.to_string();
     text.replace('&', "\\u0026")
         .replace('<', "\\u003c")
@@ -32,6 +35,9 @@ mod tests {
             pretty(&value).unwrap(),
             "[\n    {\n        \"a\": [],\n        \"b\": {\n            \"c\": 1\n        }\n    }\n]"
         );
-        assert_eq!(compact(&serde_json::json!({"a": "<x> & y"})), r#"{"a":"\u003cx\u003e \u0026 y"}"#);
+        assert_eq!(
+            compact(&serde_json::json!({"a": "<x> & y"})),
+            r#"{"a":"\u003cx\u003e \u0026 y"}"#
+        );
     }
 }

@@ -1,18 +1,18 @@
 //! What the user sees. Nothing outside this module writes to the standard streams.
 
-pub mod build;
-pub mod json;
-pub mod progress;
-pub mod table;
-pub mod template;
-pub mod time;
-pub mod units;
+pub(crate) mod build;
+pub(crate) mod json;
+pub(crate) mod progress;
+pub(crate) mod table;
+pub(crate) mod template;
+pub(crate) mod time;
+pub(crate) mod units;
 
 use crate::failure::Failure;
 use std::io::{IsTerminal, Write};
 
 /// Writes a line to standard output.
-pub fn line(text: &str) -> Result<(), Failure> {
+pub(crate) fn line(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.write_all(b"\n")?;
@@ -20,24 +20,24 @@ pub fn line(text: &str) -> Result<(), Failure> {
 }
 
 /// Writes text to standard output as it is.
-pub fn text(text: &str) -> Result<(), Failure> {
+pub(crate) fn text(text: &str) -> Result<(), Failure> {
     bytes(text.as_bytes())
 }
 
 /// Writes bytes to standard output as they are.
-pub fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(bytes)?;
     Ok(out.flush()?)
 }
 
 /// Writes bytes to standard error as they are.
-pub fn error_bytes(bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn error_bytes(bytes: &[u8]) -> std::io::Result<()> {
     std::io::stderr().lock().write_all(bytes)
 }
 
 /// Writes a line to standard error. Whether anybody reads it does not change what we do.
-pub fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     let text = format!("{text}\n");
     if error_bytes(text.as_bytes()).is_err() {
         // Standard error is closed: there is nowhere left to say so.
@@ -45,28 +45,32 @@ pub fn note(text: &str) {
 }
 
 /// Writes a warning to standard error.
-pub fn warning(text: &str) {
+pub(crate) fn warning(text: &str) {
     note(&format!("WARNING: {text}"));
 }
 
 /// Writes a failure as the program called `program`.
-pub fn failure(program: &str, failure: &Failure) {
+pub(crate) fn failure(program: &str, failure: &Failure) {
     if failure.message.is_empty() {
         return;
     }
-    let name = if failure.named { format!("{program}: ") } else { String::new() };
+    let name = if failure.named {
+        format!("{program}: ")
+    } else {
+        String::new()
+    };
     let mut text = format!("{name}{}", failure.message);
     if let Some(hint) = &failure.hint {
-        text.push_str(&format!("\nhint: {hint}"));
+        text.extend([format!("\nhint: {hint}")]);
     }
     if let Some(trailer) = &failure.trailer {
-        text.push_str(&format!("\n\n{trailer}"));
+        text.extend([format!("\n\n{trailer}")]);
     }
     note(&text);
 }
 
 /// Asks a question on standard output and reads `y` or anything else from standard input.
-pub fn confirm(question: &str) -> Result<bool, Failure> {
+pub(crate) fn confirm(question: &str) -> Result<bool, Failure> {
     text(question)?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
@@ -74,16 +78,16 @@ pub fn confirm(question: &str) -> Result<bool, Failure> {
 }
 
 /// Says whether standard output is a terminal.
-pub fn stdout_is_terminal() -> bool {
+pub(crate) fn stdout_is_terminal() -> bool {
     std::io::stdout().is_terminal()
 }
 
 /// Says whether standard error is a terminal.
-pub fn stderr_is_terminal() -> bool {
+pub(crate) fn stderr_is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 
 /// A stream of output that may be written to from deep inside the engine (`save`, `export`, `cp`).
-pub fn raw_stdout() -> std::io::StdoutLock<'static> {
+pub(crate) fn raw_stdout() -> std::io::StdoutLock<'static> {
     std::io::stdout().lock()
 }

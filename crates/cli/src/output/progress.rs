@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// Where progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// Nowhere.
     Nowhere,
     /// Standard error, for `run` and `create`, whose output is the container's.
@@ -19,7 +19,7 @@ pub enum Target {
 
 /// Shows pull events. Threads share it.
 #[derive(Debug)]
-pub struct PullProgress {
+pub(crate) struct PullProgress {
     target: Target,
     bars: Option<MultiProgress>,
     state: Mutex<State>,
@@ -32,7 +32,7 @@ struct State {
 
 impl PullProgress {
     /// Makes one.
-    pub fn new(target: Target) -> Self {
+    pub(crate) fn new(target: Target) -> Self {
         let draw = match target {
             Target::Stderr if super::stderr_is_terminal() => Some(ProgressDrawTarget::stderr()),
             Target::Stdout if super::stdout_is_terminal() => Some(ProgressDrawTarget::stdout()),
@@ -46,7 +46,7 @@ impl PullProgress {
     }
 
     /// Shows an event.
-    pub fn event(&self, event: PullEvent) {
+    pub(crate) fn event(&self, event: PullEvent) {
         if self.target == Target::Nowhere {
             return;
         }
@@ -56,7 +56,11 @@ impl PullProgress {
             PullEvent::Status { message } => self.say(&message),
             PullEvent::Layer { id, done, total } => self.layer(&mut state, &id, done, total),
             PullEvent::LayerDone { id, existed } => {
-                let what = if existed { "Already exists" } else { "Pull complete" };
+                let what = if existed {
+                    "Already exists"
+                } else {
+                    "Pull complete"
+                };
                 match state.layers.get(&id).cloned().flatten() {
                     Some(bar) => {
                         bar.set_style(style("{prefix}: {msg}"));
@@ -100,7 +104,7 @@ impl PullProgress {
     }
 
     /// Leaves the bars as they stand. Ones that were cut short go.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         for bar in state.layers.values().flatten() {
             if !bar.is_finished() {

@@ -12,7 +12,7 @@ const BETWEEN: usize = 3;
 
 /// One row: its fields by the names that templates use, and its labels for `.Label "name"`.
 #[derive(Debug, Clone, Default)]
-pub struct Row {
+pub(crate) struct Row {
     /// Field names and texts.
     pub fields: Map<String, Value>,
     /// Labels.
@@ -21,8 +21,10 @@ pub struct Row {
 
 impl Row {
     /// Makes a row of fields.
-    pub fn new<const N: usize>(fields: [(&str, String); N]) -> Self {
-        let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value)));
+    pub(crate) fn new<const N: usize>(fields: [(&str, String); N]) -> Self {
+        let fields = fields
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), Value::String(value)));
         Self {
             fields: fields.collect(),
             labels: BTreeMap::new(),
@@ -31,8 +33,11 @@ impl Row {
 
     /// Adds labels, and the field `Labels` that shows them all.
     #[must_use]
-    pub fn with_labels(mut self, labels: &BTreeMap<String, String>) -> Self {
-        let all: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pub(crate) fn with_labels(mut self, labels: &BTreeMap<String, String>) -> Self {
+        let all: Vec<String> = labels
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         self.fields.insert("Labels".into(), all.join(",").into());
         self.labels.clone_from(labels);
         self
@@ -41,7 +46,7 @@ impl Row {
 
 /// What a kind of row looks like.
 #[derive(Debug)]
-pub struct Layout<'a> {
+pub(crate) struct Layout<'a> {
     /// The type that Docker's messages call it: `*formatter.ContainerContext`.
     pub kind: &'a str,
     /// Field names and column headers.
@@ -53,7 +58,12 @@ pub struct Layout<'a> {
 }
 
 /// Prints rows as `--format` and `--quiet` say.
-pub fn print(layout: &Layout<'_>, rows: &[Row], format: Option<&str>, quiet: bool) -> Result<(), Failure> {
+pub(crate) fn print(
+    layout: &Layout<'_>,
+    rows: &[Row],
+    format: Option<&str>,
+    quiet: bool,
+) -> Result<(), Failure> {
     text(&render(layout, rows, format, quiet)?)
 }
 
@@ -69,7 +79,8 @@ fn render(layout: &Layout<'_>, rows: &[Row], format: Option<&str>, quiet: bool) 
         },
     };
     let template = template.replace("\\t", "\t").replace("\\n", "\n");
-    let parsed = Template::parse(&template).map_err(|error| Failure::new(format!("failed to parse template: {error}")))?;
+    let parsed = Template::parse(&template)
+        .map_err(|error| Failure::new(format!("failed to parse template: {error}")))?;
     let execute = |data: &Value, labels: Labels<'_>| {
         parsed
             .execute(data, labels, Some(layout.kind))
@@ -77,10 +88,16 @@ fn render(layout: &Layout<'_>, rows: &[Row], format: Option<&str>, quiet: bool) 
     };
     let mut lines = Vec::with_capacity(rows.len() + 1);
     for row in rows {
-        lines.push(execute(&Value::Object(row.fields.clone()), Labels::Of(&row.labels))?);
+        lines.push(execute(
+            &Value::Object(row.fields.clone()),
+            Labels::Of(&row.labels),
+        )?);
     }
     if table {
-        let headers = layout.headers.iter().map(|(name, header)| ((*name).to_owned(), Value::from(*header)));
+        let headers = layout
+            .headers
+            .iter()
+            .map(|(name, header)| ((*name).to_owned(), Value::from(*header)));
         let headers = Value::Object(headers.collect());
         lines.insert(0, execute(&headers, Labels::Headers)?);
         return Ok(columns(&lines));
@@ -103,7 +120,7 @@ fn json_lines(rows: &[Row]) -> String {
 
 /// Aligns lines at their tabs: each column as wide as its widest cell and three spaces. The last cell of a line takes
 /// no part in it.
-pub fn columns(lines: &[String]) -> String {
+pub(crate) fn columns(lines: &[String]) -> String {
     let lines: Vec<&str> = lines.iter().flat_map(|line| line.split('\n')).collect();
     let cells: Vec<Vec<&str>> = lines.iter().map(|line| line.split('\t').collect()).collect();
     let count = cells.iter().map(Vec::len).max().unwrap_or(0);
@@ -177,7 +194,11 @@ mod tests {
                 ),
             ),
         ] {
-            assert_eq!(render(&layout, &rows(), format, quiet).unwrap(), expected, "{format:?}");
+            assert_eq!(
+                render(&layout, &rows(), format, quiet).unwrap(),
+                expected,
+                "{format:?}"
+            );
         }
     }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 /// Writes how long something takes or is ago: `5 minutes` (go-units' HumanDuration).
-pub fn human_duration(seconds: i64) -> String {
+pub(crate) fn human_duration(seconds: i64) -> String {
     let minutes = seconds / 60;
     // go-units rounds the hours.
     let hours = (seconds + 1800) / 3600;
@@ -24,47 +24,55 @@ pub fn human_duration(seconds: i64) -> String {
 }
 
 /// Returns now in nanoseconds since 1970.
-pub fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 /// Writes how long before `now` a moment was.
-pub fn since(moment: i64, now: i64) -> String {
+pub(crate) fn since(moment: i64, now: i64) -> String {
     human_duration(now.saturating_sub(moment) / 1_000_000_000)
 }
 
 /// Writes how long ago a moment was: `5 minutes ago`.
-pub fn ago(moment: i64, now: i64) -> String {
+pub(crate) fn ago(moment: i64, now: i64) -> String {
     format!("{} ago", since(moment, now))
 }
 
 /// Writes a moment as Go's `Time.String()` does, in local time: `2024-01-02 15:04:05 +0100 CET`.
-pub fn go_string(moment: i64) -> String {
+pub(crate) fn go_string(moment: i64) -> String {
     let Ok(timestamp) = Timestamp::from_nanosecond(i128::from(moment)) else {
         return String::new();
     };
     let zoned = timestamp.to_zoned(TimeZone::system());
-    let zoned = zoned.round(jiff::ZonedRound::new().smallest(jiff::Unit::Second).mode(jiff::RoundMode::Trunc));
-    zoned.map_or_else(|_| String::new(), |zoned| zoned.strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string())
+    let zoned = zoned.round(
+        jiff::ZonedRound::new()
+            .smallest(jiff::Unit::Second)
+            .mode(jiff::RoundMode::Trunc),
+    );
+    zoned.map_or_else(
+        |_| String::new(),
+        |zoned| zoned.strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string(),
+    )
 }
 
 /// Writes a moment as RFC 3339 in UTC with nine digits, as `logs -t` does.
-pub fn rfc3339_nano_fixed(moment: i64) -> String {
+pub(crate) fn rfc3339_nano_fixed(moment: i64) -> String {
     Timestamp::from_nanosecond(i128::from(moment)).map_or_else(|_| String::new(), |time| format!("{time:.9}"))
 }
 
 /// Writes a moment as RFC 3339 in local time with seconds.
-pub fn rfc3339_local(moment: i64) -> String {
+pub(crate) fn rfc3339_local(moment: i64) -> String {
     let Ok(timestamp) = Timestamp::from_nanosecond(i128::from(moment)) else {
         return String::new();
     };
     let zoned = timestamp.to_zoned(TimeZone::system());
     let text = zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
-    text.strip_suffix("+00:00").map_or(text.clone(), |text| format!("{text}Z"))
+    text.strip_suffix("+00:00")
+        .map_or(text.clone(), |text| format!("{text}Z"))
 }
 
 /// Reads RFC 3339 as nanoseconds since 1970.
-pub fn parse(text: &str) -> Option<i64> {
+pub(crate) fn parse(text: &str) -> Option<i64> {
     let time: Timestamp = text.parse().ok()?;
     i64::try_from(time.as_nanosecond()).ok()
 }
@@ -99,7 +107,10 @@ mod tests {
 
     #[test]
     fn moments() {
-        assert_eq!(rfc3339_nano_fixed(1_700_000_000_000_000_001), "2023-11-14T22:13:20.000000001Z");
+        assert_eq!(
+            rfc3339_nano_fixed(1_700_000_000_000_000_001),
+            "2023-11-14T22:13:20.000000001Z"
+        );
         assert_eq!(parse("2023-11-14T22:13:20.5Z"), Some(1_700_000_000_500_000_000));
     }
 }

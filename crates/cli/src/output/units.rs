@@ -4,18 +4,18 @@ const DECIMAL: &[&str] = &["B", "kB", "MB", "GB", "TB", "PB", "EB"];
 const BINARY: &[&str] = &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// Writes bytes in powers of 1000 with three significant digits: `1.02GB`.
-pub fn human_size(bytes: u64) -> String {
+pub(crate) fn human_size(bytes: u64) -> String {
     human_size_with(bytes, 3)
 }
 
 /// Writes bytes in powers of 1000 with so many significant digits.
-pub fn human_size_with(bytes: u64, digits: usize) -> String {
+pub(crate) fn human_size_with(bytes: u64, digits: usize) -> String {
     let (value, unit) = scale(bytes, 1000.0, DECIMAL);
     format!("{}{unit}", significant(value, digits))
 }
 
 /// Writes bytes in powers of 1024 with four significant digits: `1.944GiB`.
-pub fn bytes_size(bytes: u64) -> String {
+pub(crate) fn bytes_size(bytes: u64) -> String {
     let (value, unit) = scale(bytes, 1024.0, BINARY);
     format!("{}{unit}", significant(value, 4))
 }

@@ -235,15 +235,19 @@ fn make(kind: &str, device: Option<&str>, options: &Options) -> Result<OwnedFd, 
 }
 
 fn attach_at(mount: BorrowedFd<'_>, target: BorrowedFd<'_>, is_directory: bool) -> Result<(), StartError> {
-    mount::attach(mount, target).map_err(|error| match (error.errno, is_directory) {
-        (Errno::NOTDIR, true) => {
-            StartError::setup("the source is a directory, and there is a file where it is to be mounted")
-        }
-        (Errno::NOTDIR, false) => {
-            StartError::setup("the source is a file, and there is a directory where it is to be mounted")
-        }
-        _ => error.into(),
-    })
+    let stat = rustix::fs::fstat(target).map_err(failed("look at the place"))?;
+    match (
+        is_directory,
+        FileType::from_raw_mode(stat.st_mode) == FileType::Directory,
+    ) {
+        (true, false) => Err(StartError::setup(
+            "the source is a directory, and there is a file where it is to be mounted",
+        )),
+        (false, true) => Err(StartError::setup(
+            "the source is a file, and there is a directory where it is to be mounted",
+        )),
+        _ => mount::attach(mount, target).map_err(Into::into),
+    }
 }
 
 /// Opens the place for a mount, and makes it first where it is missing.
@@ -285,17 +289,22 @@ fn real_directory(tree: &Tree, path: &Path) -> Result<OwnedFd, StartError> {
         Ok(()) | Err(Errno::EXIST | Errno::ROFS) => {}
         Err(errno) => return Err(failed(format!("make the directory '{}'", path.display()))(errno)),
     }
-    open_real(tree, path, OFlags::DIRECTORY).map_err(|errno| match errno {
-        Errno::LOOP | Errno::NOTDIR => StartError::setup(format!(
-            "'{}' of the root filesystem must be a directory, and is {}",
-            path.display(),
-            if errno == Errno::LOOP {
-                "a symbolic link"
-            } else {
-                "something else"
-            },
-        )),
-        _ => failed(format!("open '{}'", path.display()))(errno),
+    open_real(tree, path, OFlags::DIRECTORY).map_err(|errno| {
+        let kind = tree
+            .stat(path, false)
+            .map(|stat| FileType::from_raw_mode(stat.st_mode));
+        match kind {
+            Ok(FileType::Directory) | Err(_) => failed(format!("open '{}'", path.display()))(errno),
+            Ok(kind) => StartError::setup(format!(
+                "'{}' of the root filesystem must be a directory, and is {}",
+                path.display(),
+                if kind == FileType::Symlink {
+                    "a symbolic link"
+                } else {
+                    "something else"
+                },
+            )),
+        }
     })
 }
 

@@ -14,17 +14,27 @@ pub(super) fn pack(path: &Path, name: &str, follow: bool, into: impl Write) -> R
         std::io::ErrorKind::BrokenPipe => Failure::silent(1),
         _ => Failure::file("read", path, &error),
     };
-    let mut counted = Counted { inner: into, bytes: 0 };
+    let mut counted = Counted {
+        inner: into,
+        bytes: 0,
+    };
     let mut builder = Builder::new(std::io::BufWriter::with_capacity(1 << 16, &mut counted));
     builder.follow_symlinks(false);
-    let real = if follow { std::fs::canonicalize(path).map_err(failed)? } else { path.to_owned() };
+    let real = if follow {
+        std::fs::canonicalize(path).map_err(failed)?
+    } else {
+        path.to_owned()
+    };
     let metadata = std::fs::symlink_metadata(&real).map_err(failed)?;
     if metadata.is_dir() {
         builder.append_dir_all(name, &real).map_err(failed)?;
     } else {
         builder.append_path_with_name(&real, name).map_err(failed)?;
     }
-    builder.into_inner().and_then(|mut out| out.flush()).map_err(failed)?;
+    builder
+        .into_inner()
+        .and_then(|mut out| out.flush())
+        .map_err(failed)?;
     Ok(counted.bytes)
 }
 
@@ -59,8 +69,13 @@ pub(super) fn unpack(tar: impl Read, directory: &Path, name: &str, keep_owner: b
         let header = entry.header().clone();
         let mode = Mode::from_raw_mode(header.mode().map_err(wrong)? & 0o7777);
         let owner = if keep_owner {
-            let number = |id: u64| u32::try_from(id).map_err(|_| Failure::new("an owner in the archive is out of range"));
-            Some((number(header.uid().map_err(wrong)?)?, number(header.gid().map_err(wrong)?)?))
+            let number = |id: u64| {
+                u32::try_from(id).map_err(|_error| Failure::new("an owner in the archive is out of range"))
+            };
+            Some((
+                number(header.uid().map_err(wrong)?)?,
+                number(header.gid().map_err(wrong)?)?,
+            ))
         } else {
             None
         };
@@ -70,7 +85,8 @@ pub(super) fn unpack(tar: impl Read, directory: &Path, name: &str, keep_owner: b
     }
     // A directory may forbid writing to its owner; it gets its mode when all is in it.
     for (path, mode) in directories.into_iter().rev() {
-        tree.set_mode(&path, mode).map_err(|error| Failure::new(crate::failure::chain(&error)))?;
+        tree.set_mode(&path, mode)
+            .map_err(|error| Failure::new(crate::failure::chain(&error)))?;
     }
     Ok(bytes)
 }
@@ -85,7 +101,10 @@ fn lay_down<R: Read>(
     directories: &mut Vec<(PathBuf, Mode)>,
 ) -> Result<(), Failure> {
     let sys = |error: sys::SysError| Failure::new(crate::failure::chain(&error));
-    let existing = tree.stat(path, false).ok().map(|stat| FileType::from_raw_mode(stat.st_mode));
+    let existing = tree
+        .stat(path, false)
+        .ok()
+        .map(|stat| FileType::from_raw_mode(stat.st_mode));
     let kind = entry.header().entry_type();
     if kind == EntryType::Directory {
         match existing {
@@ -106,7 +125,9 @@ fn lay_down<R: Read>(
     }
     match kind {
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-            let file = tree.open_at(path, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY, mode).map_err(sys)?;
+            let file = tree
+                .open_at(path, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY, mode)
+                .map_err(sys)?;
             let mut file = std::fs::File::from(file);
             std::io::copy(entry, &mut file)?;
             if let Some(owner) = owner {
@@ -115,11 +136,15 @@ fn lay_down<R: Read>(
             tree.set_mode(path, mode).map_err(sys)?;
         }
         EntryType::Symlink => {
-            let target = entry.link_name()?.ok_or_else(|| Failure::new("a link without a target"))?;
+            let target = entry
+                .link_name()?
+                .ok_or_else(|| Failure::new("a link without a target"))?;
             tree.symlink(target.as_os_str(), path).map_err(sys)?;
         }
         EntryType::Link => {
-            let target = entry.link_name()?.ok_or_else(|| Failure::new("a link without a target"))?;
+            let target = entry
+                .link_name()?
+                .ok_or_else(|| Failure::new("a link without a target"))?;
             tree.hard_link(&rebase(&target, name)?, path).map_err(sys)?;
         }
         EntryType::Fifo => {
@@ -133,13 +158,20 @@ fn lay_down<R: Read>(
 
 /// Replaces the first component of an archive's path; `..` in it is refused.
 fn rebase(path: &Path, name: &str) -> Result<PathBuf, Failure> {
-    let mut components = path.components().filter(|component| !matches!(component, Component::CurDir | Component::RootDir));
+    let mut components = path
+        .components()
+        .filter(|component| !matches!(component, Component::CurDir | Component::RootDir));
     let mut result = PathBuf::from(name);
     components.next();
     for component in components {
         match component {
             Component::Normal(part) => result.push(part),
-            _ => return Err(Failure::new(format!("the archive has a path that leads out of it: {}", path.display()))),
+            _ => {
+                return Err(Failure::new(format!(
+                    "the archive has a path that leads out of it: {}",
+                    path.display()
+                )));
+            }
         }
     }
     Ok(result)
@@ -154,13 +186,19 @@ mod tests {
         for (path, kind, content) in entries {
             let mut header = tar::Header::new_gnu();
             header.set_entry_type(*kind);
-            header.set_mode(if *kind == EntryType::Directory { 0o755 } else { 0o640 });
+            header.set_mode(if *kind == EntryType::Directory {
+                0o755
+            } else {
+                0o640
+            });
             if *kind == EntryType::Symlink || *kind == EntryType::Link {
                 header.set_size(0);
                 builder.append_link(&mut header, path, content).unwrap();
             } else {
                 header.set_size(content.len() as u64);
-                builder.append_data(&mut header, path, content.as_bytes()).unwrap();
+                builder
+                    .append_data(&mut header, path, content.as_bytes())
+                    .unwrap();
             }
         }
         builder.into_inner().unwrap()
@@ -184,7 +222,10 @@ mod tests {
         let bytes = unpack(tar.as_slice(), &root.join("inside"), "renamed", false).unwrap();
         assert_eq!(bytes, 7);
         let read = |name: &str| std::fs::read(root.join("inside/renamed").join(name)).unwrap();
-        assert_eq!((read("a"), read("b"), read("c")), (b"content".to_vec(), b"content".to_vec(), b"content".to_vec()));
+        assert_eq!(
+            (read("a"), read("b"), read("c")),
+            (b"content".to_vec(), b"content".to_vec(), b"content".to_vec())
+        );
         std::fs::remove_dir_all(&root).unwrap();
     }
 

@@ -29,7 +29,10 @@ pub(super) struct Plain {
 impl Plain {
     pub(super) fn definition(&mut self, name: &Path, size: &str) {
         note("#1 [internal] load build definition from Dockerfile");
-        note(&format!("#1 reading {}: {size} done\n#1 DONE 0.0s", name.display()));
+        note(&format!(
+            "#1 reading {}: {size} done\n#1 DONE 0.0s",
+            name.display()
+        ));
         self.begun = true;
     }
 
@@ -55,7 +58,11 @@ impl Plain {
             let line = String::from_utf8_lossy(&line);
             let line = line.trim_end_matches(['\n', '\r']);
             let line = line.rsplit('\r').next().unwrap_or(line);
-            lines.push(format!("#{} {seconds:.3} {}", number + OWN_STEPS, printable(line)));
+            lines.push(format!(
+                "#{} {seconds:.3} {}",
+                number + OWN_STEPS,
+                printable(line)
+            ));
         }
         for line in lines {
             self.say(steps, number, line);
@@ -65,11 +72,21 @@ impl Plain {
     pub(super) fn ended(&mut self, steps: &[Step], number: usize) {
         let shown = number + OWN_STEPS;
         if let Some(rest) = self.partial.remove(&number).filter(|rest| !rest.is_empty()) {
-            let seconds = steps.iter().find(|step| step.number == number).map_or(0.0, |step| step.begun.elapsed().as_secs_f64());
+            let seconds = steps
+                .iter()
+                .find(|step| step.number == number)
+                .map_or(0.0, |step| step.begun.elapsed().as_secs_f64());
             let rest = String::from_utf8_lossy(&rest);
-            self.say(steps, number, format!("#{shown} {seconds:.3} {}", printable(&rest)));
+            self.say(
+                steps,
+                number,
+                format!("#{shown} {seconds:.3} {}", printable(&rest)),
+            );
         }
-        let outcome = steps.iter().find(|step| step.number == number).and_then(|step| step.outcome.clone());
+        let outcome = steps
+            .iter()
+            .find(|step| step.number == number)
+            .and_then(|step| step.outcome.clone());
         let line = match outcome {
             Some(Outcome::Cached) => format!("#{shown} CACHED"),
             Some(Outcome::Done(seconds)) => format!("#{shown} DONE {seconds:.1}s"),
@@ -90,8 +107,10 @@ impl Plain {
         self.next(steps);
     }
 
-    pub(super) fn result(&mut self, number: usize, digest: &str, names: &[String]) {
-        note(&format!("\n#{number} exporting to image\n#{number} writing image {digest} done"));
+    pub(super) fn result(number: usize, digest: &str, names: &[String]) {
+        note(&format!(
+            "\n#{number} exporting to image\n#{number} writing image {digest} done"
+        ));
         for name in names {
             note(&format!("#{number} naming to {name} done"));
         }
@@ -119,7 +138,10 @@ impl Plain {
 
     /// Gives the floor to a step: its name, and what it has said meanwhile.
     fn take_floor(&mut self, steps: &[Step], number: usize) {
-        let name = steps.iter().find(|step| step.number == number).map_or("", |step| step.name.as_str());
+        let name = steps
+            .iter()
+            .find(|step| step.number == number)
+            .map_or("", |step| step.name.as_str());
         if self.begun {
             note("");
         }
@@ -135,7 +157,9 @@ impl Plain {
     fn next(&mut self, steps: &[Step]) {
         while let Some(number) = self.waiting.keys().next().copied() {
             self.take_floor(steps, number);
-            let has_ended = steps.iter().any(|step| step.number == number && step.outcome.is_some());
+            let has_ended = steps
+                .iter()
+                .any(|step| step.number == number && step.outcome.is_some());
             if !has_ended {
                 return;
             }

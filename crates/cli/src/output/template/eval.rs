@@ -7,8 +7,22 @@ use serde_json::Value;
 
 /// Objects below these names are Go maps, whose missing keys are no mistake; all others are structs.
 const MAPS: &[&str] = &[
-    "Annotations", "Attributes", "Config.Volumes", "Containers", "Data", "ExposedPorts", "GraphDriver.Data", "Labels",
-    "Networks", "Options", "PortBindings", "Ports", "StorageOpt", "Sysctls", "Tmpfs", "Volumes",
+    "Annotations",
+    "Attributes",
+    "Config.Volumes",
+    "Containers",
+    "Data",
+    "ExposedPorts",
+    "GraphDriver.Data",
+    "Labels",
+    "Networks",
+    "Options",
+    "PortBindings",
+    "Ports",
+    "StorageOpt",
+    "Sysctls",
+    "Tmpfs",
+    "Volumes",
 ];
 
 struct State<'a> {
@@ -74,8 +88,16 @@ impl State<'_> {
             Node::If(pipeline, body, otherwise) | Node::With(pipeline, body, otherwise) => {
                 let scope = self.variables.len();
                 let value = self.pipeline(pipeline, dot)?;
-                let inner = if matches!(node, Node::With(..)) { &value } else { dot };
-                let flow = if value.truth() { self.nodes(body, inner)? } else { self.nodes(otherwise, dot)? };
+                let inner = if matches!(node, Node::With(..)) {
+                    &value
+                } else {
+                    dot
+                };
+                let flow = if value.truth() {
+                    self.nodes(body, inner)?
+                } else {
+                    self.nodes(otherwise, dot)?
+                };
                 self.variables.truncate(scope);
                 return Ok(flow);
             }
@@ -89,19 +111,31 @@ impl State<'_> {
         Ok(Flow::On)
     }
 
-    fn range(&mut self, pipeline: &Pipeline, body: &[Node], otherwise: &[Node], dot: &Val) -> Result<Flow, TemplateError> {
+    fn range(
+        &mut self,
+        pipeline: &Pipeline,
+        body: &[Node],
+        otherwise: &[Node],
+        dot: &Val,
+    ) -> Result<Flow, TemplateError> {
         let value = self.commands(pipeline, dot)?;
         let items: Vec<(Value, Value)> = match value.json() {
-            Value::Array(items) => items.into_iter().enumerate().map(|(at, item)| (at.into(), item)).collect(),
+            Value::Array(items) => items
+                .into_iter()
+                .enumerate()
+                .map(|(at, item)| (at.into(), item))
+                .collect(),
             Value::Object(map) => map.into_iter().map(|(key, item)| (key.into(), item)).collect(),
-            Value::Number(number) => {
-                (0..number.as_u64().unwrap_or(0).min(1 << 20)).map(|at| (at.into(), at.into())).collect()
-            }
+            Value::Number(number) => (0..number.as_u64().unwrap_or(0).min(1 << 20))
+                .map(|at| (at.into(), at.into()))
+                .collect(),
             Value::Null => Vec::new(),
             _ => {
                 let text = pipeline.commands.first().and_then(|command| command.first());
                 return match text {
-                    Some(operand) => Err(self.at(operand, &format!("range can't iterate over {}", value.show()))),
+                    Some(operand) => {
+                        Err(self.at(operand, &format!("range can't iterate over {}", value.show())))
+                    }
                     None => Ok(Flow::On),
                 };
             }
@@ -199,7 +233,13 @@ impl State<'_> {
     }
 
     /// `and` and `or` stop at the argument that decides.
-    fn choose(&mut self, wanted: bool, rest: &[Operand], last: Option<Val>, dot: &Val) -> Result<Val, TemplateError> {
+    fn choose(
+        &mut self,
+        wanted: bool,
+        rest: &[Operand],
+        last: Option<Val>,
+        dot: &Val,
+    ) -> Result<Val, TemplateError> {
         let mut value = Val::Missing;
         for operand in rest {
             value = self.operand(operand, dot)?;
@@ -249,7 +289,7 @@ impl State<'_> {
                 Val::Json(Value::Null) => {
                     return Err(self.at(operand, &format!("nil data; no entry for key {name:?}")));
                 }
-                other => {
+                other @ Val::Json(_) => {
                     let kind = functions::kind(other);
                     return Err(self.at(operand, &format!("can't evaluate field {name} in type {kind}")));
                 }
@@ -263,7 +303,8 @@ impl State<'_> {
     }
 
     fn no_field(&self, operand: &Operand, value: &Val, name: &str) -> TemplateError {
-        let is_root = matches!(value, Val::Json(value) if std::ptr::eq(value, self.root) || value == self.root);
+        let is_root =
+            matches!(value, Val::Json(value) if std::ptr::eq(value, self.root) || value == self.root);
         match self.kind.filter(|_| is_root) {
             Some(kind) => self.at(operand, &format!("can't evaluate field {name} in type {kind}")),
             None => self.at(operand, &format!("map has no entry for key {name:?}")),
@@ -287,9 +328,28 @@ impl State<'_> {
 /// What Go shows where JSON has null: an empty slice or map, or a pointer that is nil.
 fn null(name: &str) -> Val {
     const SLICES: &[&str] = &[
-        "Args", "Binds", "CapAdd", "CapDrop", "Cmd", "Devices", "Dns", "DnsOptions", "DnsSearch", "Entrypoint", "Env",
-        "ExtraHosts", "GroupAdd", "Links", "Mounts", "OnBuild", "RepoDigests", "RepoTags", "SecurityOpt", "Shell",
-        "Ulimits", "VolumesFrom",
+        "Args",
+        "Binds",
+        "CapAdd",
+        "CapDrop",
+        "Cmd",
+        "Devices",
+        "Dns",
+        "DnsOptions",
+        "DnsSearch",
+        "Entrypoint",
+        "Env",
+        "ExtraHosts",
+        "GroupAdd",
+        "Links",
+        "Mounts",
+        "OnBuild",
+        "RepoDigests",
+        "RepoTags",
+        "SecurityOpt",
+        "Shell",
+        "Ulimits",
+        "VolumesFrom",
     ];
     if SLICES.contains(&name) {
         Val::Json(Value::Array(Vec::new()))

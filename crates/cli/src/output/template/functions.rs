@@ -5,8 +5,8 @@ use serde_json::Value;
 use std::cmp::Ordering;
 
 const NAMES: &[&str] = &[
-    "and", "eq", "ge", "gt", "html", "index", "join", "json", "le", "len", "lower", "lt", "ne", "not", "or", "pad",
-    "print", "printf", "println", "slice", "split", "title", "truncate", "upper", "urlquery",
+    "and", "eq", "ge", "gt", "html", "index", "join", "json", "le", "len", "lower", "lt", "ne", "not", "or",
+    "pad", "print", "printf", "println", "slice", "split", "title", "truncate", "upper", "urlquery",
 ];
 
 pub(super) fn is_known(name: &str) -> bool {
@@ -15,7 +15,12 @@ pub(super) fn is_known(name: &str) -> bool {
 
 /// Calls a function. `and` and `or`, which do not look at all their arguments, are not called here.
 pub(super) fn call(name: &str, arguments: &[Val]) -> Result<Val, String> {
-    let wrong = |wanted: &str| format!("wrong number of args for {name}: want {wanted} got {}", arguments.len());
+    let wrong = |wanted: &str| {
+        format!(
+            "wrong number of args for {name}: want {wanted} got {}",
+            arguments.len()
+        )
+    };
     let one = || match arguments {
         [one] => Ok(one),
         _ => Err(wrong("1")),
@@ -53,7 +58,11 @@ pub(super) fn call(name: &str, arguments: &[Val]) -> Result<Val, String> {
                 if whole.is_empty() {
                     return Ok(Val::text(""));
                 }
-                Ok(Val::text(format!("{}{whole}{}", " ".repeat(before), " ".repeat(after))))
+                Ok(Val::text(format!(
+                    "{}{whole}{}",
+                    " ".repeat(before),
+                    " ".repeat(after)
+                )))
             }
             _ => Err(wrong("3")),
         },
@@ -96,7 +105,10 @@ pub(super) fn call(name: &str, arguments: &[Val]) -> Result<Val, String> {
 fn text(value: &Val) -> Result<&str, String> {
     match value {
         Val::Json(Value::String(text)) => Ok(text),
-        other => Err(format!("wrong type for value; expected string; got {}", kind(other))),
+        other => Err(format!(
+            "wrong type for value; expected string; got {}",
+            kind(other)
+        )),
     }
 }
 
@@ -132,31 +144,39 @@ fn length(value: &Val) -> Result<Val, String> {
         Val::Json(Value::Object(map)) => map.len(),
         Val::Json(Value::Null) => 0,
         Val::Missing => return Err("error calling len: len of nil pointer".into()),
-        other => return Err(format!("error calling len: len of type {}", kind(other))),
+        other @ Val::Json(_) => return Err(format!("error calling len: len of type {}", kind(other))),
     };
     Ok(Val::Json(length.into()))
 }
 
 fn index(item: &Val, at: &Val) -> Result<Val, String> {
     match (item, at) {
-        (Val::Json(Value::Object(map)), Val::Json(Value::String(key))) => {
-            Ok(map.get(key).map_or(Val::Missing, |value| Val::Json(value.clone())))
-        }
+        (Val::Json(Value::Object(map)), Val::Json(Value::String(key))) => Ok(map
+            .get(key)
+            .map_or(Val::Missing, |value| Val::Json(value.clone()))),
         (Val::Json(Value::Array(items)), Val::Json(Value::Number(number))) => {
-            let found = number.as_u64().and_then(|at| usize::try_from(at).ok()).and_then(|at| items.get(at));
+            let found = number
+                .as_u64()
+                .and_then(|at| usize::try_from(at).ok())
+                .and_then(|at| items.get(at));
             match found {
                 Some(value) => Ok(Val::Json(value.clone())),
                 None => Err(format!("error calling index: index out of range: {number}")),
             }
         }
         (Val::Missing | Val::Json(Value::Null), _) => Err("error calling index: index of untyped nil".into()),
-        (Val::Json(Value::Array(_)), other) => {
-            Err(format!("error calling index: cannot index slice/array with type {}", kind(other)))
-        }
-        (Val::Json(Value::Object(_)), other) => {
-            Err(format!("error calling index: value has type {}; should be string", kind(other)))
-        }
-        (other, _) => Err(format!("error calling index: can't index item of type {}", kind(other))),
+        (Val::Json(Value::Array(_)), other) => Err(format!(
+            "error calling index: cannot index slice/array with type {}",
+            kind(other)
+        )),
+        (Val::Json(Value::Object(_)), other) => Err(format!(
+            "error calling index: value has type {}; should be string",
+            kind(other)
+        )),
+        (other, _) => Err(format!(
+            "error calling index: can't index item of type {}",
+            kind(other)
+        )),
     }
 }
 
@@ -182,14 +202,20 @@ fn slice(arguments: &[Val]) -> Result<Val, String> {
             Ok(Val::text(part.ok_or("error calling slice: not at a character")?))
         }
         Val::Json(Value::Array(items)) => Ok(Val::Json(items[range(items.len())?].to_vec().into())),
-        other => Err(format!("error calling slice: can't slice item of type {}", kind(other))),
+        other => Err(format!(
+            "error calling slice: can't slice item of type {}",
+            kind(other)
+        )),
     }
 }
 
 fn equal(one: &Val, other: &Val) -> Result<bool, String> {
     match (one, other) {
-        (Val::Json(Value::Number(one)), Val::Json(Value::Number(other))) => Ok(one.as_f64() == other.as_f64()),
-        (Val::Json(Value::Array(_) | Value::Object(_)), _) | (_, Val::Json(Value::Array(_) | Value::Object(_))) => {
+        (Val::Json(Value::Number(one)), Val::Json(Value::Number(other))) => {
+            Ok(one.as_f64() == other.as_f64())
+        }
+        (Val::Json(Value::Array(_) | Value::Object(_)), _)
+        | (_, Val::Json(Value::Array(_) | Value::Object(_))) => {
             Err("error calling eq: non-comparable type".into())
         }
         (Val::Missing | Val::Json(Value::Null), _) | (_, Val::Missing | Val::Json(Value::Null)) => {
@@ -239,7 +265,10 @@ fn join(items: &Val, separator: &str) -> Result<Val, String> {
             Ok(Val::text(items.join(separator)))
         }
         Val::Json(Value::Null) | Val::Missing => Ok(Val::text("")),
-        other => Err(format!("wrong type for value; expected []string; got {}", kind(other))),
+        other @ Val::Json(_) => Err(format!(
+            "wrong type for value; expected []string; got {}",
+            kind(other)
+        )),
     }
 }
 
@@ -268,9 +297,11 @@ fn percent(text: &str) -> String {
     let mut result = String::new();
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => result.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                result.push(char::from(byte));
+            }
             b' ' => result.push('+'),
-            _ => result.push_str(&format!("%{byte:02X}")),
+            _ => result.extend([format!("%{byte:02X}")]),
         }
     }
     result
@@ -290,7 +321,7 @@ fn printf(format: &str, arguments: &[Val]) -> String {
         while let Some(flag) = chars.next_if(|c| "-+#0 ".contains(*c)) {
             flags.push(flag);
         }
-        let mut number = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| {
+        let number = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| {
             let mut digits = String::new();
             while let Some(digit) = chars.next_if(char::is_ascii_digit) {
                 digits.push(digit);
@@ -298,7 +329,11 @@ fn printf(format: &str, arguments: &[Val]) -> String {
             digits.parse::<usize>().ok().map(|number| number.min(1 << 16))
         };
         let width = number(&mut chars).unwrap_or(0);
-        let precision = if chars.next_if_eq(&'.').is_some() { Some(number(&mut chars).unwrap_or(0)) } else { None };
+        let precision = if chars.next_if_eq(&'.').is_some() {
+            Some(number(&mut chars).unwrap_or(0))
+        } else {
+            None
+        };
         let Some(verb) = chars.next() else {
             result.push_str("%!(NOVERB)");
             break;
@@ -308,7 +343,7 @@ fn printf(format: &str, arguments: &[Val]) -> String {
             continue;
         }
         let Some(argument) = arguments.next() else {
-            result.push_str(&format!("%!{verb}(MISSING)"));
+            result.extend([format!("%!{verb}(MISSING)")]);
             continue;
         };
         let shown = verb_text(verb, argument, precision, flags.contains('+'));
@@ -322,9 +357,11 @@ fn printf(format: &str, arguments: &[Val]) -> String {
             result.push_str(&shown);
         }
     }
-    let extra: Vec<String> = arguments.map(|value| format!("{}={}", kind(value), value.show())).collect();
+    let extra: Vec<String> = arguments
+        .map(|value| format!("{}={}", kind(value), value.show()))
+        .collect();
     if !extra.is_empty() {
-        result.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
+        result.extend([format!("%!(EXTRA {})", extra.join(", "))]);
     }
     result
 }
@@ -332,12 +369,11 @@ fn printf(format: &str, arguments: &[Val]) -> String {
 fn verb_text(verb: char, argument: &Val, precision: Option<usize>, plus: bool) -> String {
     let json = argument.json();
     match (verb, &json) {
-        ('v', _) => argument.show(),
+        ('v', _) | ('s', Value::Array(_) | Value::Object(_)) => argument.show(),
         ('s', Value::String(text)) => match precision {
             Some(length) => text.chars().take(length).collect(),
             None => text.clone(),
         },
-        ('s', Value::Array(_) | Value::Object(_)) => argument.show(),
         ('q', Value::String(text)) => format!("{text:?}"),
         ('d', Value::Number(number)) if !number.is_f64() => {
             if plus && number.as_i64().is_some_and(|number| number >= 0) {
@@ -346,8 +382,13 @@ fn verb_text(verb: char, argument: &Val, precision: Option<usize>, plus: bool) -
                 number.to_string()
             }
         }
-        ('x', Value::Number(number)) => number.as_i64().map_or_else(String::new, |number| format!("{number:x}")),
-        ('x', Value::String(text)) => text.bytes().map(|byte| format!("{byte:02x}")).collect(),
+        ('x', Value::Number(number)) => number
+            .as_i64()
+            .map_or_else(String::new, |number| format!("{number:x}")),
+        ('x', Value::String(text)) => {
+            let digits: Vec<String> = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+            digits.concat()
+        }
         ('f' | 'g' | 'e', Value::Number(number)) => {
             let number = number.as_f64().unwrap_or(0.0);
             match verb {

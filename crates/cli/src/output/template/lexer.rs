@@ -63,7 +63,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, TemplateError> {
             plain = plain.trim_start();
         }
         let opens = end < rest.len();
-        let trims = opens && is_trim(rest[end + 2..].as_bytes());
+        let trims = opens && is_trim(&rest.as_bytes()[end + 2..]);
         if trims {
             plain = plain.trim_end();
         }
@@ -159,7 +159,9 @@ impl Lexer<'_> {
     fn word(&self, rest: &str, first: char) -> Result<(Kind, usize), TemplateError> {
         let name = |from: usize| {
             let tail = &rest[from..];
-            from + tail.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(tail.len())
+            from + tail
+                .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+                .unwrap_or(tail.len())
         };
         Ok(match first {
             '|' => (Kind::Pipe, 1),
@@ -172,7 +174,11 @@ impl Lexer<'_> {
             '.' if rest[1..].starts_with(|c: char| c.is_ascii_digit()) => return self.number(rest),
             '.' => {
                 let end = name(1);
-                if end == 1 { (Kind::Dot, 1) } else { (Kind::Field(rest[1..end].to_owned()), end) }
+                if end == 1 {
+                    (Kind::Dot, 1)
+                } else {
+                    (Kind::Field(rest[1..end].to_owned()), end)
+                }
             }
             '"' => return self.quoted(rest),
             '`' => match rest[1..].find('`') {

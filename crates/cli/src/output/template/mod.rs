@@ -13,11 +13,11 @@ use std::collections::BTreeMap;
 /// Why a template cannot be read or executed, in Go's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct TemplateError(String);
+pub(crate) struct TemplateError(String);
 
 /// What `.Label "name"` answers.
 #[derive(Debug, Clone, Copy)]
-pub enum Labels<'a> {
+pub(crate) enum Labels<'a> {
     /// Column headers made of the label's name.
     Headers,
     /// There is no such method.
@@ -28,13 +28,13 @@ pub enum Labels<'a> {
 
 /// A template, read.
 #[derive(Debug)]
-pub struct Template {
+pub(crate) struct Template {
     nodes: Vec<parser::Node>,
 }
 
 impl Template {
     /// Reads a template.
-    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
         let tokens = lexer::tokens(text)?;
         Ok(Self {
             nodes: parser::parse(tokens)?,
@@ -43,7 +43,12 @@ impl Template {
 
     /// Executes it on a value. `kind` is the type that a message names when a field is not there; without one a
     /// missing field is that of a map.
-    pub fn execute(&self, data: &Value, labels: Labels<'_>, kind: Option<&str>) -> Result<String, TemplateError> {
+    pub(crate) fn execute(
+        &self,
+        data: &Value,
+        labels: Labels<'_>,
+        kind: Option<&str>,
+    ) -> Result<String, TemplateError> {
         eval::execute(&self.nodes, data, labels, kind)
     }
 }

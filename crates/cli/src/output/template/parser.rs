@@ -8,9 +8,9 @@ use super::lexer::{Kind, Token};
 pub(super) enum Node {
     Text(String),
     Action(Pipeline),
-    If(Pipeline, Vec<Node>, Vec<Node>),
-    With(Pipeline, Vec<Node>, Vec<Node>),
-    Range(Pipeline, Vec<Node>, Vec<Node>),
+    If(Pipeline, Vec<Self>, Vec<Self>),
+    With(Pipeline, Vec<Self>, Vec<Self>),
+    Range(Pipeline, Vec<Self>, Vec<Self>),
     Break,
     Continue,
 }
@@ -57,7 +57,7 @@ struct Parser {
 enum End {
     Eof,
     Else(Option<Token>),
-    End,
+    Close,
 }
 
 /// Makes a tree of the words.
@@ -68,7 +68,7 @@ pub(super) fn parse(tokens: Vec<Token>) -> Result<Vec<Node>, TemplateError> {
     };
     match parser.nodes()? {
         (nodes, End::Eof) => Ok(nodes),
-        (_, End::End) => parser.error("unexpected {{end}}"),
+        (_, End::Close) => parser.error("unexpected {{end}}"),
         (_, End::Else(_)) => parser.error("unexpected {{else}}"),
     }
 }
@@ -100,7 +100,7 @@ impl Parser {
                         "end" => {
                             self.next();
                             self.close("end")?;
-                            return Ok((nodes, End::End));
+                            return Ok((nodes, End::Close));
                         }
                         "else" => {
                             self.next();
@@ -143,7 +143,7 @@ impl Parser {
         let (body, end) = self.nodes()?;
         let otherwise = match end {
             End::Eof => return self.error("unexpected EOF"),
-            End::End => Vec::new(),
+            End::Close => Vec::new(),
             End::Else(Some(token)) => {
                 let Kind::Identifier(word) = token.kind else {
                     return self.error("unexpected {{else}}");
@@ -151,7 +151,7 @@ impl Parser {
                 vec![self.block(&word)?]
             }
             End::Else(None) => match self.nodes()? {
-                (nodes, End::End) => nodes,
+                (nodes, End::Close) => nodes,
                 (_, End::Eof) => return self.error("unexpected EOF"),
                 (_, End::Else(_)) => return self.error("expected end; found {{else}}"),
             },
@@ -165,7 +165,9 @@ impl Parser {
 
     fn close(&mut self, context: &str) -> Result<(), TemplateError> {
         match self.next() {
-            Some(Token { kind: Kind::Close, .. }) => Ok(()),
+            Some(Token {
+                kind: Kind::Close, ..
+            }) => Ok(()),
             Some(token) => self.error(&format!("unexpected <{}> in {context}", token.text)),
             None => self.error("unclosed action"),
         }
@@ -189,8 +191,7 @@ impl Parser {
                 Kind::RightParen if !nested => return self.error("unexpected right paren"),
                 Kind::Close | Kind::RightParen => {
                     if command.is_empty() {
-                        let what = if pipeline.commands.is_empty() { "missing value for " } else { "missing value for " };
-                        return self.error(&format!("{what}{context}"));
+                        return self.error(&format!("missing value for {context}"));
                     }
                     pipeline.commands.push(command);
                     return Ok(pipeline);
@@ -213,7 +214,11 @@ impl Parser {
     fn declaration(&mut self, pipeline: &mut Pipeline) {
         let mut ahead = self.tokens.clone();
         let mut names = Vec::new();
-        while let Some(Token { kind: Kind::Variable(name), .. }) = ahead.next() {
+        while let Some(Token {
+            kind: Kind::Variable(name),
+            ..
+        }) = ahead.next()
+        {
             names.push(name);
             match ahead.next().map(|token| token.kind) {
                 Some(Kind::Comma) if names.len() == 1 => {}
@@ -252,8 +257,17 @@ impl Parser {
             },
             _ => return self.error(&format!("unexpected {:?} in operand", token.text).replace('"', "\"")),
         };
-        while let Some(Token { kind: Kind::Field(_), spaced: false, .. }) = self.tokens.peek() {
-            let Some(Token { kind: Kind::Field(name), .. }) = self.next() else {
+        while let Some(Token {
+            kind: Kind::Field(_),
+            spaced: false,
+            ..
+        }) = self.tokens.peek()
+        {
+            let Some(Token {
+                kind: Kind::Field(name),
+                ..
+            }) = self.next()
+            else {
                 break;
             };
             text.push('.');

@@ -19,18 +19,36 @@ fn what_go_prints() {
     for (template, expected) in [
         ("{{.Id}}", "abc"),
         ("{{ .State.Running }} {{.State.Pid}} {{.Size}}", "true 12 1.5"),
-        ("{{.Config.Cmd}} {{.Config.Entrypoint}} {{.State.Health}}", "[bash -c] [] <nil>"),
+        (
+            "{{.Config.Cmd}} {{.Config.Entrypoint}} {{.State.Health}}",
+            "[bash -c] [] <nil>",
+        ),
         ("{{.Config.Labels}}", "map[a:1 b:2]"),
         ("{{.Config.Labels.a}}{{.Config.Labels.c}}", "1<no value>"),
         ("{{json .Config.Labels}}", r#"{"a":"1","b":"2"}"#),
         ("{{index .Config.Cmd 1}} {{index .Config.Labels \"a\"}}", "-c 1"),
-        ("{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}", "8080"),
+        (
+            "{{(index (index .NetworkSettings.Ports \"80/tcp\") 0).HostPort}}",
+            "8080",
+        ),
         ("{{range .Config.Env}}{{.}};{{end}}", "A=1;B=2;"),
-        ("{{range $i, $e := .Config.Env}}{{if $i}}, {{end}}{{$i}}:{{$e}}{{end}}", "0:A=1, 1:B=2"),
-        ("{{range $k, $v := .Config.Labels}}{{$k}}={{$v}} {{end}}", "a=1 b=2 "),
+        (
+            "{{range $i, $e := .Config.Env}}{{if $i}}, {{end}}{{$i}}:{{$e}}{{end}}",
+            "0:A=1, 1:B=2",
+        ),
+        (
+            "{{range $k, $v := .Config.Labels}}{{$k}}={{$v}} {{end}}",
+            "a=1 b=2 ",
+        ),
         ("{{range .Config.Entrypoint}}x{{else}}none{{end}}", "none"),
-        ("{{range $n, $c := .NetworkSettings.Networks}}{{$n}}={{$c.IPAddress}}{{end}}", "bridge=172.17.0.2"),
-        ("{{range $p, $c := .NetworkSettings.Ports}}{{$p}}{{range $c}}->{{.HostPort}}{{end}} {{end}}", "80/tcp->8080 90/tcp "),
+        (
+            "{{range $n, $c := .NetworkSettings.Networks}}{{$n}}={{$c.IPAddress}}{{end}}",
+            "bridge=172.17.0.2",
+        ),
+        (
+            "{{range $p, $c := .NetworkSettings.Ports}}{{$p}}{{range $c}}->{{.HostPort}}{{end}} {{end}}",
+            "80/tcp->8080 90/tcp ",
+        ),
         ("{{if .State.Running}}up{{else}}down{{end}}", "up"),
         ("{{if .Empty}}a{{else if .Id}}b{{else}}c{{end}}", "b"),
         ("{{with .Config}}{{.Cmd}}{{$.Id}}{{end}}", "[bash -c]abc"),
@@ -38,16 +56,34 @@ fn what_go_prints() {
         ("{{$x := .Id}}{{$x}}{{$x = \"z\"}}{{$x}}", "abcz"),
         ("{{if and .State.Running (eq .State.Pid 12)}}yes{{end}}", "yes"),
         ("{{or .Empty \"default\"}} {{not .Empty}}", "default true"),
-        ("{{eq .Id \"x\" \"abc\"}} {{ne .Id \"x\"}} {{lt 1 2}} {{ge 1 2}} {{gt 2 1}} {{le 2 2}}", "true true true false true true"),
+        (
+            "{{eq .Id \"x\" \"abc\"}} {{ne .Id \"x\"}} {{lt 1 2}} {{ge 1 2}} {{gt 2 1}} {{le 2 2}}",
+            "true true true false true true",
+        ),
         ("{{len .Config.Env}} {{len .Id}}", "2 3"),
-        ("{{.Id | upper}} {{upper .Id | lower | printf \"%s-%d\" \"x\" }}", "ABC x-%!d(string=abc)"),
-        ("{{printf \"%-6s|%05d|%q|%v\" .Id .State.Pid .Id .Config.Cmd}}", "abc   |00012|\"abc\"|[bash -c]"),
-        ("{{join .Config.Cmd \" \"}} {{title \"hello world\"}} {{truncate .Id 2}} [{{pad .Id 1 2}}]", "bash -c Hello World ab [ abc  ]"),
-        ("{{split \"a,b\" \",\"}} {{slice .Id 1}} {{slice .Id 0 2}}", "[a b] bc ab"),
+        (
+            "{{.Id | upper}} {{upper .Id | lower | printf \"%s-%d\" \"x\" }}",
+            "ABC x-%!d(string=abc)",
+        ),
+        (
+            "{{printf \"%-6s|%05d|%q|%v\" .Id .State.Pid .Id .Config.Cmd}}",
+            "abc   |00012|\"abc\"|[bash -c]",
+        ),
+        (
+            "{{join .Config.Cmd \" \"}} {{title \"hello world\"}} {{truncate .Id 2}} [{{pad .Id 1 2}}]",
+            "bash -c Hello World ab [ abc  ]",
+        ),
+        (
+            "{{split \"a,b\" \",\"}} {{slice .Id 1}} {{slice .Id 0 2}}",
+            "[a b] bc ab",
+        ),
         ("{{println .Id}}{{print 1 2 \"x\"}}", "abc\n1 2x"),
         ("a {{- .Id -}}  b", "aabcb"),
         ("{{/* nothing */}}x{{- /* nor this */ -}} y", "xy"),
-        ("{{range .Config.Env}}{{if eq . \"B=2\"}}{{break}}{{end}}{{.}}{{end}}", "A=1"),
+        (
+            "{{range .Config.Env}}{{if eq . \"B=2\"}}{{break}}{{end}}{{.}}{{end}}",
+            "A=1",
+        ),
         ("{{\"a\\tb\"}}{{`raw\\t`}}", "a\tbraw\\t"),
         ("plain", "plain"),
     ] {
@@ -59,7 +95,10 @@ fn what_go_prints() {
 fn what_go_complains_about() {
     let data = json!({"Id": "abc", "Config": {"Cmd": ["a"]}});
     for (template, expected) in [
-        ("{{.Foo}}", "template: :1:2: executing \"\" at <.Foo>: map has no entry for key \"Foo\""),
+        (
+            "{{.Foo}}",
+            "template: :1:2: executing \"\" at <.Foo>: map has no entry for key \"Foo\"",
+        ),
         (
             "{{.Config.Foo}}",
             "template: :1:9: executing \"\" at <.Config.Foo>: map has no entry for key \"Foo\"",

@@ -59,7 +59,10 @@ pub(super) fn show(value: &Value) -> String {
             format!("[{}]", items.join(" "))
         }
         Value::Object(map) => {
-            let items: Vec<String> = map.iter().map(|(key, value)| format!("{key}:{}", show(value))).collect();
+            let items: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{key}:{}", show(value)))
+                .collect();
             format!("map[{}]", items.join(" "))
         }
     }
