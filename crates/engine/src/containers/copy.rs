@@ -108,7 +108,7 @@ impl Containers<'_> {
         self.note(&record.name, id, "export")
     }
 
-    fn view(&self, id: &ContainerId, write: bool) -> Result<View, EngineError> {
+    fn view(self, id: &ContainerId, write: bool) -> Result<View, EngineError> {
         let record = self.record(id)?;
         loop {
             let (activity, running) = self.activity(&record)?;
@@ -130,7 +130,7 @@ impl Containers<'_> {
         }
     }
 
-    fn view_of_stopped(&self, record: &Record, write: bool, lock: Lock) -> Result<View, EngineError> {
+    fn view_of_stopped(self, record: &Record, write: bool, lock: Lock) -> Result<View, EngineError> {
         let layers = self
             .engine
             .database

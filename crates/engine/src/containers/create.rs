@@ -73,7 +73,7 @@ impl Containers<'_> {
 
     /// Fills in the image's settings and the defaults.
     fn settle(
-        &self,
+        self,
         id: &ContainerId,
         request: CreateContainer,
         image: &Image,
@@ -139,7 +139,7 @@ impl Containers<'_> {
         Ok((settings, volumes))
     }
 
-    fn hostname(&self, id: &ContainerId, request: &CreateContainer) -> Result<String, EngineError> {
+    fn hostname(self, id: &ContainerId, request: &CreateContainer) -> Result<String, EngineError> {
         match &request.network {
             NetworkMode::Container(other) => {
                 let other = ContainerId(other.clone());
@@ -158,7 +158,7 @@ impl Containers<'_> {
 
     /// Resolves the mounts asked for and the image's volumes.
     fn mounts(
-        &self,
+        self,
         request: &CreateContainer,
         config: &oci::Config,
     ) -> Result<(Vec<ContainerMount>, Vec<NamedVolume>), EngineError> {
@@ -200,7 +200,7 @@ impl Containers<'_> {
     }
 
     fn mount(
-        &self,
+        self,
         asked: &MountRequest,
         target: String,
         named: &mut Vec<NamedVolume>,
@@ -260,7 +260,7 @@ impl Containers<'_> {
     /// Writes the record. A garbage collection at the same time either sees the rows that keep the layers, or has
     /// already taken the layers, and then the rows' references fail.
     fn insert(
-        &self,
+        self,
         record: &mut Record,
         image: &Image,
         volumes: &mut [NamedVolume],
@@ -274,7 +274,7 @@ impl Containers<'_> {
             rows::insert(transaction, record)?;
             insert_layers(transaction, record, image)?;
             for volume in volumes.iter_mut() {
-                volume.made = volumes::insert(transaction, &volume.name, volume.anonymous, &BTreeMap::new())?;
+                volume.made = volumes::insert(transaction, &volume.name, volume.anonymous, BTreeMap::new())?;
                 volumes::refer(transaction, &record.id, &volume.name)?;
             }
             let attributes = [
@@ -292,7 +292,7 @@ impl Containers<'_> {
     }
 
     /// Makes the directories, and copies the image's content into empty volumes.
-    fn furnish(&self, record: &Record, image: &Image, volumes: &[NamedVolume]) -> Result<(), EngineError> {
+    fn furnish(self, record: &Record, image: &Image, volumes: &[NamedVolume]) -> Result<(), EngineError> {
         make_directories(&self.engine.locations().container_directory(&record.id))?;
         let mut filler = None;
         for volume in volumes {
@@ -311,7 +311,7 @@ impl Containers<'_> {
 
     /// Takes away what a failed create has made. That a part of it cannot be taken away must not hide why it failed;
     /// the record goes last, so that what is left is still found by it.
-    fn undo(&self, record: &Record, volumes: &[NamedVolume]) {
+    fn undo(self, record: &Record, volumes: &[NamedVolume]) {
         let locations = self.engine.locations();
         let removed = std::fs::remove_dir_all(locations.container_directory(&record.id));
         if removed.is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound) {

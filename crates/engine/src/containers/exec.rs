@@ -41,7 +41,7 @@ impl Containers<'_> {
         }
     }
 
-    fn exec_plan(&self, record: &Record, request: &ExecRequest) -> Result<ExecMonitorPlan, EngineError> {
+    fn exec_plan(self, record: &Record, request: &ExecRequest) -> Result<ExecMonitorPlan, EngineError> {
         let locations = self.engine.locations();
         let running = running::read(locations, &record.id)
             .filter(|running| running.pid > 0)

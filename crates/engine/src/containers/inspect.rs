@@ -41,7 +41,7 @@ impl Containers<'_> {
     }
 
     /// Says what a container does now, and what its monitor tells of it.
-    pub(super) fn activity(&self, record: &Record) -> Result<(Activity, Option<Running>), EngineError> {
+    pub(super) fn activity(self, record: &Record) -> Result<(Activity, Option<Running>), EngineError> {
         let locations = self.engine.locations();
         if record.removing {
             return Ok((Activity::Removing, None));
@@ -67,7 +67,7 @@ impl Containers<'_> {
         Ok((activity, None))
     }
 
-    pub(super) fn describe(&self, record: Record, size: bool) -> Result<Container, EngineError> {
+    pub(super) fn describe(self, record: Record, size: bool) -> Result<Container, EngineError> {
         let (activity, running) = self.activity(&record)?;
         let mut status = record.status;
         if let Some(running) = &running {
@@ -106,7 +106,7 @@ impl Containers<'_> {
     }
 
     /// Measures the layers that a container stands on, whether or not its image still has a name.
-    fn size_of_image(&self, id: &ContainerId) -> Result<u64, EngineError> {
+    fn size_of_image(self, id: &ContainerId) -> Result<u64, EngineError> {
         let size: i64 = self.engine.database.read(|connection| {
             connection
                 .prepare_cached(

@@ -66,7 +66,7 @@ impl Containers<'_> {
     }
 
     /// Resolves `before` and `since`.
-    fn bounds(&self, filters: &[(String, String)]) -> Result<Bounds, EngineError> {
+    fn bounds(self, filters: &[(String, String)]) -> Result<Bounds, EngineError> {
         let mut bounds = Bounds::default();
         for (key, value) in filters {
             let bound = match key.as_str() {
@@ -80,7 +80,7 @@ impl Containers<'_> {
     }
 
     /// Resolves `ancestor`.
-    fn images_named(&self, filters: &[(String, String)]) -> Result<Vec<oci::Digest>, EngineError> {
+    fn images_named(self, filters: &[(String, String)]) -> Result<Vec<oci::Digest>, EngineError> {
         let mut images = Vec::new();
         for (_, name) in filters.iter().filter(|(key, _)| key == "ancestor") {
             match self.engine.images().find(name) {

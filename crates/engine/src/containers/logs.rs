@@ -196,7 +196,8 @@ fn newer_files(path: &Path, current: &BufReader<File>) -> io::Result<Vec<BufRead
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.ino() == inode => return Ok(Vec::new()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        result => drop(result?),
+        Err(error) => return Err(error),
+        Ok(_) => {}
     }
     let files = open_files(path)?;
     let mut place = None;

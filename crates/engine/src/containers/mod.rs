@@ -41,7 +41,7 @@ pub struct Containers<'e> {
 
 impl Containers<'_> {
     /// Returns the record of a container, or says that there is no such container.
-    fn record(&self, id: &record::ContainerId) -> Result<rows::Record, EngineError> {
+    fn record(self, id: &record::ContainerId) -> Result<rows::Record, EngineError> {
         self.engine
             .database
             .read(|connection| Ok::<_, EngineError>(rows::by_id(connection, id)?))?

@@ -153,7 +153,7 @@ fn resolver(host: &str, settings: &Settings) -> String {
     }
     let mut text = String::new();
     for server in servers {
-        text.push_str(&format!("nameserver {server}\n"));
+        text.extend(["nameserver ", &server, "\n"]);
     }
     let of_host = |word: &str| {
         host.lines()
@@ -168,14 +168,14 @@ fn resolver(host: &str, settings: &Settings) -> String {
         list => Some(list.join(" ")),
     };
     if let Some(search) = search.filter(|search| !search.is_empty()) {
-        text.push_str(&format!("search {search}\n"));
+        text.extend(["search ", &search, "\n"]);
     }
     let options = match request.dns_options.as_slice() {
         [] => of_host("options"),
         list => Some(list.join(" ")),
     };
     if let Some(options) = options.filter(|options| !options.is_empty()) {
-        text.push_str(&format!("options {options}\n"));
+        text.extend(["options ", &options, "\n"]);
     }
     text
 }

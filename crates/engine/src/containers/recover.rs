@@ -44,7 +44,7 @@ impl Containers<'_> {
         finish::sweep_removed(locations)
     }
 
-    pub(super) fn run_directories(&self) -> Result<Vec<ContainerId>, EngineError> {
+    pub(super) fn run_directories(self) -> Result<Vec<ContainerId>, EngineError> {
         let directory = &self.engine.locations().run_root;
         let entries = std::fs::read_dir(directory)
             .map_err(|error| SysError::io("read the directory", directory, &error))?;
@@ -55,7 +55,7 @@ impl Containers<'_> {
     }
 
     /// Ends what nobody holds any more.
-    fn heal(&self, id: &ContainerId) -> Result<(), EngineError> {
+    fn heal(self, id: &ContainerId) -> Result<(), EngineError> {
         let locations = self.engine.locations();
         let Some(_lock) = locations.claim(id)? else {
             return Ok(());
@@ -95,7 +95,7 @@ impl Containers<'_> {
     }
 
     /// Takes away what a dead container or build step had on the bridge.
-    fn detach(&self, id: &ContainerId, record: Option<&Record>) -> Result<(), EngineError> {
+    fn detach(self, id: &ContainerId, record: Option<&Record>) -> Result<(), EngineError> {
         let endpoint: Option<Endpoint> = match record {
             Some(record) => record
                 .status
@@ -115,7 +115,7 @@ impl Containers<'_> {
     }
 
     /// What must have happened to a container whose monitor could not say.
-    fn presumed_end(&self, record: &Record) -> Result<Ended, EngineError> {
+    fn presumed_end(self, record: &Record) -> Result<Ended, EngineError> {
         let rebooted = record.status.boot != sys::fs::boot_id()?;
         let running = running::read(self.engine.locations(), &record.id).unwrap_or_default();
         Ok(Ended {

@@ -35,7 +35,7 @@ impl Containers<'_> {
         }
     }
 
-    fn remove_claimed(&self, record: &Record, volumes: bool) -> Result<(), EngineError> {
+    fn remove_claimed(self, record: &Record, volumes: bool) -> Result<(), EngineError> {
         let locations = self.engine.locations();
         let id = &record.id;
         // From here on recovery finishes what we begin.
@@ -86,7 +86,7 @@ impl Containers<'_> {
     }
 
     /// Removes the cgroup that this root's containers lie in, unless one runs or is about to. Kills nothing.
-    fn remove_idle_cgroup(&self) -> Result<(), EngineError> {
+    fn remove_idle_cgroup(self) -> Result<(), EngineError> {
         let locations = self.engine.locations();
         if !self.run_directories()?.is_empty() {
             return Ok(());

@@ -108,6 +108,24 @@ pub enum SessionEvent {
     Exited(ExitRecord),
 }
 
+/// How waiting for a container's end went.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// It ended.
+    Exited(ExitRecord),
+    /// The monitor went without a word.
+    Silence,
+    /// Nothing happened in time.
+    TimeIsUp,
+}
+
+/// What was read.
+enum Frame {
+    Credit,
+    End,
+    Event(SessionEvent),
+}
+
 /// The client's end.
 #[derive(Debug)]
 pub struct Session {
@@ -146,9 +164,9 @@ impl Session {
         }
         loop {
             match self.read()? {
-                None => return Ok(None),
-                Some(Some(event)) => return Ok(Some(event)),
-                Some(None) => {}
+                Frame::End => return Ok(None),
+                Frame::Event(event) => return Ok(Some(event)),
+                Frame::Credit => {}
             }
         }
     }
@@ -166,9 +184,9 @@ impl Session {
         while !rest.is_empty() {
             if self.credit == 0 {
                 match self.read()? {
-                    None => return Ok(()),
-                    Some(Some(event)) => self.early.push_back(event),
-                    Some(None) => {}
+                    Frame::End => return Ok(()),
+                    Frame::Event(event) => self.early.push_back(event),
+                    Frame::Credit => {}
                 }
                 continue;
             }
@@ -203,23 +221,19 @@ impl Session {
         self.send(Kind::Stop, &number.to_le_bytes())
     }
 
-    /// Waits at most until `deadline` for the end; `None` when time is up, `Some(None)` when the monitor went without a
-    /// word.
-    pub(super) fn exit_until(
-        &mut self,
-        deadline: Option<std::time::Instant>,
-    ) -> io::Result<Option<Option<ExitRecord>>> {
+    /// Waits at most until `deadline` for the end.
+    pub(super) fn exit_until(&mut self, deadline: Option<std::time::Instant>) -> io::Result<Ending> {
         loop {
             if !self.early.is_empty() || super::wait::readable(self.as_fd(), deadline)? {
                 match self.next() {
-                    Ok(Some(SessionEvent::Exited(exit))) => return Ok(Some(Some(exit))),
+                    Ok(Some(SessionEvent::Exited(exit))) => return Ok(Ending::Exited(exit)),
                     Ok(Some(_)) => {}
-                    Ok(None) => return Ok(Some(None)),
-                    Err(error) if is_gone(&error) => return Ok(Some(None)),
+                    Ok(None) => return Ok(Ending::Silence),
+                    Err(error) if is_gone(&error) => return Ok(Ending::Silence),
                     Err(error) => return Err(error),
                 }
             } else {
-                return Ok(None);
+                return Ok(Ending::TimeIsUp);
             }
         }
     }
@@ -241,16 +255,16 @@ impl Session {
         Ok(())
     }
 
-    /// Reads one frame: `None` at the end, `Some(None)` for one that is no event.
-    fn read(&mut self) -> io::Result<Option<Option<SessionEvent>>> {
+    /// Reads one frame.
+    fn read(&mut self) -> io::Result<Frame> {
         let mut head = [0; HEADER];
         // The end is only an end between two frames.
         loop {
             match self.stream.read(&mut head[..1]) {
-                Ok(0) => return Ok(None),
+                Ok(0) => return Ok(Frame::End),
                 Ok(_) => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_gone(&error) => return Ok(None),
+                Err(error) if is_gone(&error) => return Ok(Frame::End),
                 Err(error) => return Err(error),
             }
         }
@@ -262,22 +276,22 @@ impl Session {
         let mut content = vec![0; length];
         self.stream.read_exact(&mut content)?;
         let document = |what| move |error| io::Error::other(format!("{what} cannot be read: {error}"));
-        Ok(Some(match Kind::read(head[0]) {
-            Some(Kind::Started) => Some(SessionEvent::Started),
-            Some(Kind::Failed) => Some(SessionEvent::Failed(
-                serde_json::from_slice(&content).map_err(document("the reason"))?,
-            )),
-            Some(Kind::Stdout) => Some(SessionEvent::Stdout(content)),
-            Some(Kind::Stderr) => Some(SessionEvent::Stderr(content)),
-            Some(Kind::Exited) => Some(SessionEvent::Exited(
-                serde_json::from_slice(&content).map_err(document("the exit record"))?,
-            )),
+        Ok(Frame::Event(match Kind::read(head[0]) {
+            Some(Kind::Started) => SessionEvent::Started,
+            Some(Kind::Failed) => {
+                SessionEvent::Failed(serde_json::from_slice(&content).map_err(document("the reason"))?)
+            }
+            Some(Kind::Stdout) => SessionEvent::Stdout(content),
+            Some(Kind::Stderr) => SessionEvent::Stderr(content),
+            Some(Kind::Exited) => {
+                SessionEvent::Exited(serde_json::from_slice(&content).map_err(document("the exit record"))?)
+            }
             Some(Kind::Credit) => {
                 let bytes = content
                     .try_into()
                     .map_err(|_wrong_length| wrong("a credit is not four bytes"))?;
                 self.credit = self.credit.saturating_add(u32::from_le_bytes(bytes));
-                None
+                return Ok(Frame::Credit);
             }
             _ => return Err(wrong("a frame is of no known kind")),
         }))

@@ -75,7 +75,7 @@ impl Containers<'_> {
     }
 
     /// Takes the container's lock; `None` if it runs.
-    fn claim_for_start(&self, id: &ContainerId) -> Result<Option<Lock>, EngineError> {
+    fn claim_for_start(self, id: &ContainerId) -> Result<Option<Lock>, EngineError> {
         let locations = self.engine.locations();
         loop {
             if let Some(lock) = locations.claim(id)? {
@@ -96,7 +96,7 @@ impl Containers<'_> {
     }
 
     fn start_claimed(
-        &self,
+        self,
         record: &Record,
         layers: &[LayerId],
         request: StartRequest,
@@ -163,11 +163,7 @@ impl Containers<'_> {
 
     /// Decides where the container's network is and notes in the same transaction that it is being started: from then
     /// on recovery looks after it.
-    fn prepare_network(
-        &self,
-        record: &Record,
-        started: i64,
-    ) -> Result<(Network, Option<Place>), EngineError> {
+    fn prepare_network(self, record: &Record, started: i64) -> Result<(Network, Option<Place>), EngineError> {
         let own_files = self.engine.locations().container_directory(&record.id);
         let mut network = Network {
             namespace: NetworkNamespace::Own,
@@ -226,7 +222,7 @@ impl Containers<'_> {
     }
 
     /// Returns the path of a running container's network namespace.
-    fn namespace_of(&self, id: &ContainerId) -> Result<PathBuf, EngineError> {
+    fn namespace_of(self, id: &ContainerId) -> Result<PathBuf, EngineError> {
         let running = running::read(self.engine.locations(), id).filter(|running| {
             running.pid > 0
                 && sys::process::start_time(running.pid).is_ok_and(|time| time == running.start_time)
@@ -238,7 +234,7 @@ impl Containers<'_> {
 
     /// Takes back what a failed start has recorded, and leaves why it failed. The error that the user sees is that of
     /// the start: what cannot be undone now is undone by recovery, for the lock is free then.
-    fn undo_start(&self, record: &Record, error: &EngineError) {
+    fn undo_start(self, record: &Record, error: &EngineError) {
         let mut status = record.status.clone();
         let code = match error {
             EngineError::Start(error) => monitor::code_of(error.failure),
@@ -303,7 +299,7 @@ pub(super) fn layers_of(connection: &Connection, id: &ContainerId) -> Result<Vec
 }
 
 /// Makes a volume's directory if it is missing; says what is missing of a bind.
-fn make_source(containers: &Containers<'_>, mount: &ContainerMount) -> Result<(), EngineError> {
+fn make_source(containers: Containers<'_>, mount: &ContainerMount) -> Result<(), EngineError> {
     match (&mount.name, mount.kind.as_str()) {
         (Some(name), _) => volumes::make(containers.engine.locations(), name),
         (None, "bind") if !mount.source.exists() => Err(super::invalid(format!(
@@ -353,7 +349,7 @@ fn parse_port(text: &str) -> Option<(u16, Protocol)> {
     Some((port.parse().ok()?, protocol))
 }
 
-fn log_plan(containers: &Containers<'_>, record: &Record, directory: &Path) -> Option<LogPlan> {
+fn log_plan(containers: Containers<'_>, record: &Record, directory: &Path) -> Option<LogPlan> {
     let settings = &record.settings;
     let config = containers.engine.config();
     let max_size = match settings.log_options.get("max-size") {

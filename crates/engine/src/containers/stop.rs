@@ -1,6 +1,6 @@
 //! `stop`, `kill`, `restart`, `pause`, `unpause`.
 use super::record::{Activity, ContainerId};
-use super::session::Mode;
+use super::session::{Ending, Mode};
 use super::start::StartRequest;
 use super::{Containers, conflict, invalid, running, wait};
 use crate::{EngineError, events};
@@ -42,9 +42,9 @@ impl Containers<'_> {
                 .exit_until(Instant::now().checked_add(patience))
                 .map_err(&failed)?
             {
-                Some(Some(_)) => return self.note(&record.name, id, "stop"),
-                Some(None) => return self.wait_for_release(id),
-                None => {}
+                Ending::Exited(_) => return self.note(&record.name, id, "stop"),
+                Ending::Silence => return self.wait_for_release(id),
+                Ending::TimeIsUp => {}
             }
         }
         let cgroup = self
@@ -145,7 +145,7 @@ impl Containers<'_> {
     }
 
     /// Thaws a container if it is paused; says whether it was.
-    fn thaw(&self, id: &ContainerId) -> Result<bool, EngineError> {
+    fn thaw(self, id: &ContainerId) -> Result<bool, EngineError> {
         let locations = self.engine.locations();
         if !locations.is_claimed(id)? || !running::is_paused(locations, id) {
             return Ok(false);
@@ -158,7 +158,7 @@ impl Containers<'_> {
     }
 
     /// Records an event of a container, unless the container is gone.
-    pub(super) fn note(&self, name: &str, id: &ContainerId, action: &str) -> Result<(), EngineError> {
+    pub(super) fn note(self, name: &str, id: &ContainerId, action: &str) -> Result<(), EngineError> {
         self.engine.database.write(|transaction| {
             Ok(events::record(
                 transaction,

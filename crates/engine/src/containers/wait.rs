@@ -2,7 +2,7 @@
 use super::{
     Containers,
     record::{ContainerId, ExitRecord},
-    session::{Mode, Session},
+    session::{Ending, Mode, Session},
 };
 use crate::{EngineError, Locations};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,7 +19,7 @@ impl Containers<'_> {
         let locations = self.engine.locations();
         if locations.is_claimed(id)? {
             if let Some(mut session) = connect(locations, id, Mode::Wait)?
-                && let Some(Some(exit)) = session.exit_until(None).map_err(session_error(id))?
+                && let Ending::Exited(exit) = session.exit_until(None).map_err(session_error(id))?
             {
                 return Ok(exit);
             }
@@ -29,7 +29,7 @@ impl Containers<'_> {
     }
 
     /// Waits until nobody holds the container's lock, and records an end that its monitor could not record.
-    pub(super) fn wait_for_release(&self, id: &ContainerId) -> Result<(), EngineError> {
+    pub(super) fn wait_for_release(self, id: &ContainerId) -> Result<(), EngineError> {
         match Lock::shared(&self.engine.locations().lock_file(id)) {
             // The run directory goes with the container's end.
             Err(error) if error.errno == rustix::io::Errno::NOENT => {}

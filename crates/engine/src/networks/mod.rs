@@ -40,7 +40,7 @@ pub(crate) struct Place {
 impl Networks<'_> {
     /// Returns the default bridge's record, making it on first use. The bridge itself is made by
     /// [`Bridge::ensure`].
-    pub(crate) fn default_bridge(&self) -> Result<BridgeNetwork, EngineError> {
+    pub(crate) fn default_bridge(self) -> Result<BridgeNetwork, EngineError> {
         let database = &self.engine.database;
         if let Some(network) = database.read(find_default)? {
             return Ok(network);
@@ -64,7 +64,7 @@ impl Networks<'_> {
         })
     }
 
-    fn plan_default_bridge(&self) -> Result<Bridge, EngineError> {
+    fn plan_default_bridge(self) -> Result<Bridge, EngineError> {
         let locations = self.engine.locations();
         let (name, table) = if locations.root.as_os_str() == "/var/lib/coracle" {
             ("coracle0".to_owned(), "coracle".to_owned())

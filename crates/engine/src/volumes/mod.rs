@@ -73,7 +73,7 @@ impl Volumes<'_> {
         };
         self.engine
             .database
-            .write(|transaction| insert(transaction, &name, anonymous, &labels))?;
+            .write(|transaction| insert(transaction, &name, anonymous, labels))?;
         make(&self.engine.locations, &name)?;
         self.inspect(&name)
     }
@@ -188,10 +188,10 @@ pub(crate) fn insert(
     connection: &Connection,
     name: &str,
     anonymous: bool,
-    labels: &BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
 ) -> Result<bool, StateError> {
     let settings = rows::json(&VolumeSettings {
-        labels: labels.clone(),
+        labels,
         options: BTreeMap::new(),
     })?;
     let inserted = connection

@@ -3,6 +3,14 @@
 //! The program under test starts itself again as the monitor; here that is this test, so its `main` is its own. Each
 //! test has a root of its own; the host is compared with what it was when the last has ended.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test, though without the harness that would tell clippy so"
+)]
+
 mod files;
 mod kit;
 mod lifecycle;

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 /// Docker's pauses before a restart: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// A run this long makes the next pause the first again.
 const LONG_RUN: Duration = Duration::from_secs(10);
 /// How long the processes of a cgroup may take to go after SIGKILL.

@@ -111,12 +111,11 @@ impl Log {
             }
         }
         let length = self.encoded.len() as u64;
-        match self.file.write_all(&self.encoded) {
-            Ok(()) => self.size += length,
-            Err(_) => {
-                self.lost += length;
-                self.mend();
-            }
+        if self.file.write_all(&self.encoded).is_ok() {
+            self.size += length;
+        } else {
+            self.lost += length;
+            self.mend();
         }
         self.encoded = Vec::new();
     }

@@ -163,7 +163,7 @@ mod tests {
                 ..Limits::default()
             };
             let resources = resources(&limits, 4096, Vec::new()).unwrap();
-            assert_eq!(resources.pids().as_ref().map(|pids| pids.limit()), expected);
+            assert_eq!(resources.pids().as_ref().map(LinuxPids::limit), expected);
         }
     }
 

@@ -65,7 +65,7 @@ fn a_container_is_confined_as_docker_does_it() {
         capabilities
             .inheritable()
             .as_ref()
-            .is_none_or(|set| set.is_empty())
+            .is_none_or(std::collections::HashSet::is_empty)
     );
     assert_eq!(
         linux.sysctl().as_ref().unwrap()["net.ipv4.ip_unprivileged_port_start"],
