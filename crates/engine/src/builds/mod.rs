@@ -27,14 +27,16 @@ impl Builds<'_> {
             engine: self.engine,
             cancelled,
         };
-        builder::build(
+        let built = builder::build(
             &self.engine.store,
             &self.engine.database,
             &services,
             build,
             events,
-        )
-        .map_err(|error| Box::new(error).into())
+        );
+        // A failed build, too, has finished steps that are kept.
+        durable::sync_behind(self.engine);
+        built.map_err(|error| Box::new(error).into())
     }
 
     /// Returns how many finished steps the cache remembers.
