@@ -6,7 +6,7 @@ use crate::signals::{Caught, Signals, terminates};
 use crate::terminal::{DetachKeys, Raw, size};
 use engine::containers::record::ExitRecord;
 use engine::containers::session::{Session, SessionEvent};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::os::fd::AsFd;
 
@@ -61,7 +61,6 @@ pub(crate) fn talk(
         session: &mut session,
         signals,
         stdin: conversation.stdin,
-        wants_room: false,
         keys: if terminal {
             Some(conversation.detach_keys.clone())
         } else {
@@ -83,8 +82,6 @@ struct Talk<'a> {
     signals: &'a mut Signals,
     /// Standard input is still open.
     stdin: bool,
-    /// There was input but no room in the socket.
-    wants_room: bool,
     keys: Option<DetachKeys>,
     told_to_end: u32,
     conversation: &'a Conversation,
@@ -112,16 +109,12 @@ impl Talk<'_> {
 
     fn wait(&mut self) -> Result<Ready, Failure> {
         let stdin = std::io::stdin();
-        let from_session = if self.wants_room {
-            PollFlags::IN | PollFlags::OUT
-        } else {
-            PollFlags::IN
-        };
         let mut fds = vec![
-            PollFd::from_borrowed_fd(self.session.as_fd(), from_session),
+            PollFd::from_borrowed_fd(self.session.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
         ];
-        if self.stdin && !self.wants_room {
+        // Without room for it, input stays where it is.
+        if self.stdin && self.session.stdin_room() > 0 {
             fds.push(PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN));
         }
         match poll(&mut fds, None) {
@@ -130,16 +123,11 @@ impl Talk<'_> {
             Err(error) => return Err(std::io::Error::from(error).into()),
         }
         let flags = fds[0].revents();
-        let room = self.wants_room && flags.contains(PollFlags::OUT);
-        let ready = Ready {
+        Ok(Ready {
             session: flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
             signals: !fds[1].revents().is_empty(),
-            stdin: room || fds.get(2).is_some_and(|fd| !fd.revents().is_empty()),
-        };
-        if room {
-            self.wants_room = false;
-        }
-        Ok(ready)
+            stdin: fds.get(2).is_some_and(|fd| !fd.revents().is_empty()),
+        })
     }
 
     fn signals(&mut self) -> Result<Option<Ending>, Failure> {
@@ -174,7 +162,7 @@ impl Talk<'_> {
     fn event(&mut self) -> Result<Option<Ending>, Failure> {
         match self.session.next()? {
             None => return Ok(Some(Ending::Lost)),
-            Some(SessionEvent::Started) => {}
+            Some(SessionEvent::Started | SessionEvent::Room) => {}
             Some(SessionEvent::Failed(error)) => return Err(Failure::start(&error)),
             Some(SessionEvent::Stdout(bytes)) => {
                 if self.conversation.stdout {
@@ -193,12 +181,9 @@ impl Talk<'_> {
 
     /// Passes input on; says whether the user detached.
     fn input(&mut self) -> Result<bool, Failure> {
-        if !self.has_room()? {
-            self.wants_room = true;
-            return Ok(false);
-        }
         let mut buffer = [0; CHUNK];
-        let read = match rustix::io::read(std::io::stdin(), &mut buffer) {
+        let room = self.session.stdin_room().min(CHUNK);
+        let read = match rustix::io::read(std::io::stdin(), &mut buffer[..room]) {
             Ok(read) => read,
             Err(Errno::INTR | Errno::AGAIN) => return Ok(false),
             // A terminal whose session has gone, or a standard input that was never there, is at its end.
@@ -219,18 +204,6 @@ impl Talk<'_> {
             tolerate(self.session.send_stdin(&typed.bytes))?;
         }
         Ok(typed.detach)
-    }
-
-    fn has_room(&self) -> Result<bool, Failure> {
-        let mut fds = [PollFd::from_borrowed_fd(self.session.as_fd(), PollFlags::OUT)];
-        let at_once = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        match poll(&mut fds, Some(&at_once)) {
-            Ok(_) | Err(Errno::INTR) => Ok(!fds[0].revents().is_empty()),
-            Err(error) => Err(std::io::Error::from(error).into()),
-        }
     }
 }
 

@@ -26,7 +26,10 @@ fn main() -> ExitCode {
     if is_monitor(std::env::args_os().next()) || is_monitor(std::env::args_os().nth(1)) {
         return engine::containers::monitor::main();
     }
-    if std::env::args_os().nth(1).is_some_and(|argument| argument == engine::durable::ARGUMENT) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == engine::durable::ARGUMENT)
+    {
         return engine::durable::main();
     }
     match front::run() {

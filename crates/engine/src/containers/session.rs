@@ -100,6 +100,8 @@ pub enum SessionEvent {
     Started,
     /// No process came about.
     Failed(runtime::StartError),
+    /// There is room for input again: see [`Session::stdin_room`].
+    Room,
     /// It wrote to standard output, or to its terminal.
     Stdout(Vec<u8>),
     /// It wrote to standard error.
@@ -162,19 +164,19 @@ impl Session {
         if let Some(event) = self.early.pop_front() {
             return Ok(Some(event));
         }
-        loop {
-            match self.read()? {
-                Frame::End => return Ok(None),
-                Frame::Event(event) => return Ok(Some(event)),
-                Frame::Credit => {}
-            }
-        }
+        Ok(match self.read()? {
+            Frame::End => None,
+            Frame::Event(event) => Some(event),
+            // Whoever polled before they called must not be kept waiting for more.
+            Frame::Credit => Some(SessionEvent::Room),
+        })
     }
 
-    /// Says whether the process has room for input: only then is [`Session::send_stdin`] sure not to wait. Looking at
-    /// standard input only while this holds is what keeps a client with a full pipe responsive.
-    pub fn wants_stdin(&self) -> bool {
-        self.credit > 0
+    /// Returns how many bytes of input the process has room for: so many, [`Session::send_stdin`] takes without
+    /// waiting. Reading no more than that from standard input, and nothing while it is 0, is what keeps a client
+    /// responsive whose process does not read.
+    pub fn stdin_room(&self) -> usize {
+        self.credit as usize
     }
 
     /// Sends standard input. Waits while the process has no room for it; events that come meanwhile are kept for
@@ -330,7 +332,7 @@ mod tests {
     fn input_waits_for_leave_and_what_comes_meanwhile_is_kept() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let mut session = Session::open(ours, Mode::Attach).unwrap();
-        assert!(!session.wants_stdin());
+        assert_eq!(session.stdin_room(), 0);
         theirs.write_all(&frame(Kind::Stdout, b"early")).unwrap();
         theirs
             .write_all(&frame(Kind::Credit, &3_u32.to_le_bytes()))

@@ -156,7 +156,7 @@ fn relay(
                 return Err(super::conflict("the build was cancelled"));
             }
             Some(SessionEvent::Exited(exit)) => return Ok(exit),
-            Some(SessionEvent::Started) => {}
+            Some(SessionEvent::Started | SessionEvent::Room) => {}
             Some(SessionEvent::Failed(error)) => return Err(error.into()),
             None => {
                 return Err(runtime::StartError {

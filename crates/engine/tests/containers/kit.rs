@@ -168,7 +168,7 @@ pub(crate) fn collect(session: &mut Session) -> Output {
         match session.next().unwrap() {
             Some(SessionEvent::Stdout(bytes)) => stdout.extend(bytes),
             Some(SessionEvent::Stderr(bytes)) => stderr.extend(bytes),
-            Some(SessionEvent::Started) => {}
+            Some(SessionEvent::Started | SessionEvent::Room) => {}
             Some(SessionEvent::Exited(exit)) => {
                 return Output {
                     stdout: String::from_utf8(stdout).unwrap(),

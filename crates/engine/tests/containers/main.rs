@@ -53,6 +53,8 @@ fn main() -> ExitCode {
             .peekable();
         filters.peek().is_none() || filters.any(|filter| name.contains(filter.as_str()))
     };
+    // Other tests of the whole must not change the host meanwhile.
+    let _alone = sys::lock::Lock::exclusive("/tmp/coracle-tests.lock".as_ref()).unwrap();
     let before = testkit::HostState::now();
     let mut failed = Vec::new();
     for (name, test) in tests.into_iter().filter(|(name, _)| wanted(name)) {

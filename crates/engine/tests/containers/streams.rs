@@ -68,6 +68,7 @@ fn several_clients_see_the_same() {
     let mut first = root.attach_start(&id);
     let mut second = root.containers().attach(&id).unwrap();
     assert!(matches!(second.next().unwrap(), Some(SessionEvent::Started)));
+    assert!(matches!(second.next().unwrap(), Some(SessionEvent::Room)));
     first.send_stdin(b"one\n").unwrap();
     assert!(matches!(second.next().unwrap(), Some(SessionEvent::Stdout(bytes)) if bytes == b"one\n"));
     second.send_stdin(b"two\n").unwrap();
@@ -113,6 +114,7 @@ fn a_terminal_is_one() {
     while !seen.contains("24 80") {
         match session.next().unwrap().unwrap() {
             SessionEvent::Stdout(bytes) => seen.push_str(&String::from_utf8(bytes).unwrap()),
+            SessionEvent::Room => {}
             other => panic!("{other:?} after {seen}"),
         }
     }
