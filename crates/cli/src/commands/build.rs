@@ -43,11 +43,8 @@ impl Verb for BuildCommand {
         }
         let engine = cli.engine()?;
         let cancelled = signals::cancellation()?;
-        let mut build = prepared.build;
-        let tags = build.tags.clone();
-        let dockerfile = std::mem::take(&mut build.dockerfile);
-        let shown = BuildProgress::new(style, &dockerfile);
-        build.dockerfile = dockerfile;
+        let build = prepared.build;
+        let shown = BuildProgress::new(style);
         let result = shown.while_it_runs(|events| engine.builds().build(&build, events, &cancelled));
         if cancelled.load(Ordering::SeqCst) {
             shown.finish(false);
@@ -62,7 +59,6 @@ impl Verb for BuildCommand {
                 return Err(failed(&shown, &error, &build.dockerfile));
             }
         };
-        shown.result(&digest.to_string(), &tags);
         shown.finish(true);
         if let Some(path) = &iidfile {
             std::fs::write(path, digest.to_string()).map_err(|error| Failure::file("write", path, &error))?;
@@ -81,7 +77,10 @@ fn failed(
 ) -> Failure {
     let place = output::build::place(error);
     shown.explain(place.map(|lines| (name.as_path(), text.as_str(), lines)));
-    let hint = error.hint().map(str::to_owned);
+    let hint = match error {
+        engine::EngineError::Build(error) => error.hint(),
+        error => error.hint().map(str::to_owned),
+    };
     let failure = Failure::bare(format!(
         "ERROR: failed to solve: {}",
         crate::failure::chain(error)

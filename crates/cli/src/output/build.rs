@@ -8,7 +8,7 @@ use engine::EngineError;
 use engine::builder::BuildEvent;
 use picture::Picture;
 use plain::Plain;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -64,9 +64,9 @@ enum Outcome {
 }
 
 impl BuildProgress {
-    /// Makes one for a build of this Dockerfile (name and text).
-    pub(crate) fn new(style: Style, dockerfile: &(PathBuf, String)) -> Self {
-        let progress = Self {
+    /// Makes one.
+    pub(crate) fn new(style: Style) -> Self {
+        Self {
             style,
             state: Mutex::new(State {
                 begun: Instant::now(),
@@ -75,12 +75,7 @@ impl BuildProgress {
                 plain: Plain::default(),
                 picture: Picture::default(),
             }),
-        };
-        if style == Style::Plain {
-            let size = super::units::human_size_with(dockerfile.1.len() as u64, 3);
-            progress.lock().plain.definition(&dockerfile.0, &size);
         }
-        progress
     }
 
     /// Runs a build, handing it where its events go, and draws while it runs.
@@ -144,8 +139,10 @@ impl BuildProgress {
     }
 
     fn ended(&self, state: &mut State, number: usize, outcome: Outcome) {
-        if let Some(step) = state.steps.iter_mut().find(|step| step.number == number) {
-            step.outcome = Some(outcome);
+        match state.steps.iter_mut().find(|step| step.number == number) {
+            // What came out of the cache is done as well; once is enough.
+            Some(step) if step.outcome.is_none() => step.outcome = Some(outcome),
+            _ => return,
         }
         if self.style == Style::Plain {
             state.plain.ended(&state.steps, number);
@@ -159,32 +156,6 @@ impl BuildProgress {
         if error_bytes(frame.as_bytes()).is_err() {
             // Nobody looks at the terminal any more; the build goes on.
         }
-    }
-
-    /// Says what came of it.
-    pub(crate) fn result(&self, digest: &str, tags: &[oci::Reference]) {
-        if self.style == Style::Quiet {
-            return;
-        }
-        let names: Vec<String> = tags.iter().map(name_of).collect();
-        let mut state = self.lock();
-        let number = state.steps.iter().map(|step| step.number).max().unwrap_or(0) + 1;
-        if self.style == Style::Plain {
-            let number = number + plain::OWN_STEPS;
-            Plain::result(number, digest, &names);
-            return;
-        }
-        let mut name = format!("exporting to image {digest}");
-        for tag in &names {
-            name.extend([format!(", naming to {tag}")]);
-        }
-        state.steps.push(Step {
-            number,
-            name,
-            begun: Instant::now(),
-            outcome: Some(Outcome::Done(0.0)),
-            log: Vec::new(),
-        });
     }
 
     /// Draws the last picture and says what is worth a warning.
@@ -227,14 +198,6 @@ impl BuildProgress {
             note(&excerpt(name, text, &lines));
         }
     }
-}
-
-fn name_of(reference: &oci::Reference) -> String {
-    let familiar = reference.familiar();
-    let suffix = familiar
-        .strip_prefix(&reference.familiar_name())
-        .unwrap_or_default();
-    format!("{}{suffix}", reference.name())
 }
 
 /// Finds the lines of the Dockerfile that an error speaks of.

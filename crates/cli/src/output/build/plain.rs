@@ -6,13 +6,10 @@
 use super::{Outcome, Step, printable};
 use crate::output::note;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// After so long a silence another step gets the floor.
 const SILENCE: Duration = Duration::from_secs(3);
-/// Steps that are shown before the builder's own: loading the Dockerfile.
-pub(super) const OWN_STEPS: usize = 1;
 
 #[derive(Debug, Default)]
 pub(super) struct Plain {
@@ -27,15 +24,6 @@ pub(super) struct Plain {
 }
 
 impl Plain {
-    pub(super) fn definition(&mut self, name: &Path, size: &str) {
-        note("#1 [internal] load build definition from Dockerfile");
-        note(&format!(
-            "#1 reading {}: {size} done\n#1 DONE 0.0s",
-            name.display()
-        ));
-        self.begun = true;
-    }
-
     pub(super) fn started(&mut self, steps: &[Step], number: usize) {
         if self.floor.is_none() {
             self.take_floor(steps, number);
@@ -58,11 +46,7 @@ impl Plain {
             let line = String::from_utf8_lossy(&line);
             let line = line.trim_end_matches(['\n', '\r']);
             let line = line.rsplit('\r').next().unwrap_or(line);
-            lines.push(format!(
-                "#{} {seconds:.3} {}",
-                number + OWN_STEPS,
-                printable(line)
-            ));
+            lines.push(format!("#{} {seconds:.3} {}", number, printable(line)));
         }
         for line in lines {
             self.say(steps, number, line);
@@ -70,7 +54,6 @@ impl Plain {
     }
 
     pub(super) fn ended(&mut self, steps: &[Step], number: usize) {
-        let shown = number + OWN_STEPS;
         if let Some(rest) = self.partial.remove(&number).filter(|rest| !rest.is_empty()) {
             let seconds = steps
                 .iter()
@@ -80,7 +63,7 @@ impl Plain {
             self.say(
                 steps,
                 number,
-                format!("#{shown} {seconds:.3} {}", printable(&rest)),
+                format!("#{number} {seconds:.3} {}", printable(&rest)),
             );
         }
         let outcome = steps
@@ -88,9 +71,9 @@ impl Plain {
             .find(|step| step.number == number)
             .and_then(|step| step.outcome.clone());
         let line = match outcome {
-            Some(Outcome::Cached) => format!("#{shown} CACHED"),
-            Some(Outcome::Done(seconds)) => format!("#{shown} DONE {seconds:.1}s"),
-            Some(Outcome::Failed(message)) => format!("#{shown} ERROR: {message}"),
+            Some(Outcome::Cached) => format!("#{number} CACHED"),
+            Some(Outcome::Done(seconds)) => format!("#{number} DONE {seconds:.1}s"),
+            Some(Outcome::Failed(message)) => format!("#{number} ERROR: {message}"),
             None => return,
         };
         if matches!(self.floor, Some((floor, _)) if floor == number) {
@@ -107,26 +90,15 @@ impl Plain {
         self.next(steps);
     }
 
-    pub(super) fn result(number: usize, digest: &str, names: &[String]) {
-        note(&format!(
-            "\n#{number} exporting to image\n#{number} writing image {digest} done"
-        ));
-        for name in names {
-            note(&format!("#{number} naming to {name} done"));
-        }
-        note(&format!("#{number} DONE 0.0s"));
-    }
-
     fn say(&mut self, steps: &[Step], number: usize, line: String) {
         match self.floor {
             Some((floor, _)) if floor == number => {}
-            Some((floor, spoke)) if spoke.elapsed() < SILENCE => {
-                let _: usize = floor;
+            Some((_, spoke)) if spoke.elapsed() < SILENCE => {
                 self.waiting.entry(number).or_default().push(line);
                 return;
             }
             Some((floor, _)) => {
-                note(&format!("#{} ...", floor + OWN_STEPS));
+                note(&format!("#{floor} ..."));
                 self.waiting.entry(floor).or_default();
                 self.take_floor(steps, number);
             }
@@ -146,7 +118,7 @@ impl Plain {
             note("");
         }
         self.begun = true;
-        note(&format!("#{} {}", number + OWN_STEPS, printable(name)));
+        note(&format!("#{} {}", number, printable(name)));
         for line in self.waiting.remove(&number).unwrap_or_default() {
             note(&line);
         }
