@@ -31,6 +31,12 @@ fn main() -> ExitCode {
     {
         return engine::containers::monitor::main();
     }
+    if arguments
+        .first()
+        .is_some_and(|first| first == engine::durable::ARGUMENT)
+    {
+        return engine::durable::main();
+    }
     let tests: Vec<Test> = [
         files::TESTS,
         lifecycle::TESTS,
