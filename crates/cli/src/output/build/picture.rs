@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(
             texts(&lines(&steps, 9, Duration::ZERO, Some(true), 4, 30)),
             [
-                "[+] Building 0.0s (3/3) FINISH…",
+                "[+] Building 0.0s (3/3) FINIS…",
                 " => [1/3] FROM x          0.0s",
                 " => CACHED [2/3] RUN y    0.0s",
                 " => exporting to image    0.0s",
