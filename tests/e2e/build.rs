@@ -215,8 +215,8 @@ fn nothing_of_the_surroundings_is_in_the_image() {
     );
     outcome.ok();
     let tar = coracle.path().join("clean.tar");
-    coracle.run(["create", "--name", "c", "clean"]).ok();
-    coracle.run(["export", "-o", tar.to_str().unwrap(), "c"]).ok();
+    coracle.run(["create", "--name", "clean", "clean"]).ok();
+    coracle.run(["export", "-o", tar.to_str().unwrap(), "clean"]).ok();
     let listing = std::process::Command::new("tar")
         .args(["-tf", tar.to_str().unwrap()])
         .output()

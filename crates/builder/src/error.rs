@@ -118,7 +118,18 @@ pub enum StepError {
     /// An instruction that changes files, as a `--change`.
     #[error("{0} is not a valid change: only instructions that change the configuration are")]
     NoChange(&'static str),
-    /// The base image could not be had.
+    /// The base image could not be had, though one by its name is here.
+    #[error("{source}")]
+    BaseImage {
+        /// Why.
+        source: crate::ServiceError,
+        /// What may help.
+        hint: String,
+    },
+    /// `RUN --network=host` in a build that may not.
+    #[error("RUN --network=host is not allowed")]
+    HostNetwork,
+    /// The base image could not be had, or a command not run.
     #[error(transparent)]
     Service(#[from] crate::ServiceError),
     /// `COPY --from=9`.
@@ -286,6 +297,8 @@ impl BuildError {
             StepError::SourceExcluded { path, file, .. } => Some(format!(
                 "add the line !{path} below that rule in {file}, or take the rule out"
             )),
+            StepError::BaseImage { hint, .. } => Some(hint.clone()),
+            StepError::HostNetwork => Some("give the build --network host to allow it".to_owned()),
             StepError::SeveralSources(_) => Some("end the destination with a /".to_owned()),
             StepError::NoSuchUser { kind, .. } => Some(format!(
                 "make the {kind} in a RUN step before, or write its number"

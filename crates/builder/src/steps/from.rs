@@ -79,9 +79,30 @@ pub(crate) fn image(
                 return Err(Failure::Cancelled);
             }
             step.failed(chain(&error));
-            Err(error.into())
+            Err(match local_hint(job, reference, platform) {
+                Some(hint) => StepError::BaseImage { source: error, hint }.into(),
+                None => error.into(),
+            })
         }
     }
+}
+
+/// Says what may help if an image by this name is here but was not good enough.
+fn local_hint(job: &Job<'_>, reference: &Reference, platform: &Platform) -> Option<String> {
+    let image = job.store.image_by_reference(reference).ok().flatten()?;
+    if image.platform != *platform {
+        return Some(format!(
+            "the image {} that is here is for {}",
+            reference.familiar(),
+            image.platform
+        ));
+    }
+    job.request.pull.then(|| {
+        format!(
+            "leave --pull out to build on the {} that is here",
+            reference.familiar()
+        )
+    })
 }
 
 /// Returns a reference with the digest that its registry knows the image by, where there is one.

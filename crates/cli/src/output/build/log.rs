@@ -113,16 +113,16 @@ pub(super) fn clean(text: &str) -> String {
                 _ => {}
             },
             '\t' => shown.push_str("    "),
-            c if c.is_control() || is_bidirectional(c) => {}
+            c if c.is_control() || is_invisible(c) => {}
             c => shown.push(c),
         }
     }
     shown
 }
 
-/// Characters that make text around them read in another order than it was written.
-fn is_bidirectional(c: char) -> bool {
-    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Characters that make text around them read in another order than it was written, and the byte order mark.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -139,7 +139,7 @@ mod tests {
             ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
             ("\x1b(Bascii\x1b7\x08\x7f", "ascii"),
             ("\x1b[2", ""),
-            ("a\u{202e}b", "ab"),
+            ("\u{feff}a\u{202e}b", "ab"),
             ("grüße 日本", "grüße 日本"),
         ] {
             assert_eq!(clean(text), expected, "{text:?}");
