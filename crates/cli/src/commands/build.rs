@@ -7,6 +7,7 @@ use crate::front::Cli;
 use crate::output::build::{BuildProgress, Style};
 use crate::{output, signals};
 use clap::Args;
+use engine::EngineError;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
@@ -46,20 +47,17 @@ impl Verb for BuildCommand {
         let build = prepared.build;
         let shown = BuildProgress::new(style);
         let result = shown.while_it_runs(|events| engine.builds().build(&build, events, &cancelled));
-        if cancelled.load(Ordering::SeqCst) {
-            shown.finish(false);
-            return Err(
-                Failure::new("failed to solve: canceled: the build was interrupted").with_code(INTERRUPTED),
-            );
-        }
+        shown.finish(result.is_ok());
         let digest = match result {
             Ok(digest) => digest,
-            Err(error) => {
-                shown.finish(false);
-                return Err(failed(&shown, &error, &build.dockerfile));
+            Err(_) if cancelled.load(Ordering::SeqCst) => {
+                return Err(
+                    Failure::bare("ERROR: failed to solve: canceled: the build was interrupted")
+                        .with_code(INTERRUPTED),
+                );
             }
+            Err(error) => return Err(failed(&shown, &error, &build.dockerfile)),
         };
-        shown.finish(true);
         if let Some(path) = &iidfile {
             std::fs::write(path, digest.to_string()).map_err(|error| Failure::file("write", path, &error))?;
         }
@@ -72,13 +70,13 @@ impl Verb for BuildCommand {
 
 fn failed(
     shown: &BuildProgress,
-    error: &engine::EngineError,
+    error: &EngineError,
     (name, text): &(std::path::PathBuf, String),
 ) -> Failure {
     let place = output::build::place(error);
     shown.explain(place.map(|lines| (name.as_path(), text.as_str(), lines)));
     let hint = match error {
-        engine::EngineError::Build(error) => error.hint(),
+        EngineError::Build(error) => error.hint(),
         error => error.hint().map(str::to_owned),
     };
     let failure = Failure::bare(format!(
