@@ -208,7 +208,7 @@ fn nothing_of_the_surroundings_is_in_the_image() {
         coracle.path().join("context").to_str().unwrap(),
     ]);
     let outcome = testkit::sandbox::outcome(
-        command
+        &command
             .env("HTTP_PROXY", "http://proxy.invalid:1")
             .output()
             .unwrap(),
@@ -271,7 +271,7 @@ fn interrupting_a_build_leaves_nothing() {
     }
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let outcome = testkit::sandbox::outcome(child.wait_with_output().unwrap());
+    let outcome = testkit::sandbox::outcome(&child.wait_with_output().unwrap());
     assert_eq!(outcome.code, 130, "{}", outcome.stderr);
     assert!(!coracle.run(["images"]).ok().contains("never"));
 }

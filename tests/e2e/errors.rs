@@ -135,7 +135,7 @@ fn a_full_disk_is_said_and_survived() {
     let root = small.join("root");
     let run = |arguments: &[&str]| {
         let mut command = coracle.command(arguments);
-        testkit::sandbox::outcome(command.env("CORACLE_ROOT", &root).output().unwrap())
+        testkit::sandbox::outcome(&command.env("CORACLE_ROOT", &root).output().unwrap())
     };
     run(&["images"]).ok();
     let archives = coracle.path().join("archives");

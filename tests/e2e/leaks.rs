@@ -96,7 +96,7 @@ fn many_at_once() {
         .map(|number| coracle.start(["run", "--rm", "busybox", "echo", &number.to_string()]))
         .collect();
     for (number, child) in children.into_iter().enumerate() {
-        let outcome = testkit::sandbox::outcome(child.wait_with_output().unwrap());
+        let outcome = testkit::sandbox::outcome(&child.wait_with_output().unwrap());
         assert_eq!(outcome.ok(), format!("{number}\n"));
     }
     assert_eq!(coracle.run(["ps", "-aq"]).ok(), "");

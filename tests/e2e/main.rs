@@ -1,4 +1,5 @@
 //! Black-box tests of the binary: what users type, and what they see. One file per command.
+#![cfg(test)]
 
 mod attach;
 mod build;

@@ -30,7 +30,7 @@ fn exit_codes_are_dockers() {
 #[test]
 fn standard_input_reaches_the_command_and_ends() {
     let coracle = sandbox();
-    let outcome = coracle.run_with_input(["run", "-i", "--rm", "busybox", "wc", "-c"], &[b'x'; 300_000]);
+    let outcome = coracle.run_with_input(["run", "-i", "--rm", "busybox", "wc", "-c"], &vec![b'x'; 300_000]);
     assert_eq!(outcome.ok().trim(), "300000");
     // Without -i there is nothing to read.
     let outcome = coracle.run_with_input(["run", "--rm", "busybox", "wc", "-c"], b"hello");
@@ -128,7 +128,7 @@ fn environment_user_directory_and_host_name() {
 fn the_variable_of_the_caller_is_taken_by_name() {
     let coracle = sandbox();
     let mut command = coracle.command(["run", "--rm", "-e", "FROM_CALLER", "busybox", "env"]);
-    let output = testkit::sandbox::outcome(command.env("FROM_CALLER", "yes").output().unwrap());
+    let output = testkit::sandbox::outcome(&command.env("FROM_CALLER", "yes").output().unwrap());
     assert!(output.ok().contains("FROM_CALLER=yes\n"));
     let output = coracle
         .run(["run", "--rm", "-e", "NOT_SET_ANYWHERE", "busybox", "env"])
@@ -303,7 +303,7 @@ fn signals_are_forwarded() {
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    let outcome = testkit::sandbox::outcome(child.wait_with_output().unwrap());
+    let outcome = testkit::sandbox::outcome(&child.wait_with_output().unwrap());
     assert_eq!((outcome.code, outcome.stdout.as_str()), (7, "caught\n"));
 }
 

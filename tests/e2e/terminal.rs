@@ -82,10 +82,10 @@ impl Seat {
                 return;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.screen.recv_timeout(left) {
-                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
-                Err(_) => panic!("never saw {text:?} in {:?}", self.seen),
-            }
+            let Ok(bytes) = self.screen.recv_timeout(left) else {
+                panic!("never saw {text:?} in {:?}", self.seen);
+            };
+            self.seen.push_str(&String::from_utf8_lossy(&bytes));
         }
     }
 

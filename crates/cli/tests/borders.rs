@@ -1,4 +1,5 @@
 //! Data flows downwards: each crate may depend on those below it, and on no other. ARCHITECTURE.md draws it.
+#![cfg(test)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -83,9 +83,8 @@ impl EngineError {
         match self {
             Self::Conflict { .. } => Kind::Conflict,
             Self::Config(_) | Self::Invalid { .. } => Kind::InvalidParameter,
-            Self::NotFound { .. } => Kind::NotFound,
+            Self::NotFound { .. } | Self::Registry(registry::RegistryError::NotFound(_)) => Kind::NotFound,
             Self::NotSupported(_) => Kind::NotImplemented,
-            Self::Registry(registry::RegistryError::NotFound(_)) => Kind::NotFound,
             Self::Registry(registry::RegistryError::Denied(_)) => Kind::Forbidden,
             Self::Registry(_) => Kind::Unavailable,
             Self::Start(error) if error.failure != runtime::StartFailure::Setup => Kind::InvalidParameter,

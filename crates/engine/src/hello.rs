@@ -112,7 +112,8 @@ const PROGRAM_HEADER: usize = 56;
 
 /// Assembles the program: an ELF header, one loadable segment, `write(1, greeting)`, `exit(0)` (System V ABI, ELF-64).
 fn program(architecture: &str) -> Option<Vec<u8>> {
-    let (machine, code): (u16, fn(u64, u32) -> Vec<u8>) = match architecture {
+    type Code = fn(u64, u32) -> Vec<u8>;
+    let (machine, code): (u16, Code) = match architecture {
         "amd64" => (62, amd64),
         "arm64" => (183, arm64),
         _ => return None,

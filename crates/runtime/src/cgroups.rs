@@ -324,6 +324,19 @@ impl Cgroup {
         result
     }
 
+    /// Removes the cgroup `path` from every hierarchy in which nothing is in it, neither a cgroup nor a process.
+    pub fn remove_if_idle(path: &Path) -> Result<(), SysError> {
+        let relative = relative(path)?;
+        for hierarchy in &Layout::detect()?.hierarchies {
+            let directory = hierarchy.mount.join(&relative);
+            match rustix::fs::rmdir(&directory) {
+                Ok(()) | Err(Errno::NOENT | Errno::BUSY | Errno::NOTEMPTY) => {}
+                Err(errno) => return Err(SysError::on("remove cgroup", directory)(errno)),
+            }
+        }
+        Ok(())
+    }
+
     fn with_controller(&self, controller: &str) -> Option<&Member> {
         self.members
             .iter()

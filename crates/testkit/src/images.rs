@@ -139,7 +139,8 @@ fn tar(directory: &Path, archive: &Path, members: &[&str]) {
 fn sha256(path: &Path) -> String {
     let bytes = fs::read(path).expect("the layer is readable");
     let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    let digest: [u8; 32] = digest.as_ref().try_into().expect("sha256 has 32 bytes");
+    oci::Digest::from_sha256(digest).hex()
 }
 
 fn set_mode(path: &Path, mode: u32) {

@@ -22,9 +22,7 @@ impl HostState {
         mounts(&mut facts);
         links(&mut facts);
         firewall(&mut facts);
-        for root in ["/sys/fs/cgroup"] {
-            cgroups(Path::new(root), 0, &mut facts);
-        }
+        cgroups(Path::new("/sys/fs/cgroup"), 0, &mut facts);
         processes(&mut facts);
         Self { facts }
     }
@@ -79,7 +77,7 @@ fn firewall(facts: &mut BTreeSet<String>) {
     let mut table = String::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("table ") {
-            table = name.trim_end_matches(" {").to_owned();
+            name.trim_end_matches(" {").clone_into(&mut table);
         }
         facts.insert(format!("firewall {table}: {}", line.trim()));
     }

@@ -3,6 +3,11 @@
 //! For development only. Everything a test makes lies below one temporary directory; [`Sandbox`] removes it and then
 //! compares the host with what it was: mounts, namespaces, links, firewall, cgroups, processes.
 
+#![expect(
+    clippy::expect_used,
+    reason = "what fails here fails the test that asked for it"
+)]
+
 pub mod images;
 pub mod leaks;
 pub mod registry;

@@ -108,7 +108,7 @@ impl Sandbox {
 
     /// Runs a command of the engine to its end, with nothing on its standard input.
     pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Outcome {
-        outcome(self.command(arguments).output().expect("the program runs"))
+        outcome(&self.command(arguments).output().expect("the program runs"))
     }
 
     /// Runs a command of the engine with `input` on its standard input.
@@ -126,7 +126,7 @@ impl Sandbox {
         });
         let output = child.wait_with_output().expect("the program ends");
         writer.join().expect("the writer ends");
-        outcome(output)
+        outcome(&output)
     }
 
     /// Starts a command of the engine with pipes for all three streams.
@@ -141,7 +141,7 @@ impl Sandbox {
 }
 
 /// Sorts a finished process's output into an [`Outcome`].
-pub fn outcome(output: std::process::Output) -> Outcome {
+pub fn outcome(output: &std::process::Output) -> Outcome {
     use std::os::unix::process::ExitStatusExt;
     let code = output
         .status

@@ -143,13 +143,18 @@ pub(super) fn sweep_removed(locations: &Locations) -> Result<(), EngineError> {
 /// Removes a run directory. Whoever holds its lock may do so. What stays is swept by recovery.
 pub(super) fn remove_run_directory(locations: &Locations, id: &ContainerId) {
     let directory = locations.run_directory(id);
-    // The lock last: while it is there and held, nobody else takes the directory for theirs.
+    // The lock last: while it is there and held, nobody else takes the directory for theirs. The three files in the
+    // middle are a build step's; a container has them elsewhere.
     for name in [
         "control.sock",
         "process",
         "process.new",
         "paused",
         "endpoint",
+        "endpoint.new",
+        "hostname",
+        "hosts",
+        "resolv.conf",
         "exit",
         "exit.new",
         "lock",

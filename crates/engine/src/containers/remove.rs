@@ -4,7 +4,6 @@ use super::{Containers, conflict, create, finish, record::ContainerId, validate}
 use crate::system::Filters;
 use crate::{EngineError, events};
 use runtime::cgroups::Cgroup;
-use rustix::io::Errno;
 use std::time::Duration;
 use sys::path::Tree;
 
@@ -96,11 +95,7 @@ impl Containers<'_> {
             if !rows::unfinished(transaction)?.is_empty() {
                 return Ok(());
             }
-            let parent = locations.cgroup_of_all();
-            match Cgroup::open(&parent).and_then(|cgroup| cgroup.remove(Duration::ZERO)) {
-                Err(error) if !matches!(error.errno, Errno::NOENT | Errno::BUSY) => Err(error.into()),
-                _ => Ok(()),
-            }
+            Ok(Cgroup::remove_if_idle(&locations.cgroup_of_all())?)
         })
     }
 

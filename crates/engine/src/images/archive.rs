@@ -32,7 +32,7 @@ impl Images<'_> {
         Ok(self.engine.store.save(&images, into)?)
     }
 
-    fn named(&self, name: &str) -> Result<Vec<(Image, Vec<Reference>)>, EngineError> {
+    fn named(self, name: &str) -> Result<Vec<(Image, Vec<Reference>)>, EngineError> {
         if let Ok(reference) = name.parse::<Reference>()
             && reference.digest().is_none()
             && !name.rsplit('/').next().unwrap_or(name).contains(':')

@@ -25,7 +25,7 @@ impl Images<'_> {
         }
     }
 
-    fn by_id(&self, text: &str) -> Result<Option<Image>, EngineError> {
+    fn by_id(self, text: &str) -> Result<Option<Image>, EngineError> {
         let Some(digits) = id_digits(text) else {
             return Ok(None);
         };

@@ -108,7 +108,7 @@ impl Images<'_> {
         Ok(pulled)
     }
 
-    fn client(&self) -> Result<Client, EngineError> {
+    fn client(self) -> Result<Client, EngineError> {
         let config = self.engine.config();
         let docker_config = std::env::var_os("DOCKER_CONFIG")
             .map(std::path::PathBuf::from)
@@ -119,12 +119,11 @@ impl Images<'_> {
             mirrors: config.mirrors.clone(),
             insecure: config.insecure_registries.clone(),
             user_agent: concat!("coracle/", env!("CARGO_PKG_VERSION")).into(),
-            ..RegistryConfig::default()
         })?)
     }
 
     fn take(
-        &self,
+        self,
         client: &Client,
         reference: &Reference,
         remote: &RemoteImage,
@@ -162,7 +161,7 @@ impl Images<'_> {
             store.put_blob(&lease, raw)?;
         }
         let fetch = Fetch {
-            images: *self,
+            images: self,
             client,
             reference,
             remote,

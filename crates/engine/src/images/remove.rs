@@ -42,7 +42,7 @@ impl Images<'_> {
     }
 
     fn remove_reference(
-        &self,
+        self,
         image: &Image,
         reference: &Reference,
         users: &[Container],
@@ -76,12 +76,7 @@ impl Images<'_> {
         self.delete(image)
     }
 
-    fn remove_id(
-        &self,
-        image: &Image,
-        users: &[Container],
-        force: bool,
-    ) -> Result<Vec<Removed>, EngineError> {
+    fn remove_id(self, image: &Image, users: &[Container], force: bool) -> Result<Vec<Removed>, EngineError> {
         let id = image.id.short();
         if let Some(user) = users.iter().find(|user| is_alive(user)) {
             return Err(conflict(
@@ -115,7 +110,7 @@ impl Images<'_> {
         self.delete(image)
     }
 
-    fn delete(&self, image: &Image) -> Result<Vec<Removed>, EngineError> {
+    fn delete(self, image: &Image) -> Result<Vec<Removed>, EngineError> {
         self.engine.store.remove_image(&image.id)?;
         let references = image.tags.iter().chain(&image.repository_digests).cloned();
         Ok(references
@@ -124,7 +119,7 @@ impl Images<'_> {
             .collect())
     }
 
-    fn users(&self, image: &Image) -> Result<Vec<Container>, EngineError> {
+    fn users(self, image: &Image) -> Result<Vec<Container>, EngineError> {
         let all = ListContainers {
             all: true,
             ..ListContainers::default()

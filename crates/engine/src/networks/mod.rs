@@ -92,9 +92,9 @@ impl Networks<'_> {
     /// Takes the default bridge and this root's firewall rules away if no container uses them; the next start makes
     /// them again.
     pub fn remove_idle(&self) -> Result<(), EngineError> {
-        let idle = self.engine.database.write(|transaction| {
+        self.engine.database.write(|transaction| {
             let Some(network) = find_default(transaction)? else {
-                return Ok(None);
+                return Ok(());
             };
             let removed = transaction
                 .execute(
@@ -103,12 +103,12 @@ impl Networks<'_> {
                     [&network.id],
                 )
                 .map_err(query_error)?;
-            Ok::<_, EngineError>((removed > 0).then_some(network))
-        })?;
-        if let Some(network) = idle {
-            network.bridge.remove()?;
-        }
-        Ok(())
+            // Within the transaction, so that nobody records the network anew while it is taken away.
+            if removed > 0 {
+                network.bridge.remove()?;
+            }
+            Ok(())
+        })
     }
 }
 

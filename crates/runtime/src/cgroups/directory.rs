@@ -19,6 +19,9 @@ pub(super) struct Directory {
     path: PathBuf,
 }
 
+/// How often making a cgroup starts over.
+const RACES: usize = 16;
+
 impl Directory {
     /// Opens the cgroup at `path`.
     pub(super) fn open(path: PathBuf) -> Result<Self, SysError> {
@@ -46,9 +49,16 @@ impl Directory {
         let path = mount.join(relative);
         let mode = Mode::from_raw_mode(0o755);
         let mut made = mkdir(&path, mode);
-        if made == Err(Errno::NOENT) {
+        // Again if somebody takes an idle ancestor away between two steps of ours.
+        for _ in 0..RACES {
+            if made != Err(Errno::NOENT) {
+                break;
+            }
             for ancestor in ancestors(relative).skip(1) {
-                Self::make_if_missing(&mount.join(ancestor))?;
+                match Self::make_if_missing(&mount.join(ancestor)) {
+                    Err(error) if error.errno == Errno::NOENT => {}
+                    result => result?,
+                }
             }
             made = mkdir(&path, mode);
         }
