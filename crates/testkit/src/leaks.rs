@@ -62,12 +62,22 @@ fn mounts(facts: &mut BTreeSet<String>) {
     }
 }
 
+/// Says whether a link or cgroup belongs to another container engine, which may be at work on the same host.
+fn is_another_engines(name: &str) -> bool {
+    ["br-", "docker", "libpod", "podman", "veth"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+}
+
 fn links(facts: &mut BTreeSet<String>) {
     for entry in fs::read_dir("/sys/class/net")
         .expect("links are listed")
         .flatten()
     {
-        facts.insert(format!("link {}", entry.file_name().to_string_lossy()));
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !is_another_engines(&name) {
+            facts.insert(format!("link {name}"));
+        }
     }
 }
 
@@ -82,11 +92,22 @@ fn firewall(facts: &mut BTreeSet<String>) {
         if let Some(name) = line.strip_prefix("table ") {
             name.trim_end_matches(" {").clone_into(&mut table);
         }
-        facts.insert(format!("firewall {table}: {}", line.trim()));
+        // What Docker and Podman write goes into the tables of iptables; ours is a table of its own.
+        if !table.starts_with("ip ") && !table.starts_with("ip6 ") {
+            facts.insert(format!("firewall {table}: {}", line.trim()));
+        }
     }
 }
 
 fn cgroups(directory: &Path, depth: usize, facts: &mut BTreeSet<String>) {
+    let name = directory
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    if is_another_engines(&name) {
+        return;
+    }
     facts.insert(format!("cgroup {}", directory.display()));
     let Ok(entries) = fs::read_dir(directory) else {
         return;
@@ -98,7 +119,7 @@ fn cgroups(directory: &Path, depth: usize, facts: &mut BTreeSet<String>) {
     }
 }
 
-/// Counts processes that run our program, and namespaces that differ from ours.
+/// Counts processes that run our program, and those in a cgroup of ours with another mount namespace than ours.
 fn processes(facts: &mut BTreeSet<String>) {
     let ours = fs::read_link("/proc/self/ns/mnt").expect("our mount namespace has a name");
     for entry in fs::read_dir("/proc").expect("processes are listed").flatten() {
@@ -117,8 +138,10 @@ fn processes(facts: &mut BTreeSet<String>) {
         if command.contains("coracle-monitor") || (zombie && state.contains("(coracle")) {
             facts.insert(format!("process {name} {command}"));
         }
+        let cgroup = fs::read_to_string(process.join("cgroup")).unwrap_or_default();
         if let Ok(namespace) = fs::read_link(process.join("ns/mnt"))
             && namespace != ours
+            && cgroup.contains("coracle")
         {
             facts.insert(format!("process {name} in {}", namespace.display()));
         }
