@@ -13,4 +13,8 @@ pub struct Overlay {
     pub upper: Option<PathBuf>,
     /// Overlayfs's scratch directory, on the same filesystem as `upper`.
     pub work: Option<PathBuf>,
+    /// What is written need not outlive a crash of the host, because `upper` goes with it or is synced by somebody
+    /// else: nothing is synced, neither at fsync(2) nor at the end, when it would be all of `upper`'s filesystem.
+    #[serde(default)]
+    pub temporary: bool,
 }

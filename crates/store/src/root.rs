@@ -71,6 +71,7 @@ impl Store {
             lower,
             upper: upper.map(|(upper, _)| upper.to_owned()),
             work: upper.map(|(_, work)| work.to_owned()),
+            temporary: false,
         }
     }
 

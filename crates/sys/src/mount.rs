@@ -52,6 +52,10 @@ pub struct Attributes {
     pub propagation: Option<Propagation>,
 }
 
+/// The overlayfs option for what need not outlive a crash. Without it every unmount syncs the filesystem that the upper
+/// directory is on, with everything that anybody has written there.
+pub const NEVER_SYNC: (&str, &str) = ("volatile", "");
+
 /// Mounts a union of directories, detached. `lower` has the topmost first. Without `upper` it is read-only.
 /// Falls back from `lowerdir+` (kernel 6.7) to one option string, trying, not looking at versions.
 /// `options` are further overlayfs options such as `("userxattr", "")`.
@@ -61,6 +65,17 @@ pub fn overlay(
     options: &[(&str, &str)],
 ) -> Result<OwnedFd, SysError> {
     let lower: Vec<&Path> = lower.iter().map(AsRef::as_ref).collect();
+    if let Some((_, work)) = upper
+        && options.contains(&NEVER_SYNC)
+    {
+        // Where it was mounted so before, it refuses to be mounted again until somebody says that the upper directory
+        // is whole (Documentation/filesystems/overlayfs.rst, "Volatile mount"). We say so: this boot's page cache is.
+        let mark = work.join("work/incompat/volatile");
+        match rustix::fs::rmdir(&mark) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(SysError::on("remove", &mark)(errno)),
+        }
+    }
     match overlay_by_layer(&lower, upper, options) {
         // A kernel without `lowerdir+` takes the whole configuration for an unknown option.
         Err(error) if error.errno == Errno::INVAL && error.action == ADD_LAYER => {

@@ -33,7 +33,11 @@ impl<'a> Draught<'a> {
     /// Returns the union that a command runs in.
     pub(crate) fn overlay(&self, skeleton: bool) -> oci::Overlay {
         let Snapshot { parents, upper, work } = &self.snapshot;
-        self.store.overlay(parents, Some((upper, work)), skeleton)
+        oci::Overlay {
+            // What becomes a layer is synced with all other layers, see `Store::make_durable`.
+            temporary: true,
+            ..self.store.overlay(parents, Some((upper, work)), skeleton)
+        }
     }
 
     /// Mounts the union for ourselves, attached nowhere.
@@ -77,6 +81,12 @@ pub(crate) fn mount(overlay: &oci::Overlay) -> Result<Tree, StepError> {
         // Overlayfs wants two directories.
         ([only], None) => Ok(Tree::open(only)?),
         (lower, None) => Ok(Tree::new(sys::mount::overlay(lower, None, &[])?)),
-        (lower, upper) => Ok(Tree::new(sys::mount::overlay(lower, upper, &OPTIONS)?)),
+        (lower, upper) => {
+            let mut options = OPTIONS.to_vec();
+            if overlay.temporary {
+                options.push(sys::mount::NEVER_SYNC);
+            }
+            Ok(Tree::new(sys::mount::overlay(lower, upper, &options)?))
+        }
     }
 }

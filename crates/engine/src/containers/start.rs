@@ -11,6 +11,7 @@ use super::{Containers, conflict, create, finish, launch, validate, wait};
 use crate::networks::{self, BridgeNetwork, Place};
 use crate::{EngineError, ca, events, volumes};
 use network::Protocol;
+use oci::Overlay;
 use runtime::StartError;
 use rusqlite::Connection;
 use state::StateError;
@@ -118,10 +119,12 @@ impl Containers<'_> {
             bridge.ensure()?;
         }
         let upper = (directory.join("upper"), directory.join("work"));
-        let rootfs = self
-            .engine
-            .store
-            .overlay(layers, Some((upper.0.as_path(), upper.1.as_path())), true);
+        let top = Some((upper.0.as_path(), upper.1.as_path()));
+        let rootfs = Overlay {
+            // It goes with the container, also when the host crashes.
+            temporary: settings.request.remove_when_done,
+            ..self.engine.store.overlay(layers, top, true)
+        };
         let cgroup = locations.cgroup(&record.id, settings.request.cgroup_parent.as_deref());
         let plan = spec::plan(PlanInput {
             settings,

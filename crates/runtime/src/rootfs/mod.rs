@@ -61,7 +61,9 @@ pub(crate) fn prepare(rootfs: &Rootfs, spec: &Spec, linux: &Linux) -> Result<Pre
                     ));
                 }
             };
-            mount::overlay(&overlay.lower, top, &[])?
+            let never_sync = [mount::NEVER_SYNC];
+            let options = if overlay.temporary { &never_sync[..] } else { &[] };
+            mount::overlay(&overlay.lower, top, options)?
         }
     };
     let root_propagation = match linux.rootfs_propagation().as_deref() {

@@ -341,31 +341,47 @@ impl Life {
         if self.plan.recorded {
             running::write_end(&self.locations, &self.plan.id, &ended).unwrap_or_default();
         }
-        let leavings = self.record(&ended);
-        let recorded = leavings.is_ok();
-        if recorded {
+        let database = self.database();
+        let leavings = database.and_then(|database| Ok((self.record(database.as_ref(), &ended)?, database)));
+        if leavings.is_ok() {
             finish::remove_run_directory(&self.locations, &self.plan.id);
         }
         drop(self.lock);
         self.relay.tell_exited(&ended.exit, true)?;
         self.relay.say_goodbye()?;
-        if let Ok(leavings) = leavings {
+        // Nobody waits for us any more.
+        if let Ok((leavings, database)) = leavings {
             leavings.reap(&self.locations);
+            if let Some(database) = database {
+                database.tidy().unwrap_or_default();
+            }
         }
         Ok(())
     }
 
-    fn record(&self, ended: &Ended) -> Result<finish::Leavings, crate::EngineError> {
+    /// Opens the database if the container has anything there.
+    fn database(&self) -> Result<Option<Database>, crate::EngineError> {
         let has_address = matches!(self.plan.network, NetworkPlan::Bridge(..));
-        if !self.plan.recorded && !has_address {
-            return Ok(finish::Leavings::default());
-        }
-        let database = Database::open(&self.locations.root)?;
-        if self.plan.recorded {
-            finish::record(&database, &self.locations, &self.plan.id, ended)
-        } else {
-            finish::release(&database, &self.plan.id)?;
-            Ok(finish::Leavings::default())
+        (self.plan.recorded || has_address)
+            .then(|| Database::open(&self.locations.root))
+            .transpose()
+            .map_err(Into::into)
+    }
+
+    fn record(
+        &self,
+        database: Option<&Database>,
+        ended: &Ended,
+    ) -> Result<finish::Leavings, crate::EngineError> {
+        match database {
+            Some(database) if self.plan.recorded => {
+                finish::record(database, &self.locations, &self.plan.id, ended)
+            }
+            Some(database) => {
+                finish::release(database, &self.plan.id)?;
+                Ok(finish::Leavings::default())
+            }
+            None => Ok(finish::Leavings::default()),
         }
     }
 }

@@ -17,6 +17,7 @@ fn plan_of(settings: &Settings, network: NetworkNamespace) -> Plan {
             lower: vec!["/layer".into()],
             upper: None,
             work: None,
+            temporary: false,
         },
         cgroup: "/coracle-0/id".into(),
         network,
