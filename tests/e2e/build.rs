@@ -214,24 +214,47 @@ fn nothing_of_the_surroundings_is_in_the_image() {
             .unwrap(),
     );
     outcome.ok();
+    // The layers, not a container's export, which has what is mounted over (as Docker's has).
     let tar = coracle.path().join("clean.tar");
-    coracle.run(["create", "--name", "clean", "clean"]).ok();
-    coracle.run(["export", "-o", tar.to_str().unwrap(), "clean"]).ok();
-    let listing = std::process::Command::new("tar")
-        .args(["-tf", tar.to_str().unwrap()])
-        .output()
-        .unwrap();
-    let listing = String::from_utf8(listing.stdout).unwrap();
+    coracle.run(["save", "-o", tar.to_str().unwrap(), "clean"]).ok();
+    let listing: String = layers_of(&tar, &coracle.path().join("unpacked")).join("\n");
     assert!(listing.contains("env"), "{listing}");
     for stranger in ["coracle", "host-ca", "resolv.conf"] {
         let found: Vec<_> = listing.lines().filter(|line| line.contains(stranger)).collect();
         assert!(found.is_empty(), "{found:?}");
     }
+    let environment = coracle.run(["run", "--rm", "clean", "cat", "/env"]).ok();
+    assert!(!environment.contains("proxy.invalid"), "{environment}");
     let config = coracle.run(["image", "inspect", "clean"]).ok();
     assert!(
         !config.contains("CERT") && !config.contains("proxy.invalid"),
         "{config}"
     );
+}
+
+/// Lists what is in the layers of a saved image.
+fn layers_of(saved: &std::path::Path, unpacked: &std::path::Path) -> Vec<String> {
+    std::fs::create_dir(unpacked).unwrap();
+    let tar = |arguments: &[&str]| {
+        std::process::Command::new("tar")
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let status = tar(&["-xf", saved.to_str().unwrap(), "-C", unpacked.to_str().unwrap()]).status;
+    assert!(status.success());
+    let manifest = std::fs::read_to_string(unpacked.join("manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let layers = manifest[0]["Layers"].as_array().unwrap();
+    layers
+        .iter()
+        .map(|layer| {
+            let path = unpacked.join(layer.as_str().unwrap());
+            let listing = tar(&["-tf", path.to_str().unwrap()]);
+            assert!(listing.status.success());
+            String::from_utf8(listing.stdout).unwrap()
+        })
+        .collect()
 }
 
 #[test]

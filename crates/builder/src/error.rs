@@ -127,7 +127,7 @@ pub enum StepError {
         hint: String,
     },
     /// `RUN --network=host` in a build that may not.
-    #[error("RUN --network=host is not allowed")]
+    #[error("the host's network is not allowed in this build")]
     HostNetwork,
     /// The base image could not be had, or a command not run.
     #[error(transparent)]

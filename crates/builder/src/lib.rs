@@ -151,11 +151,13 @@ pub trait Services: Sync {
     ) -> Result<store::Image, ServiceError>;
 
     /// Runs a command in a container of its own with the default rights, and returns its exit code. `output` gets what
-    /// it writes as it writes it. Leaves nothing but the files in the upper directory.
+    /// it writes as it writes it. Is stopped as soon as `stopped` says so. Leaves nothing but the files in the upper
+    /// directory.
     fn run(
         &self,
         step: &RunStep<'_>,
         output: &mut dyn FnMut(OutputStream, &[u8]),
+        stopped: &dyn Fn() -> bool,
     ) -> Result<i32, ServiceError>;
 
     /// Says whether the user has asked to stop (Ctrl-C).

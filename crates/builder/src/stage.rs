@@ -75,6 +75,9 @@ impl<'a> StageRun<'a> {
             Operation::Copy(files) => {
                 // Other stages are waited for before the step begins, so that its time is its own.
                 let other = copy::foreign(self, files)?;
+                if self.job.stopped() {
+                    return Err(Failure::Cancelled);
+                }
                 self.step(name, |run, step| {
                     copy::copy(run, copy::Kind::Copy, files, other.as_ref(), instruction, step)
                 })

@@ -108,9 +108,10 @@ pub(crate) fn run(
                     tail.add(bytes);
                     step.output(stream, bytes);
                 },
+                &|| job.stopped(),
             );
-            // Whatever a stopped command answers, it has not finished.
-            if job.services.cancelled() {
+            // Whatever else a stopped command answers, it has not finished.
+            if job.services.cancelled() || (job.stopped() && !matches!(code, Ok(0))) {
                 return Err(Failure::Cancelled);
             }
             let code = code?;

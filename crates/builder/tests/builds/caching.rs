@@ -102,7 +102,7 @@ fn times_and_other_files_do_not_matter() {
     shop.file("logs/b", "3");
     let again = shop.run(dockerfile);
     assert_eq!(again.id(), first);
-    assert!(again.steps()[3].ends_with("CACHED"), "{:?}", again.steps());
+    assert!(again.steps()[4].ends_with("CACHED"), "{:?}", again.steps());
 }
 
 #[test]
@@ -275,4 +275,22 @@ fn a_source_that_changes_under_the_build_does_not_spoil_the_cache() {
         let built = std::fs::read_to_string(shop.store.layer_path(&image.layers[1].id).join("f")).unwrap();
         assert!(built == *content, "an image of other content was found");
     }
+}
+
+#[test]
+fn a_base_is_shown_with_the_digest_that_its_registry_knows() {
+    let shop = Workshop::new();
+    let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    {
+        let mut images = shop.services.images.lock().unwrap();
+        let base = images.get_mut("base:latest").unwrap();
+        base.repository_digests = ["other", "base"]
+            .map(|name| format!("{name}@{digest}").parse().unwrap())
+            .to_vec();
+    }
+    let steps = shop.run("FROM base\nRUN true\n").steps();
+    assert_eq!(
+        steps[3],
+        format!("[1/2] FROM docker.io/library/base:latest@{digest}")
+    );
 }

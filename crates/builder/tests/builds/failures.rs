@@ -55,10 +55,13 @@ fn cancelling_stops_and_leaves_nothing() {
 #[test]
 fn one_failing_stage_ends_the_build_with_its_error() {
     let shop = Workshop::new();
-    let message = shop.fail(
-        "FROM base AS a\nRUN wait 100;exit 4\nFROM base AS b\nRUN wait 300;write /b 1\nRUN write /c 1\nFROM scratch\nCOPY --from=a /a /\nCOPY --from=b /b /\n",
+    let outcome = shop.run(
+        "FROM base AS a\nRUN wait 100;exit 4\nFROM base AS b\nRUN hang\nRUN write /c 1\nFROM scratch\nCOPY --from=a /a /\nCOPY --from=b /b /\n",
     );
+    let message = crate::workshop::explain(&outcome.result.unwrap_err());
     assert!(message.ends_with("exit code: 4"), "{message}");
+    let cancelled = |event: &&BuildEvent| matches!(event, BuildEvent::Cancelled { .. });
+    assert_eq!(outcome.events.iter().filter(cancelled).count(), 1);
     assert!(!shop.ran().contains(&"/bin/sh -c write /c 1".to_owned()));
 }
 
@@ -105,7 +108,7 @@ fn every_failure_says_what_and_where() {
         ("STOPSIGNAL SIGNOT", "STOPSIGNAL SIGNOT: invalid signal: SIGNOT"),
         (
             "RUN --network=host true",
-            "RUN --network=host true: RUN --network=host without --network host for the whole build is not supported yet",
+            "RUN --network=host true: the host's network is not allowed in this build | give the build --network host to allow it",
         ),
         ("FROM none", "FROM none: none:latest: not found"),
         ("FROM $x", "FROM $x: base name ($x) should not be blank"),

@@ -22,7 +22,7 @@ pub(crate) struct Workshop {
 
 #[derive(Default)]
 pub(crate) struct FakeServices {
-    images: Mutex<BTreeMap<String, Image>>,
+    pub(crate) images: Mutex<BTreeMap<String, Image>>,
     /// The commands that were run, joined.
     pub(crate) runs: Mutex<Vec<String>>,
     pub(crate) environments: Mutex<Vec<Vec<String>>>,
@@ -61,6 +61,7 @@ impl Services for FakeServices {
         &self,
         step: &RunStep<'_>,
         output: &mut dyn FnMut(OutputStream, &[u8]),
+        stopped: &dyn Fn() -> bool,
     ) -> Result<i32, ServiceError> {
         let now = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_running.fetch_max(now, Ordering::SeqCst);
@@ -84,6 +85,12 @@ impl Services for FakeServices {
                 "exit" => code = path.parse().unwrap(),
                 "cancel" => self.cancelled.store(true, Ordering::SeqCst),
                 "wait" => std::thread::sleep(std::time::Duration::from_millis(path.parse().unwrap())),
+                "hang" => {
+                    while !stopped() {
+                        std::thread::sleep(std::time::Duration::from_millis(5));
+                    }
+                    code = 137;
+                }
                 "true" => {}
                 other => panic!("no command {other}"),
             }

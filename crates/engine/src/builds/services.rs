@@ -43,14 +43,14 @@ impl builder::Services for EngineServices<'_> {
         &self,
         step: &RunStep<'_>,
         output: &mut dyn FnMut(OutputStream, &[u8]),
+        stopped: &dyn Fn() -> bool,
     ) -> Result<i32, ServiceError> {
         let network = match step.network {
             RunNetwork::Default => NetworkMode::Bridge,
             RunNetwork::Host => NetworkMode::Host,
             RunNetwork::None => NetworkMode::None,
         };
-        containers::step::run(self.engine, step, &network, output, &|| self.cancelled())
-            .map_err(service_error)
+        containers::step::run(self.engine, step, &network, output, stopped).map_err(service_error)
     }
 
     fn cancelled(&self) -> bool {

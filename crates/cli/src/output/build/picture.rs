@@ -284,7 +284,7 @@ mod tests {
             [
                 "[+] Building 0.0s (2/9)",
                 " => ERROR [2/3] RUN y     2.0s",
-                " => CANCELED [z 1/1] RUN … 1.0s",
+                " => CANCELED [z 1/1] RUN… 1.0s",
             ]
         );
     }
