@@ -49,7 +49,7 @@ fn each_mistake_is_named() {
         (
             &["run", "--network", "nosuch", "busybox", "true"],
             125,
-            "network nosuch not found",
+            "No such network: nosuch",
         ),
         (
             &["run", "--restart", "sometimes", "busybox", "true"],
@@ -93,7 +93,7 @@ fn each_mistake_is_named() {
         (&["frobnicate"], 1, "frobnicate"),
         (&["swarm", "init"], 1, "swarm"),
         (&["ps", "--filter", "colour=red"], 1, "colour"),
-        (&["ps", "--format", "{{.Nosuch}}"], 1, "Nosuch"),
+        (&["images", "--format", "{{.Nosuch}}"], 1, "Nosuch"),
     ] {
         let outcome = coracle.run(arguments);
         assert_eq!(outcome.code, code, "{arguments:?}: {outcome:?}");

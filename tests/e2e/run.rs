@@ -18,7 +18,7 @@ fn exit_codes_are_dockers() {
     let code = |arguments: &[&str]| coracle.run([&["run", "--rm"], arguments].concat()).code;
     assert_eq!(code(&["busybox", "true"]), 0);
     assert_eq!(code(&["busybox", "sh", "-c", "exit 42"]), 42);
-    assert_eq!(code(&["busybox", "sh", "-c", "sh -c 'kill -9 $$'"]), 137);
+    assert_eq!(code(&["busybox", "sh", "-c", "sh -c 'kill -9 $$'; exit $?"]), 137);
     assert_eq!(code(&["busybox", "nosuchcommand"]), 127);
     assert_eq!(code(&["busybox", "/nosuch/command"]), 127);
     assert_eq!(code(&["busybox", "/etc/passwd"]), 126);

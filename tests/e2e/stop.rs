@@ -64,7 +64,7 @@ fn rm_takes_anonymous_volumes_only_when_asked() {
         .run([
             "run",
             "--name",
-            "a",
+            "holder",
             "-v",
             "/data",
             "-v",

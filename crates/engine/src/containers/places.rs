@@ -3,7 +3,13 @@
 use super::record::ContainerId;
 use crate::{EngineError, Locations};
 use std::path::PathBuf;
+use std::time::Duration;
 use sys::lock::Lock;
+
+/// How often, and how long apart, a lock is tried that nobody seems to hold for good. A busy host may stop whoever looks
+/// at it in the midst of that.
+const LOOKS: u32 = 400;
+const PAUSE: Duration = Duration::from_micros(500);
 
 impl Locations {
     /// `<root>/containers/<id>`: what lives as long as the container.
@@ -56,11 +62,17 @@ impl Locations {
 
     /// Takes the container's lock, making its run directory; `None` if it runs, or is being started or removed.
     pub(crate) fn claim(&self, id: &ContainerId) -> Result<Option<Lock>, EngineError> {
+        let mut looks = 0;
         loop {
             super::super::make_private_directory(&self.run_directory(id))?;
             match Lock::try_exclusive(&self.lock_file(id)) {
                 // Somebody swept the directory away between our two steps.
                 Err(error) if error.errno == rustix::io::Errno::NOENT => {}
+                // Whoever only looks whether it is held holds it for a moment, too; a monitor has a process to show.
+                Ok(None) if looks < LOOKS && super::running::read(self, id).is_none() => {
+                    looks += 1;
+                    std::thread::sleep(PAUSE);
+                }
                 result => return Ok(result?),
             }
         }
