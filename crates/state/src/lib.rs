@@ -266,7 +266,10 @@ mod tests {
         let database = Database::open(root.path()).unwrap();
         write_to(&database, "last", 10);
         drop(database);
-        assert!(log.metadata().unwrap().len() > 0, "closing empties only what is huge");
+        assert!(
+            log.metadata().unwrap().len() > 0,
+            "closing empties only what is huge"
+        );
         assert_eq!(count(&Database::open(root.path()).unwrap()), 4);
     }
 
