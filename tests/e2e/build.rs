@@ -215,8 +215,8 @@ fn nothing_of_the_surroundings_is_in_the_image() {
     );
     outcome.ok();
     let tar = coracle.path().join("clean.tar");
-    coracle.run(["create", "--name", "c", "clean"]).ok();
-    coracle.run(["export", "-o", tar.to_str().unwrap(), "c"]).ok();
+    coracle.run(["create", "--name", "clean", "clean"]).ok();
+    coracle.run(["export", "-o", tar.to_str().unwrap(), "clean"]).ok();
     let listing = std::process::Command::new("tar")
         .args(["-tf", tar.to_str().unwrap()])
         .output()
@@ -274,4 +274,44 @@ fn interrupting_a_build_leaves_nothing() {
     let outcome = testkit::sandbox::outcome(&child.wait_with_output().unwrap());
     assert_eq!(outcome.code, 130, "{}", outcome.stderr);
     assert!(!coracle.run(["images"]).ok().contains("never"));
+}
+
+#[test]
+fn steps_that_change_nothing_stack_up() {
+    let coracle = sandbox();
+    coracle.write(
+        "context/Dockerfile",
+        "FROM busybox\nRUN true\nRUN : nothing either\nRUN echo x > /x\nRUN cat /x\n",
+    );
+    build(&coracle, &["-t", "stacked"]).ok();
+    assert_eq!(coracle.run(["run", "--rm", "stacked", "cat", "/x"]).ok(), "x\n");
+}
+
+#[test]
+fn each_step_is_announced_once_and_ends_once() {
+    let coracle = sandbox();
+    pipeline(&coracle);
+    coracle.write("context/.dockerignore", "*.log\n");
+    build(&coracle, &["-t", "first"]).ok();
+    let log = build(&coracle, &["-t", "test:pandas", "-t", "quay.invalid/x"]).stderr;
+    let id = coracle.run(["images", "-q", "--no-trunc", "first"]).ok();
+    let log = log
+        .lines()
+        .filter(|line| !line.ends_with("DONE 0.0s"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let expected = format!(
+        "#1 [internal] load build definition from Dockerfile\n#1 reading Dockerfile: {}B done\n\n\
+         #2 [internal] load metadata for docker.io/library/busybox:latest\n\n\
+         #3 [internal] load .dockerignore\n#3 reading .dockerignore: 6B done\n\n\
+         #4 [1/4] FROM docker.io/library/busybox:latest\n\n\
+         #5 [2/4] RUN echo built > /built\n#5 CACHED\n\n\
+         #6 [3/4] WORKDIR /app\n#6 CACHED\n\n\
+         #7 [4/4] COPY pipeline.sh pipeline.sh\n#7 CACHED\n\n\
+         #8 exporting to image\n#8 writing image {} done\n#8 naming to docker.io/library/test:pandas done\n\
+         #8 naming to quay.invalid/x:latest done",
+        DOCKERFILE.len(),
+        id.trim(),
+    );
+    assert_eq!(log, expected);
 }

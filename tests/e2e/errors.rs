@@ -34,7 +34,11 @@ fn each_mistake_is_named() {
         (&["run", "-p", "80/xyz", "busybox", "true"], 125, "xyz"),
         (&["run", "-m", "1x", "busybox", "true"], 125, "1x"),
         (&["run", "-m", "1m", "busybox", "true"], 125, "6MB"),
-        (&["run", "--cpus", "-1", "busybox", "true"], 125, "-1"),
+        (
+            &["run", "--cpus", "-1", "busybox", "true"],
+            125,
+            "Range of CPUs is from 0.01",
+        ),
         (
             &["run", "-u", "nobodyatall", "busybox", "true"],
             125,
@@ -77,7 +81,7 @@ fn each_mistake_is_named() {
             125,
             "unknown flag: --nosuch",
         ),
-        (&["run"], 125, "requires at least 1 argument"),
+        (&["run"], 1, "requires at least 1 argument"),
         (&["start", "nosuch"], 1, "No such container: nosuch"),
         (&["inspect", "nosuch"], 1, "No such object: nosuch"),
         (&["logs", "nosuch"], 1, "No such container: nosuch"),

@@ -74,6 +74,6 @@ fn rm_takes_anonymous_volumes_only_when_asked() {
         ])
         .ok();
     assert_eq!(coracle.run(["volume", "ls", "-q"]).ok().lines().count(), 2);
-    coracle.run(["rm", "-v", "a"]).ok();
+    coracle.run(["rm", "-v", "holder"]).ok();
     assert_eq!(coracle.run(["volume", "ls", "-q"]).ok(), "named\n");
 }

@@ -7,12 +7,13 @@ use crate::context::BuildContext;
 use crate::error::{BuildError, CommandFailure, Failure, Place, StepError};
 use crate::graph::{self, Graph};
 use crate::progress::Progress;
+use crate::stage::is_counted;
 use crate::{Build, BuildEvent, FIXED_EPOCH, Services};
 use dockerfile::{Dockerfile, Instruction};
 use oci::Digest;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, Once, OnceLock, PoisonError};
 use store::{Lease, NewImage, Store};
 
 /// Builds an image and returns its id. Finished steps stay in the cache whatever happens after them.
@@ -37,6 +38,7 @@ pub fn build(
             return Err(error.into());
         }
     };
+    step.note(&format!("reading {name}: {}B done", text.len()));
     step.done();
     for warning in &dockerfile.warnings {
         progress.warn(
@@ -74,6 +76,7 @@ pub fn build(
         graph,
         cache: Cache::new(database, !build.no_cache)?,
         progress,
+        ignore_shown: Once::new(),
         epoch,
         images: Mutex::default(),
         lease: Mutex::new(None),
@@ -102,6 +105,7 @@ pub(crate) struct Job<'a> {
     pub(crate) graph: Graph,
     pub(crate) cache: Cache<'a>,
     pub(crate) progress: Progress<'a>,
+    ignore_shown: Once,
     /// `SOURCE_DATE_EPOCH`, if the build has one.
     pub(crate) epoch: Option<i64>,
     slots: Vec<OnceLock<Option<Arc<Draft>>>>,
@@ -118,6 +122,7 @@ impl Job<'_> {
         let needed: Vec<usize> = (0..self.graph.needed.len())
             .filter(|&index| self.graph.needed[index])
             .collect();
+        self.progress.planned(self.planned(&needed));
         if needed.len() > 1 {
             std::thread::scope(|scope| {
                 for &index in &needed {
@@ -133,6 +138,28 @@ impl Job<'_> {
             return Err(BuildError::Cancelled);
         }
         self.export(Draft::clone(&draft))
+    }
+
+    /// Returns how many steps will be announced, as far as can be known before any base image is.
+    fn planned(&self, needed: &[usize]) -> usize {
+        let counted = needed
+            .iter()
+            .flat_map(|&index| &self.dockerfile.stages[index].instructions)
+            .filter(|instruction| is_counted(instruction));
+        // The Dockerfile, the ignore file, and the image.
+        3 + self.graph.image_steps() + counted.count()
+    }
+
+    /// Announces, once, that the ignore file was read. That happened long ago, but here is where Docker's users expect it.
+    pub(crate) fn show_ignore_file(&self) {
+        self.ignore_shown.call_once(|| {
+            let step = self.progress.start("[internal] load .dockerignore".to_owned());
+            if let Some((_, text)) = &self.request.ignore {
+                let name = self.context.ignore_file().unwrap_or_default();
+                step.note(&format!("reading {name}: {}B done", text.len()));
+            }
+            step.done();
+        });
     }
 
     /// Returns what a stage makes, building it in this thread if no other one has begun with it. `None` if it failed.
@@ -232,11 +259,11 @@ impl Job<'_> {
                 return Err(error.into());
             }
         };
-        step.note(&format!("writing image {}", image.id));
-        step.done();
+        step.note(&format!("writing image {} done", image.id));
         for tag in &self.request.tags {
-            self.progress.start(format!("naming to {tag}")).done();
+            step.note(&format!("naming to {tag} done"));
         }
+        step.done();
         Ok(image.id)
     }
 }

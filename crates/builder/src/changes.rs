@@ -3,7 +3,7 @@
 use crate::BuildError;
 use crate::config::Draft;
 use crate::error::{Place, StepError};
-use dockerfile::Operation;
+use dockerfile::{Instruction, Operation};
 use oci::ImageConfig;
 
 /// What messages call the instructions.
@@ -17,6 +17,18 @@ pub fn apply_changes(config: &mut ImageConfig, changes: &[String]) -> Result<(),
     }
     let text = format!("FROM scratch\n{}\n", changes.join("\n"));
     let parsed = dockerfile::parse(FILE, &text)?;
+    let failed = |instruction: &Instruction, source| BuildError::Step {
+        step: instruction.text.clone(),
+        place: Box::new(Place {
+            file: FILE.to_owned(),
+            lines: instruction.lines,
+            text: instruction.source.clone(),
+        }),
+        source: Box::new(source),
+    };
+    if let [_, second, ..] = &parsed.stages[..] {
+        return Err(failed(&second.instruction, StepError::NoChange("FROM")));
+    }
     let history = config.history.clone();
     let mut draft = Draft::on(config.clone(), Vec::new(), None, 0);
     for instruction in parsed.stages.iter().flat_map(|stage| &stage.instructions) {
@@ -31,15 +43,7 @@ pub fn apply_changes(config: &mut ImageConfig, changes: &[String]) -> Result<(),
             }),
             _ => draft.configure(instruction, parsed.escape),
         };
-        applied.map_err(|source| BuildError::Step {
-            step: instruction.text.clone(),
-            place: Box::new(Place {
-                file: FILE.to_owned(),
-                lines: instruction.lines,
-                text: instruction.source.clone(),
-            }),
-            source: Box::new(source),
-        })?;
+        applied.map_err(|source| failed(instruction, source))?;
     }
     *config = draft.image;
     config.history = history;

@@ -20,7 +20,10 @@ impl BuildContext {
         ignore: Option<&(std::path::PathBuf, String)>,
     ) -> Result<Self, BuildError> {
         let (ignore_file, text) = match ignore {
-            Some((file, text)) => (file.display().to_string(), text.as_str()),
+            Some((file, text)) => {
+                let below = file.strip_prefix(path).unwrap_or(file);
+                (below.display().to_string(), text.as_str())
+            }
             None => (String::new(), ""),
         };
         let rules = IgnoreRules::parse(text).map_err(|source| BuildError::Ignore {
@@ -33,6 +36,11 @@ impl BuildContext {
             rules,
             ignore_file,
         })
+    }
+
+    /// Returns the ignore file's name, if there is one.
+    pub(crate) fn ignore_file(&self) -> Option<&str> {
+        Some(self.ignore_file.as_str()).filter(|name| !name.is_empty())
     }
 
     pub(crate) fn origin(&self) -> Origin<'_> {

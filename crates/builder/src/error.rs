@@ -69,7 +69,7 @@ pub struct Place {
 
 /// A command that failed.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("process \"{command}\" did not complete successfully: exit code: {code}")]
+#[error("{}", command_failed(command, *code))]
 pub struct CommandFailure {
     /// The step's name, as its events have it.
     pub step: String,
@@ -118,7 +118,18 @@ pub enum StepError {
     /// An instruction that changes files, as a `--change`.
     #[error("{0} is not a valid change: only instructions that change the configuration are")]
     NoChange(&'static str),
-    /// The base image could not be had.
+    /// The base image could not be had, though one by its name is here.
+    #[error("{source}")]
+    BaseImage {
+        /// Why.
+        source: crate::ServiceError,
+        /// What may help.
+        hint: String,
+    },
+    /// `RUN --network=host` in a build that may not.
+    #[error("RUN --network=host is not allowed")]
+    HostNetwork,
+    /// The base image could not be had, or a command not run.
     #[error(transparent)]
     Service(#[from] crate::ServiceError),
     /// `COPY --from=9`.
@@ -148,13 +159,21 @@ pub enum StepError {
         "When using {0} with more than one source file, the destination must be a directory and end with a /"
     )]
     SeveralSources(&'static str),
+    /// A source that an ignore rule keeps out of the context.
+    #[error("\"{path}\" is not in the build context: excluded by the rule \"{rule}\" in {file}, line {line}")]
+    SourceExcluded {
+        /// The source, cleaned.
+        path: String,
+        /// The rule as written.
+        rule: String,
+        /// The file that it stands in.
+        file: String,
+        /// Its line there, from 1.
+        line: usize,
+    },
     /// A source that is not there.
-    #[error("{keyword} {written}: \"{path}\" is not in {origin}")]
+    #[error("\"{path}\" is not in {origin}")]
     SourceMissing {
-        /// The instruction.
-        keyword: &'static str,
-        /// The source as written.
-        written: String,
         /// The source, cleaned.
         path: String,
         /// Where it was looked for: `the build context`, `stage build`, `image x`.
@@ -235,6 +254,26 @@ impl<E: Into<StepError>> From<E> for Failure {
     }
 }
 
+/// Says how a command has failed, as Docker does.
+pub(crate) fn command_failed(command: &str, code: i32) -> String {
+    format!("process \"{command}\" did not complete successfully: exit code: {code}")
+}
+
+/// Joins an error's text with those of its causes; a cause that only repeats is left out.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
 impl BuildError {
     /// Returns where in the Dockerfile the failure lies: the file, its lines and their text.
     pub fn location(&self) -> Option<(&str, Lines, &str)> {
@@ -255,6 +294,11 @@ impl BuildError {
         };
         match &**source {
             StepError::SourceMissing { hint, .. } => hint.clone(),
+            StepError::SourceExcluded { path, file, .. } => Some(format!(
+                "add the line !{path} below that rule in {file}, or take the rule out"
+            )),
+            StepError::BaseImage { hint, .. } => Some(hint.clone()),
+            StepError::HostNetwork => Some("give the build --network host to allow it".to_owned()),
             StepError::SeveralSources(_) => Some("end the destination with a /".to_owned()),
             StepError::NoSuchUser { kind, .. } => Some(format!(
                 "make the {kind} in a RUN step before, or write its number"

@@ -3,6 +3,7 @@
 use crate::arguments::Globals;
 use crate::error::BuildError;
 use dockerfile::{Dockerfile, Operation, expand_word, nearest};
+use std::collections::BTreeSet;
 
 /// The stages of a Dockerfile and how they hang together. A stage can need earlier ones only, so there are no cycles.
 #[derive(Debug)]
@@ -13,6 +14,10 @@ pub(crate) struct Graph {
     pub(crate) target: usize,
     /// Whether the target needs it, per stage.
     pub(crate) needed: Vec<bool>,
+    /// The images that it needs, as written.
+    images: BTreeSet<String>,
+    /// How many of the stages that it needs stand on an image.
+    on_images: usize,
 }
 
 /// Picks the stage that `--target` means: a name, or a number; the last one without it.
@@ -42,6 +47,8 @@ impl Graph {
             names,
             target,
             needed: vec![false; dockerfile.stages.len()],
+            images: BTreeSet::new(),
+            on_images: 0,
         };
         graph.needed[target] = true;
         // Needs lead to earlier stages only, so one pass backwards finds them all.
@@ -53,13 +60,22 @@ impl Graph {
             let base = expand_word(&stage.from.base, dockerfile.escape, &|name| globals.get(name));
             let mut needs = Vec::new();
             if let Ok(base) = base {
-                needs.extend(graph.named_before(index, &base));
+                let stage = graph.named_before(index, &base);
+                if stage.is_none() && base != "scratch" {
+                    graph.on_images += 1;
+                    graph.images.insert(base);
+                }
+                needs.extend(stage);
             }
             for instruction in &stage.instructions {
                 if let Operation::Copy(files) = &instruction.operation
                     && let Some(from) = &files.from
                 {
-                    needs.extend(graph.stage_before(index, from));
+                    let stage = graph.stage_before(index, from);
+                    if stage.is_none() {
+                        graph.images.insert(from.clone());
+                    }
+                    needs.extend(stage);
                 }
             }
             for need in needs {
@@ -67,6 +83,11 @@ impl Graph {
             }
         }
         graph
+    }
+
+    /// Returns how many steps the images that are needed make: looking each up, and beginning a stage on one.
+    pub(crate) fn image_steps(&self) -> usize {
+        self.images.len() + self.on_images
     }
 
     /// Returns the latest stage before `index` that has this name.

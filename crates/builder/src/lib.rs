@@ -165,6 +165,11 @@ pub trait Services: Sync {
 /// What happens during a build. Steps are numbered from 1 in the order in which they are announced.
 #[derive(Debug, Clone)]
 pub enum BuildEvent {
+    /// The Dockerfile is understood.
+    Planned {
+        /// So many steps there will be, those before this included. Triggers in base images may add some.
+        steps: usize,
+    },
     /// A step begins, or waits for others: `[2/4] RUN pip install pandas`.
     Started {
         /// Its number.
@@ -177,7 +182,19 @@ pub enum BuildEvent {
         /// Its number.
         step: usize,
     },
-    /// The step printed something, or has a note about itself.
+    /// The step was stopped: the user has asked to, or another one has failed.
+    Cancelled {
+        /// Its number.
+        step: usize,
+    },
+    /// What the step says about itself, a line.
+    Note {
+        /// Its number.
+        step: usize,
+        /// What.
+        message: String,
+    },
+    /// The step's command printed something.
     Output {
         /// Its number.
         step: usize,

@@ -141,7 +141,6 @@ pub(crate) fn clean(path: &str) -> String {
 /// Finds what a source means: itself, or all that match if it is a pattern. No match of a pattern is no error.
 pub(crate) fn find(
     origin: &Origin<'_>,
-    keyword: &'static str,
     written: &str,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Vec<Found>, Failure> {
@@ -151,7 +150,7 @@ pub(crate) fn find(
     let path = clean(written);
     if !Glob::is_pattern(&path) {
         let Some(found) = list(origin, path.as_bytes(), cancelled)? else {
-            return Err(missing(origin, keyword, written, &path).into());
+            return Err(missing(origin, written, &path).into());
         };
         return Ok(vec![found]);
     }
@@ -355,16 +354,19 @@ fn read_link(directory: std::os::fd::BorrowedFd<'_>, name: &OsStr) -> rustix::io
 }
 
 /// Says why a source is missing as helpfully as can be: the rule that excludes it, or the nearest name.
-fn missing(origin: &Origin<'_>, keyword: &'static str, written: &str, path: &str) -> StepError {
-    let hint = if let Some((rules, file)) = &origin.ignore
+fn missing(origin: &Origin<'_>, written: &str, path: &str) -> StepError {
+    if let Some((rules, file)) = &origin.ignore
         && let (true, Some(rule)) = (rules.verdict(path).excluded, rules.verdict(path).rule)
         && origin.tree.stat(Path::new(path), true).is_ok()
     {
-        Some(format!(
-            "{file} excludes it: line {}, \"{}\"",
-            rule.line, rule.text
-        ))
-    } else if written.split('/').any(|component| component == "..")
+        return StepError::SourceExcluded {
+            path: path.to_owned(),
+            rule: rule.text.clone(),
+            file: file.clone(),
+            line: rule.line,
+        };
+    }
+    let hint = if written.split('/').any(|component| component == "..")
         && !path.starts_with("..")
         && origin.ignore.is_some()
     {
@@ -376,8 +378,6 @@ fn missing(origin: &Origin<'_>, keyword: &'static str, written: &str, path: &str
         nearest_path(origin, path).map(|path| format!("did you mean \"{path}\"?"))
     };
     StepError::SourceMissing {
-        keyword,
-        written: written.to_owned(),
         path: path.to_owned(),
         origin: origin.name.clone(),
         hint,

@@ -2,7 +2,7 @@
 
 use crate::build::Job;
 use crate::config::Draft;
-use crate::error::{BuildError, Failure, StepError};
+use crate::error::{BuildError, Failure, StepError, chain, command_failed};
 use crate::progress::Step;
 use crate::steps::{copy, from, run, workdir};
 use dockerfile::{Instruction, Operation};
@@ -50,7 +50,7 @@ impl Job<'_> {
 }
 
 /// Says whether an instruction is one of the numbered steps: those that can make a layer.
-fn is_counted(instruction: &Instruction) -> bool {
+pub(crate) fn is_counted(instruction: &Instruction) -> bool {
     matches!(
         instruction.operation,
         Operation::Add(..) | Operation::Copy(_) | Operation::Run(_) | Operation::Workdir(_)
@@ -96,9 +96,9 @@ impl<'a> StageRun<'a> {
         let result = work(self, &step);
         match &result {
             Ok(()) => step.done(),
-            Err(Failure::Cancelled | Failure::Elsewhere) => step.failed("cancelled".to_owned()),
-            Err(Failure::Command { code, .. }) => step.failed(format!("exit code: {code}")),
-            Err(Failure::Step(error)) => step.failed(error.to_string()),
+            Err(Failure::Cancelled | Failure::Elsewhere) => step.cancelled(),
+            Err(Failure::Command { command, code, .. }) => step.failed(command_failed(command, *code)),
+            Err(Failure::Step(error)) => step.failed(chain(error)),
         }
         result
     }

@@ -55,7 +55,15 @@ impl Store {
     /// runtime mounts something on (`/proc`, `/etc/resolv.conf`, …) lies at the very bottom, so that mounting
     /// leaves no trace in `upper`.
     pub fn overlay(&self, layers: &[LayerId], upper: Option<(&Path, &Path)>, skeleton: bool) -> Overlay {
-        let mut lower: Vec<PathBuf> = layers.iter().rev().map(|id| self.layer_path(id)).collect();
+        let mut lower: Vec<PathBuf> = Vec::with_capacity(layers.len() + 1);
+        for id in layers.iter().rev() {
+            let path = self.layer_path(id);
+            // Overlayfs refuses one directory twice (ELOOP), but images have such layers: all that are empty are the
+            // same. The upper of two says all that the lower one says, so that one may go.
+            if !lower.contains(&path) {
+                lower.push(path);
+            }
+        }
         if skeleton || lower.is_empty() {
             lower.push(self.skeleton());
         }

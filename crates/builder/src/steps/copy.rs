@@ -276,7 +276,7 @@ fn find(
     let mut found = Vec::new();
     for written in &plan.sources {
         let before = found.len();
-        found.extend(source::find(origin, plan.kind.keyword(), written, &stopped)?);
+        found.extend(source::find(origin, written, &stopped)?);
         if found.len() == before {
             step.note(&format!("{written} matches nothing in {}", origin.name));
         }

@@ -2,7 +2,7 @@
 
 use crate::build::Job;
 use crate::config::Draft;
-use crate::error::{Failure, StepError};
+use crate::error::{Failure, StepError, chain};
 use crate::stage::step_name;
 use dockerfile::{Instruction, expand_word, parse_trigger};
 use oci::{Platform, Reference};
@@ -60,6 +60,7 @@ pub(crate) fn image(
         .progress
         .start(format!("[internal] load metadata for {reference}"));
     if job.stopped() {
+        step.cancelled();
         return Err(Failure::Cancelled);
     }
     let mut progress = |line: &str| step.note(line);
@@ -73,10 +74,50 @@ pub(crate) fn image(
             Ok(image)
         }
         Err(error) => {
-            step.failed(error.to_string());
-            Err(error.into())
+            if job.stopped() {
+                step.cancelled();
+                return Err(Failure::Cancelled);
+            }
+            step.failed(chain(&error));
+            Err(match local_hint(job, reference, platform) {
+                Some(hint) => StepError::BaseImage { source: error, hint }.into(),
+                None => error.into(),
+            })
         }
     }
+}
+
+/// Says what may help if an image by this name is here but was not good enough.
+fn local_hint(job: &Job<'_>, reference: &Reference, platform: &Platform) -> Option<String> {
+    let image = job.store.image_by_reference(reference).ok().flatten()?;
+    if image.platform != *platform {
+        return Some(format!(
+            "the image {} that is here is for {}",
+            reference.familiar(),
+            image.platform
+        ));
+    }
+    job.request.pull.then(|| {
+        format!(
+            "leave --pull out to build on the {} that is here",
+            reference.familiar()
+        )
+    })
+}
+
+/// Returns a reference with the digest that its registry knows the image by, where there is one.
+fn pinned(reference: &Reference, image: &store::Image) -> String {
+    let mut text = reference.to_string();
+    let known = image
+        .repository_digests
+        .iter()
+        .find(|known| known.name() == reference.name())
+        .and_then(Reference::digest);
+    if let (None, Some(digest)) = (reference.digest(), known) {
+        text.push('@');
+        text.push_str(&digest.to_string());
+    }
+    text
 }
 
 /// Reads the triggers that the base has left for the builds on top of it.
@@ -97,13 +138,18 @@ pub(crate) fn triggers(base: &Base, name: &str, from: &Instruction) -> Result<Ve
 /// Begins the stage's image.
 pub(crate) fn begin(job: &Job<'_>, index: usize, base: Base, total: usize) -> Draft {
     let epoch = job.file_epoch();
+    job.show_ignore_file();
     match base {
         Base::Stage(draft) => Draft::on_stage(&draft),
         Base::Scratch(platform) => Draft::scratch(&platform, epoch),
         Base::Image(image, reference) => {
-            let step = job
-                .progress
-                .start(step_name(job, index, 1, total, &format!("FROM {reference}")));
+            let step = job.progress.start(step_name(
+                job,
+                index,
+                1,
+                total,
+                &format!("FROM {}", pinned(&reference, &image)),
+            ));
             let image = *image;
             step.done();
             Draft::on(image.config, image.layers, Some(image.id), epoch)

@@ -41,10 +41,7 @@ pub(crate) fn run(
         Some(dockerfile::RunNetwork::None) => RunNetwork::None,
         Some(dockerfile::RunNetwork::Host) => {
             if job.request.network != RunNetwork::Host {
-                return Err(StepError::Unsupported(
-                    "RUN --network=host without --network host for the whole build is",
-                )
-                .into());
+                return Err(StepError::HostNetwork.into());
             }
             RunNetwork::Host
         }

@@ -126,13 +126,13 @@ fn other_images_can_be_copied_from_and_owners_are_kept() {
         ),
         (
             "COPY --from=tools:1 /bin/tol /",
-            "COPY --from=tools:1 /bin/tol /: COPY /bin/tol: \"bin/tol\" is not in the image tools:1 | did you mean \"bin/tool\"?",
+            "COPY --from=tools:1 /bin/tol /: \"bin/tol\" is not in the image tools:1 | did you mean \"bin/tool\"?",
         ),
     ] {
         assert_eq!(shop.fail(&format!("FROM base\n{line}\n")), expected);
     }
     let empty = shop.fail("FROM scratch AS e\nFROM base\nCOPY --from=e /x /\n");
-    assert_eq!(empty, "COPY --from=e /x /: COPY /x: \"x\" is not in stage e");
+    assert_eq!(empty, "COPY --from=e /x /: \"x\" is not in stage e");
 }
 
 #[test]

@@ -236,14 +236,12 @@ impl BuildFlags {
     }
 
     fn dockerfile(&self, context: &Path) -> Result<(PathBuf, String), Failure> {
-        use std::io::Read;
         let (name, path) = match self.file.as_deref() {
             Some(path) if path == Path::new("-") => {
-                let mut text = String::new();
-                std::io::stdin()
-                    .take(LARGEST)
-                    .read_to_string(&mut text)
-                    .map_err(|error| Failure::new(format!("failed to read dockerfile: {error}")))?;
+                let standard_input = Path::new("standard input");
+                let text = read_all(std::io::stdin())
+                    .map_err(|error| unreadable(standard_input, &environment::reason(&error)))?
+                    .map_err(|line| unreadable(standard_input, &format!("line {line} is not UTF-8 text")))?;
                 return Ok(("Dockerfile".into(), text));
             }
             Some(path) => (path.to_owned(), path.to_owned()),
@@ -259,26 +257,43 @@ impl BuildFlags {
             }
         };
         let text = read(&path).map_err(|error| {
-            Failure::new(format!(
-                "failed to solve: failed to read dockerfile: open {}: {}",
-                name.display(),
-                environment::reason(&error)
-            ))
+            let failure = unreadable(&name, &environment::reason(&error));
+            if self.file.is_none() && error.kind() == std::io::ErrorKind::NotFound {
+                let context = context.display();
+                return failure.with_hint(format!(
+                    "there is no Dockerfile in {context}; -f names one that lies elsewhere"
+                ));
+            }
+            failure
         })?;
+        let text = text.map_err(|line| unreadable(&name, &format!("line {line} is not UTF-8 text")))?;
         Ok((name, text))
     }
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
+fn unreadable(name: &Path, why: &str) -> Failure {
+    Failure::bare(format!(
+        "ERROR: failed to solve: failed to read dockerfile: open {}: {why}",
+        name.display()
+    ))
+}
+
+/// Reads a text; the inner error is the number of the first line that is none.
+fn read(path: &Path) -> std::io::Result<Result<String, usize>> {
+    read_all(std::fs::File::open(path)?)
+}
+
+fn read_all(source: impl std::io::Read) -> std::io::Result<Result<String, usize>> {
     use std::io::Read;
-    let mut text = String::new();
-    std::fs::File::open(path)?
-        .take(LARGEST + 1)
-        .read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST {
+    let mut bytes = Vec::new();
+    source.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
         return Err(std::io::Error::from(std::io::ErrorKind::FileTooLarge));
     }
-    Ok(text)
+    Ok(String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        good.split(|byte| *byte == b'\n').count()
+    }))
 }
 
 /// Finds the ignore file: the Dockerfile's own before the context's.
@@ -292,17 +307,18 @@ fn ignore_file(context: &Path, dockerfile: &Path) -> Result<Option<(PathBuf, Str
         dockerfile.as_os_str().to_owned()
     };
     own.push(".dockerignore");
+    let unread = |path: &Path, why: &str| {
+        Failure::bare(format!(
+            "ERROR: failed to solve: failed to read dockerignore: open {}: {why}",
+            path.display()
+        ))
+    };
     for path in [PathBuf::from(own), context.join(".dockerignore")] {
         match read(&path) {
-            Ok(text) => return Ok(Some((path, text))),
+            Ok(Ok(text)) => return Ok(Some((path, text))),
+            Ok(Err(line)) => return Err(unread(&path, &format!("line {line} is not UTF-8 text"))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(Failure::new(format!(
-                    "failed to read dockerignore: open {}: {}",
-                    path.display(),
-                    environment::reason(&error)
-                )));
-            }
+            Err(error) => return Err(unread(&path, &environment::reason(&error))),
         }
     }
     Ok(None)
@@ -322,19 +338,23 @@ fn directory(context: &str) -> Result<PathBuf, Failure> {
     }
     let path = Path::new(context);
     match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => std::path::absolute(path)
-            .map_err(|error| Failure::new(format!("unable to prepare context: {error}"))),
-        Ok(_) => Err(Failure::new(format!(
-            "unable to prepare context: path {context:?} is not a directory"
-        ))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Failure::new(format!(
-            "unable to prepare context: path {context:?} not found"
-        ))),
-        Err(error) => Err(Failure::new(format!(
-            "unable to prepare context: path {context:?}: {}",
+        Ok(metadata) if metadata.is_dir() => {
+            std::path::absolute(path).map_err(|error| unprepared(&environment::reason(&error)))
+        }
+        Ok(_) => Err(unprepared(&format!("path {context:?} is not a directory"))
+            .with_hint("give the directory that the build's files lie in; -f names the Dockerfile")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(unprepared(&format!("path {context:?} not found")))
+        }
+        Err(error) => Err(unprepared(&format!(
+            "path {context:?}: {}",
             environment::reason(&error)
         ))),
     }
+}
+
+fn unprepared(why: &str) -> Failure {
+    Failure::bare(format!("ERROR: unable to prepare context: {why}"))
 }
 
 fn reference(text: &str) -> Result<oci::Reference, Failure> {

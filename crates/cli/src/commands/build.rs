@@ -7,6 +7,7 @@ use crate::front::Cli;
 use crate::output::build::{BuildProgress, Style};
 use crate::{output, signals};
 use clap::Args;
+use engine::EngineError;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
@@ -43,27 +44,20 @@ impl Verb for BuildCommand {
         }
         let engine = cli.engine()?;
         let cancelled = signals::cancellation()?;
-        let mut build = prepared.build;
-        let tags = build.tags.clone();
-        let dockerfile = std::mem::take(&mut build.dockerfile);
-        let shown = BuildProgress::new(style, &dockerfile);
-        build.dockerfile = dockerfile;
+        let build = prepared.build;
+        let shown = BuildProgress::new(style);
         let result = shown.while_it_runs(|events| engine.builds().build(&build, events, &cancelled));
-        if cancelled.load(Ordering::SeqCst) {
-            shown.finish(false);
-            return Err(
-                Failure::new("failed to solve: canceled: the build was interrupted").with_code(INTERRUPTED),
-            );
-        }
+        shown.finish(result.is_ok());
         let digest = match result {
             Ok(digest) => digest,
-            Err(error) => {
-                shown.finish(false);
-                return Err(failed(&shown, &error, &build.dockerfile));
+            Err(_) if cancelled.load(Ordering::SeqCst) => {
+                return Err(
+                    Failure::bare("ERROR: failed to solve: canceled: the build was interrupted")
+                        .with_code(INTERRUPTED),
+                );
             }
+            Err(error) => return Err(failed(&shown, &error, &build.dockerfile)),
         };
-        shown.result(&digest.to_string(), &tags);
-        shown.finish(true);
         if let Some(path) = &iidfile {
             std::fs::write(path, digest.to_string()).map_err(|error| Failure::file("write", path, &error))?;
         }
@@ -76,12 +70,15 @@ impl Verb for BuildCommand {
 
 fn failed(
     shown: &BuildProgress,
-    error: &engine::EngineError,
+    error: &EngineError,
     (name, text): &(std::path::PathBuf, String),
 ) -> Failure {
     let place = output::build::place(error);
     shown.explain(place.map(|lines| (name.as_path(), text.as_str(), lines)));
-    let hint = error.hint().map(str::to_owned);
+    let hint = match error {
+        EngineError::Build(error) => error.hint(),
+        error => error.hint().map(str::to_owned),
+    };
     let failure = Failure::bare(format!(
         "ERROR: failed to solve: {}",
         crate::failure::chain(error)

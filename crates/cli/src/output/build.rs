@@ -1,22 +1,25 @@
 //! The progress of a build, as BuildKit shows it: numbered lines, or a picture that is drawn again and again.
 
+mod excerpt;
+mod log;
 mod picture;
 mod plain;
 
 use crate::output::{error_bytes, note};
 use engine::EngineError;
 use engine::builder::BuildEvent;
+use log::Log;
 use picture::Picture;
 use plain::Plain;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often the picture is drawn.
 const REFRESH: Duration = Duration::from_millis(100);
-/// So much of a failed step's output is shown again below the picture.
-const LOG_LIMIT: usize = 64 << 10;
+/// So many lines of a failed step's output are shown again below everything.
+const LOG_SHOWN: usize = 40;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +42,9 @@ pub(crate) struct BuildProgress {
 #[derive(Debug)]
 struct State {
     begun: Instant,
+    /// How many steps there will be, as far as the builder knows.
+    planned: usize,
+    /// In the order of their numbers, which begin at 1.
     steps: Vec<Step>,
     warnings: Vec<(String, Option<usize>)>,
     plain: Plain,
@@ -48,39 +54,37 @@ struct State {
 /// A step, as far as it has come.
 #[derive(Debug)]
 struct Step {
-    number: usize,
     name: String,
     begun: Instant,
     outcome: Option<Outcome>,
-    /// Its latest output, a bounded part of it.
-    log: Vec<u8>,
+    /// What the builder says about it, and when.
+    notes: Vec<(String, Instant)>,
+    /// What its command prints.
+    log: Log,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 enum Outcome {
     Cached,
+    Cancelled(f64),
     Done(f64),
-    Failed(String),
+    Failed(f64, String),
 }
 
 impl BuildProgress {
-    /// Makes one for a build of this Dockerfile (name and text).
-    pub(crate) fn new(style: Style, dockerfile: &(PathBuf, String)) -> Self {
-        let progress = Self {
+    /// Makes one for a build that begins now.
+    pub(crate) fn new(style: Style) -> Self {
+        Self {
             style,
             state: Mutex::new(State {
                 begun: Instant::now(),
+                planned: 0,
                 steps: Vec::new(),
                 warnings: Vec::new(),
                 plain: Plain::default(),
                 picture: Picture::default(),
             }),
-        };
-        if style == Style::Plain {
-            let size = super::units::human_size_with(dockerfile.1.len() as u64, 3);
-            progress.lock().plain.definition(&dockerfile.0, &size);
         }
-        progress
     }
 
     /// Runs a build, handing it where its events go, and draws while it runs.
@@ -111,43 +115,62 @@ impl BuildProgress {
     fn event(&self, event: BuildEvent) {
         let mut state = self.lock();
         let state = &mut *state;
+        let plain = self.style == Style::Plain;
         match event {
+            BuildEvent::Planned { steps } => state.planned = steps,
             BuildEvent::Started { step, name } => {
                 state.steps.push(Step {
-                    number: step,
-                    name,
+                    name: log::clean(&name),
                     begun: Instant::now(),
                     outcome: None,
-                    log: Vec::new(),
+                    notes: Vec::new(),
+                    log: Log::default(),
                 });
-                if self.style == Style::Plain {
+                if plain {
                     state.plain.started(&state.steps, step);
                 }
             }
-            BuildEvent::Cached { step } => self.ended(state, step, Outcome::Cached),
-            BuildEvent::Done { step, seconds } => self.ended(state, step, Outcome::Done(seconds)),
-            BuildEvent::Failed { step, message } => self.ended(state, step, Outcome::Failed(message)),
+            BuildEvent::Cached { step } => self.ended(state, step, |_| Outcome::Cached),
+            BuildEvent::Cancelled { step } => self.ended(state, step, Outcome::Cancelled),
+            BuildEvent::Done { step, seconds } => self.ended(state, step, |_| Outcome::Done(seconds)),
+            BuildEvent::Failed { step, message } => {
+                self.ended(state, step, |seconds| Outcome::Failed(seconds, message));
+            }
+            BuildEvent::Note { step, message } => {
+                let message = log::clean(&message);
+                if plain {
+                    state.plain.say(&state.steps, step, message.clone());
+                }
+                if let Some(step) = state.steps.get_mut(step - 1) {
+                    step.notes.push((message, Instant::now()));
+                }
+            }
             BuildEvent::Output { step, bytes, .. } => {
-                let Some(found) = state.steps.iter_mut().find(|known| known.number == step) else {
+                let Some(found) = state.steps.get_mut(step - 1) else {
                     return;
                 };
-                found.log.extend_from_slice(&bytes);
-                if found.log.len() > LOG_LIMIT {
-                    found.log.drain(..found.log.len() - LOG_LIMIT);
-                }
-                if self.style == Style::Plain {
-                    state.plain.output(&state.steps, step, &bytes);
+                let seconds = found.begun.elapsed().as_secs_f64();
+                for line in found.log.add(&bytes, seconds) {
+                    if plain {
+                        state.plain.say(&state.steps, step, line);
+                    }
                 }
             }
             BuildEvent::Warning { message, line } => state.warnings.push((message, line)),
         }
     }
 
-    fn ended(&self, state: &mut State, number: usize, outcome: Outcome) {
-        if let Some(step) = state.steps.iter_mut().find(|step| step.number == number) {
-            step.outcome = Some(outcome);
-        }
+    fn ended(&self, state: &mut State, number: usize, outcome: impl FnOnce(f64) -> Outcome) {
+        let Some(step) = state.steps.get_mut(number - 1) else {
+            return;
+        };
+        let seconds = step.begun.elapsed().as_secs_f64();
+        let rest = step.log.end(seconds);
+        step.outcome = Some(outcome(seconds));
         if self.style == Style::Plain {
+            if let Some(line) = rest {
+                state.plain.say(&state.steps, number, line);
+            }
             state.plain.ended(&state.steps, number);
         }
     }
@@ -155,36 +178,12 @@ impl BuildProgress {
     fn draw(&self, finished: Option<bool>) {
         let mut state = self.lock();
         let state = &mut *state;
-        let frame = state.picture.frame(&state.steps, state.begun.elapsed(), finished);
+        let frame = state
+            .picture
+            .frame(&state.steps, state.planned, state.begun.elapsed(), finished);
         if error_bytes(frame.as_bytes()).is_err() {
             // Nobody looks at the terminal any more; the build goes on.
         }
-    }
-
-    /// Says what came of it.
-    pub(crate) fn result(&self, digest: &str, tags: &[oci::Reference]) {
-        if self.style == Style::Quiet {
-            return;
-        }
-        let names: Vec<String> = tags.iter().map(name_of).collect();
-        let mut state = self.lock();
-        let number = state.steps.iter().map(|step| step.number).max().unwrap_or(0) + 1;
-        if self.style == Style::Plain {
-            let number = number + plain::OWN_STEPS;
-            Plain::result(number, digest, &names);
-            return;
-        }
-        let mut name = format!("exporting to image {digest}");
-        for tag in &names {
-            name.extend([format!(", naming to {tag}")]);
-        }
-        state.steps.push(Step {
-            number,
-            name,
-            begun: Instant::now(),
-            outcome: Some(Outcome::Done(0.0)),
-            log: Vec::new(),
-        });
     }
 
     /// Draws the last picture and says what is worth a warning.
@@ -206,7 +205,7 @@ impl BuildProgress {
         ));
         for (message, line) in warnings {
             let line = line.map_or_else(String::new, |line| format!(" (line {line})"));
-            note(&format!(" - {message}{line}"));
+            note(&format!(" - {}{line}", log::clean(&message)));
         }
     }
 
@@ -216,25 +215,15 @@ impl BuildProgress {
         let failed = state
             .steps
             .iter()
-            .find(|step| matches!(step.outcome, Some(Outcome::Failed(_))));
+            .find(|step| matches!(step.outcome, Some(Outcome::Failed(..))));
         if let Some(step) = failed.filter(|step| !step.log.is_empty()) {
-            let log = String::from_utf8_lossy(&step.log);
-            let lines: Vec<&str> = log.lines().collect();
-            let last = &lines[lines.len().saturating_sub(40)..];
-            note(&format!("------\n > {}:\n{}\n------", step.name, last.join("\n")));
+            let lines = step.log.last(LOG_SHOWN).join("\n");
+            note(&format!("------\n > {}:\n{lines}\n------", step.name));
         }
         if let Some((name, text, lines)) = place {
-            note(&excerpt(name, text, &lines));
+            note(&excerpt::excerpt(name, text, &lines));
         }
     }
-}
-
-fn name_of(reference: &oci::Reference) -> String {
-    let familiar = reference.familiar();
-    let suffix = familiar
-        .strip_prefix(&reference.familiar_name())
-        .unwrap_or_default();
-    format!("{}{suffix}", reference.name())
 }
 
 /// Finds the lines of the Dockerfile that an error speaks of.
@@ -242,47 +231,5 @@ pub(crate) fn place(error: &EngineError) -> Option<std::ops::RangeInclusive<usiz
     match error {
         EngineError::Build(error) => error.location().map(|(_, lines, _)| lines.first..=lines.last),
         _ => None,
-    }
-}
-
-/// Shows lines of the Dockerfile and their neighbours, as BuildKit does.
-fn excerpt(name: &Path, text: &str, lines: &std::ops::RangeInclusive<usize>) -> String {
-    let first = if lines.start() == lines.end() {
-        lines.start().to_string()
-    } else {
-        format!("{}-{}", lines.start(), lines.end())
-    };
-    let mut shown = format!("{}:{first}\n--------------------\n", name.display());
-    for (index, line) in text.lines().enumerate() {
-        let number = index + 1;
-        if number + 2 < *lines.start() || number > lines.end() + 2 {
-            continue;
-        }
-        let mark = if lines.contains(&number) { ">>>" } else { "   " };
-        shown.extend([format!("{number:>4} | {mark} {}\n", printable(line))]);
-    }
-    shown.push_str("--------------------");
-    shown
-}
-
-/// Takes control characters out, which a terminal would act on.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c == '\t' { ' ' } else { c })
-        .filter(|c| !c.is_control())
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_lines_of_a_failure_are_marked() {
-        let text = "FROM a\nRUN 1\nRUN 2 && \\\n  3\nRUN 4\nRUN 5\nRUN 6\n";
-        assert_eq!(
-            excerpt(Path::new("Dockerfile"), text, &(3..=4)),
-            "Dockerfile:3-4\n--------------------\n   1 |     FROM a\n   2 |     RUN 1\n   3 | >>> RUN 2 && \\\n   4 | >>>   3\n   5 |     RUN 4\n   6 |     RUN 5\n--------------------"
-        );
     }
 }

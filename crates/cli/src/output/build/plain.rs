@@ -3,16 +3,13 @@
 //! Steps run side by side, but their lines do not mingle: one step has the floor until it ends or falls silent, the
 //! others' lines wait.
 
-use super::{Outcome, Step, printable};
+use super::{Outcome, Step};
 use crate::output::note;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// After so long a silence another step gets the floor.
 const SILENCE: Duration = Duration::from_secs(3);
-/// Steps that are shown before the builder's own: loading the Dockerfile.
-pub(super) const OWN_STEPS: usize = 1;
 
 #[derive(Debug, Default)]
 pub(super) struct Plain {
@@ -20,22 +17,11 @@ pub(super) struct Plain {
     floor: Option<(usize, Instant)>,
     /// Whether anything was printed, so that an empty line must come before the next step.
     begun: bool,
-    /// Lines that wait, by step.
+    /// Lines that wait, by step; a step with none waits for its title to be shown.
     waiting: BTreeMap<usize, Vec<String>>,
-    /// Output without its line's end.
-    partial: BTreeMap<usize, Vec<u8>>,
 }
 
 impl Plain {
-    pub(super) fn definition(&mut self, name: &Path, size: &str) {
-        note("#1 [internal] load build definition from Dockerfile");
-        note(&format!(
-            "#1 reading {}: {size} done\n#1 DONE 0.0s",
-            name.display()
-        ));
-        self.begun = true;
-    }
-
     pub(super) fn started(&mut self, steps: &[Step], number: usize) {
         if self.floor.is_none() {
             self.take_floor(steps, number);
@@ -44,126 +30,67 @@ impl Plain {
         }
     }
 
-    pub(super) fn output(&mut self, steps: &[Step], number: usize, bytes: &[u8]) {
-        let Some(step) = steps.iter().find(|step| step.number == number) else {
-            return;
-        };
-        let seconds = step.begun.elapsed().as_secs_f64();
-        let partial = self.partial.entry(number).or_default();
-        partial.extend_from_slice(bytes);
-        let mut lines = Vec::new();
-        while let Some(end) = partial.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = partial.drain(..=end).collect();
-            // Only what stands after the last carriage return would be seen on a terminal.
-            let line = String::from_utf8_lossy(&line);
-            let line = line.trim_end_matches(['\n', '\r']);
-            let line = line.rsplit('\r').next().unwrap_or(line);
-            lines.push(format!(
-                "#{} {seconds:.3} {}",
-                number + OWN_STEPS,
-                printable(line)
-            ));
-        }
-        for line in lines {
-            self.say(steps, number, line);
-        }
-    }
-
     pub(super) fn ended(&mut self, steps: &[Step], number: usize) {
-        let shown = number + OWN_STEPS;
-        if let Some(rest) = self.partial.remove(&number).filter(|rest| !rest.is_empty()) {
-            let seconds = steps
-                .iter()
-                .find(|step| step.number == number)
-                .map_or(0.0, |step| step.begun.elapsed().as_secs_f64());
-            let rest = String::from_utf8_lossy(&rest);
-            self.say(
-                steps,
-                number,
-                format!("#{shown} {seconds:.3} {}", printable(&rest)),
-            );
-        }
-        let outcome = steps
-            .iter()
-            .find(|step| step.number == number)
-            .and_then(|step| step.outcome.clone());
-        let line = match outcome {
-            Some(Outcome::Cached) => format!("#{shown} CACHED"),
-            Some(Outcome::Done(seconds)) => format!("#{shown} DONE {seconds:.1}s"),
-            Some(Outcome::Failed(message)) => format!("#{shown} ERROR: {message}"),
+        let line = match steps.get(number - 1).and_then(|step| step.outcome.as_ref()) {
+            Some(Outcome::Cached) => "CACHED".to_owned(),
+            Some(Outcome::Cancelled(_)) => "CANCELED".to_owned(),
+            Some(Outcome::Done(seconds)) => format!("DONE {seconds:.1}s"),
+            Some(Outcome::Failed(_, message)) => format!("ERROR: {}", super::log::clean(message)),
             None => return,
         };
-        if matches!(self.floor, Some((floor, _)) if floor == number) {
-            note(&line);
+        self.say(steps, number, line);
+        if self.has_floor(number) {
             self.floor = None;
-        } else if self.floor.is_none() {
-            self.take_floor(steps, number);
-            note(&line);
-            self.floor = None;
-        } else {
-            self.waiting.entry(number).or_default().push(line);
-            return;
+            self.next(steps);
         }
-        self.next(steps);
     }
 
-    pub(super) fn result(number: usize, digest: &str, names: &[String]) {
-        note(&format!(
-            "\n#{number} exporting to image\n#{number} writing image {digest} done"
-        ));
-        for name in names {
-            note(&format!("#{number} naming to {name} done"));
-        }
-        note(&format!("#{number} DONE 0.0s"));
-    }
-
-    fn say(&mut self, steps: &[Step], number: usize, line: String) {
+    /// Prints a line of a step's, now or when it gets the floor.
+    pub(super) fn say(&mut self, steps: &[Step], number: usize, line: String) {
         match self.floor {
             Some((floor, _)) if floor == number => {}
-            Some((floor, spoke)) if spoke.elapsed() < SILENCE => {
-                let _: usize = floor;
+            Some((_, spoke)) if spoke.elapsed() < SILENCE => {
                 self.waiting.entry(number).or_default().push(line);
                 return;
             }
-            Some((floor, _)) => {
-                note(&format!("#{} ...", floor + OWN_STEPS));
-                self.waiting.entry(floor).or_default();
+            Some((silent, _)) => {
+                note(&format!("#{silent} ..."));
+                self.waiting.entry(silent).or_default();
                 self.take_floor(steps, number);
             }
             None => self.take_floor(steps, number),
         }
-        note(&line);
+        note(&format!("#{number} {line}"));
         self.floor = Some((number, Instant::now()));
+    }
+
+    fn has_floor(&self, number: usize) -> bool {
+        matches!(self.floor, Some((floor, _)) if floor == number)
     }
 
     /// Gives the floor to a step: its name, and what it has said meanwhile.
     fn take_floor(&mut self, steps: &[Step], number: usize) {
-        let name = steps
-            .iter()
-            .find(|step| step.number == number)
-            .map_or("", |step| step.name.as_str());
         if self.begun {
             note("");
         }
         self.begun = true;
-        note(&format!("#{} {}", number + OWN_STEPS, printable(name)));
+        let name = steps.get(number - 1).map_or("", |step| step.name.as_str());
+        note(&format!("#{number} {name}"));
         for line in self.waiting.remove(&number).unwrap_or_default() {
-            note(&line);
+            note(&format!("#{number} {line}"));
         }
         self.floor = Some((number, Instant::now()));
     }
 
-    /// Lets those speak that ended meanwhile, then gives the floor to the first that waits.
+    /// Lets those speak that ended meanwhile, then gives the floor to the first that still works.
     fn next(&mut self, steps: &[Step]) {
-        while let Some(number) = self.waiting.keys().next().copied() {
+        let has_ended = |number: usize| steps.get(number - 1).is_none_or(|step| step.outcome.is_some());
+        while let Some(number) = self.waiting.keys().copied().find(|&number| has_ended(number)) {
             self.take_floor(steps, number);
-            let has_ended = steps
-                .iter()
-                .any(|step| step.number == number && step.outcome.is_some());
-            if !has_ended {
-                return;
-            }
             self.floor = None;
+        }
+        if let Some(number) = self.waiting.keys().next().copied() {
+            self.take_floor(steps, number);
         }
     }
 }

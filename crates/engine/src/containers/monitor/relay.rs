@@ -372,7 +372,8 @@ impl Relay {
             .iter()
             .any(|client| client.gone && client.mode == Some(Mode::Attach));
         self.clients.retain(|client| !left(client));
-        if input_left && self.stdin_once {
+        // Who detaches from a terminal comes back to it, so its input stays open.
+        if input_left && self.stdin_once && self.ends.terminal.is_none() {
             self.input_ends = true;
             self.write_input();
         }
