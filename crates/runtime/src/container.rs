@@ -4,7 +4,7 @@
 //! network namespace: `create` returns as soon as there is one, and what fails in the child later comes out of
 //! [`Created::ready`] or [`Created::start`].
 
-use crate::cgroups::Cgroup;
+use crate::cgroups::{Cgroup, Usage};
 use crate::channel::{Channel, Message};
 use crate::command::{Command, Stdio, Streamed, hide};
 use crate::error::failed;
@@ -442,6 +442,25 @@ pub fn remove_cgroup(path: &std::path::Path, patience: Duration) -> Result<(), S
         Err(error) if error.errno == rustix::io::Errno::NOENT => return Ok(()),
         cgroup => cgroup?,
     };
-    cgroup.kill()?;
-    cgroup.remove(patience)
+    clear_away(&cgroup, patience)
+}
+
+/// Returns what the processes of a cgroup have used, and removes it as [`remove_cgroup`] does. For when its first
+/// process has ended: what cannot be read, or cannot be removed now, is no reason for that end not to be one.
+pub fn close_cgroup(path: &std::path::Path, patience: Duration) -> Option<Usage> {
+    let cgroup = Cgroup::open(&PathBuf::from(path)).ok()?;
+    let usage = cgroup.usage().ok();
+    clear_away(&cgroup, patience).unwrap_or_default();
+    usage
+}
+
+/// Usually the processes went with their pid namespace and there is nobody left to kill.
+fn clear_away(cgroup: &Cgroup, patience: Duration) -> Result<(), SysError> {
+    match cgroup.remove(Duration::ZERO) {
+        Err(error) if error.errno == rustix::io::Errno::BUSY => {
+            cgroup.kill()?;
+            cgroup.remove(patience)
+        }
+        result => result,
+    }
 }

@@ -27,7 +27,7 @@ mod rootfs;
 mod sysctl;
 mod user;
 
-pub use container::{Created, create, remove_cgroup};
+pub use container::{Created, close_cgroup, create, remove_cgroup};
 pub use exec::exec;
 pub use process::Process;
 

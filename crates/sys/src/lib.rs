@@ -12,6 +12,7 @@ mod error;
 pub mod exe;
 pub mod fs;
 pub mod lock;
+pub mod memory;
 pub mod mount;
 pub mod netlink;
 pub mod path;

@@ -71,9 +71,11 @@ pub fn overlay(
         // Where it was mounted so before, it refuses to be mounted again until somebody says that the upper directory
         // is whole (Documentation/filesystems/overlayfs.rst, "Volatile mount"). We say so: this boot's page cache is.
         let mark = work.join("work/incompat/volatile");
-        match rustix::fs::rmdir(&mark) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(SysError::on("remove", &mark)(errno)),
+        match std::fs::remove_dir_all(&mark) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(SysError::io("remove", &mark, &error));
+            }
+            _ => {}
         }
     }
     match overlay_by_layer(&lower, upper, options) {
@@ -451,6 +453,22 @@ mod tests {
     #[test]
     fn privileged_overlay_of_120_layers_by_option_string() {
         check(overlay_by_option_string, "by-string");
+    }
+
+    #[test]
+    fn privileged_overlay_that_never_syncs_can_be_mounted_again() {
+        let (root, layers) = Layers::new("volatile", 1);
+        let (upper, work) = (root.0.join("upper"), root.0.join("work"));
+        let top = Some((upper.as_path(), work.as_path()));
+        for content in ["first", "second"] {
+            let mount = overlay(&layers, top, &[NEVER_SYNC]).unwrap();
+            let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC;
+            let file = rustix::fs::openat(&mount, "new", flags, Mode::RUSR).unwrap();
+            rustix::io::write(&file, content.as_bytes()).unwrap();
+            drop(file);
+            assert_eq!(read(&mount, "new"), content);
+        }
+        assert_eq!(std::fs::read_to_string(upper.join("new")).unwrap(), "second");
     }
 
     #[test]

@@ -30,8 +30,9 @@ impl Containers<'_> {
             }
             _ => return Err(conflict(format!("container {id} is not running"))),
         }
+        let launched = launch::launch(monitor::EXEC)?;
         let plan = self.exec_plan(&record, request)?;
-        let mut session = Session::new(launch::launch(monitor::EXEC, &plan, &[])?);
+        let mut session = Session::new(launched.hand_over(&plan, &[])?);
         if !request.detach {
             return Ok(Some(session));
         }

@@ -31,14 +31,34 @@ const LAST: u8 = 0;
 /// which then belongs to init; a server has to reap them, which it does whenever it starts another or looks for leavings.
 static CHILDREN: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
-/// Starts a monitor in `role` on `plan` and hands it `descriptors`. Returns its first client's end.
-pub(super) fn launch(
-    role: &str,
-    plan: &impl Serialize,
-    descriptors: &[BorrowedFd<'_>],
-) -> Result<UnixStream, EngineError> {
+/// A monitor that has no plan yet. If it is dropped without one, the monitor ends.
+#[derive(Debug)]
+pub(super) struct Launched {
+    stream: UnixStream,
+    /// What it executes. Closing the last descriptor of a detached mount waits for all processors, some milliseconds,
+    /// so the monitor gets it, which closes it by ending.
+    program: OwnedFd,
+}
+
+impl Launched {
+    /// Hands it its plan and `descriptors`. Returns its first client's end.
+    pub(super) fn hand_over(
+        self,
+        plan: &impl Serialize,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<UnixStream, EngineError> {
+        let failed = |error: std::io::Error| SysError::io("start the monitor", ARGUMENT, &error);
+        let plan = write_plan(plan).map_err(failed)?;
+        let mut all = vec![plan.as_fd(), self.program.as_fd()];
+        all.extend_from_slice(descriptors);
+        send_descriptors(&self.stream, &all).map_err(SysError::on("start the monitor", ARGUMENT))?;
+        Ok(self.stream)
+    }
+}
+
+/// Starts a monitor in `role`. It loads while its plan is made.
+pub(super) fn launch(role: &str) -> Result<Launched, EngineError> {
     let failed = |error: std::io::Error| SysError::io("start the monitor", ARGUMENT, &error);
-    let plan = write_plan(plan).map_err(failed)?;
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
     let program = sys::exe::open_sealed()?;
     let child = Command::new(sys::mount::descriptor_path(program.as_fd()))
@@ -53,10 +73,10 @@ pub(super) fn launch(
         .spawn()
         .map_err(failed)?;
     remember(child);
-    let mut all = vec![plan.as_fd()];
-    all.extend_from_slice(descriptors);
-    send_descriptors(&ours, &all).map_err(SysError::on("start the monitor", ARGUMENT))?;
-    Ok(ours)
+    Ok(Launched {
+        stream: ours,
+        program,
+    })
 }
 
 fn remember(child: Child) {
@@ -108,7 +128,7 @@ fn send_descriptors(socket: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> rust
     Ok(())
 }
 
-/// Receives what [`launch`] has sent, in order, the plan first.
+/// Receives what [`launch`] has sent, in order: the plan, our program, the caller's.
 pub(super) fn receive_descriptors(socket: &UnixStream) -> rustix::io::Result<Vec<OwnedFd>> {
     let mut descriptors = Vec::new();
     loop {

@@ -1,4 +1,5 @@
 //! `start`: the record is resolved into a plan, and a monitor is started on it.
+use super::launch::Launched;
 use super::monitor::{self, LogPlan, MonitorPlan, NetworkPlan};
 use super::network_files::{self, View};
 use super::record::{ContainerId, ContainerMount, EndpointRecord, ExitRecord};
@@ -105,6 +106,7 @@ impl Containers<'_> {
     ) -> Result<Option<Session>, EngineError> {
         let locations = self.engine.locations();
         let settings = &record.settings;
+        let launched = launch::launch(monitor::CONTAINER)?;
         let directory = locations.container_directory(&record.id);
         create::make_directories(&directory)?;
         for mount in &settings.mounts {
@@ -160,7 +162,7 @@ impl Containers<'_> {
                 .iter()
                 .flat_map(|place| place.sockets.iter().map(AsFd::as_fd)),
         );
-        let session = begin(&record.id, &monitor_plan, &descriptors)?;
+        let session = begin(&record.id, launched, &monitor_plan, &descriptors)?;
         Ok(request.attach.then_some(session))
     }
 
@@ -266,13 +268,14 @@ impl Containers<'_> {
     }
 }
 
-/// Starts the monitor and waits until it has started the process.
+/// Gives the monitor its plan and waits until it has started the process.
 pub(super) fn begin(
     id: &ContainerId,
+    launched: Launched,
     plan: &MonitorPlan,
     descriptors: &[BorrowedFd<'_>],
 ) -> Result<Session, EngineError> {
-    let mut session = Session::new(launch::launch(monitor::CONTAINER, plan, descriptors)?);
+    let mut session = Session::new(launched.hand_over(plan, descriptors)?);
     match session.next().map_err(wait::session_error(id))? {
         Some(SessionEvent::Started) => Ok(session),
         Some(SessionEvent::Failed(error)) => Err(error.into()),

@@ -1,12 +1,12 @@
 //! A build's `RUN`: a command in a container that leaves no record.
 
-use super::monitor::{MonitorPlan, NetworkPlan};
+use super::monitor::{self, MonitorPlan, NetworkPlan};
 use super::network_files::{self, View};
 use super::record::{ContainerId, ExitRecord, Settings};
 use super::request::{CreateContainer, NetworkMode, RestartPolicy};
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
-use super::{finish, running, start, wait};
+use super::{finish, launch, running, start, wait};
 use crate::networks::{self, Place};
 use crate::{Engine, EngineError, ca};
 use builder::{OutputStream, RunStep};
@@ -53,6 +53,7 @@ fn run_claimed(
     follow: impl FnOnce(Session) -> Result<ExitRecord, EngineError>,
 ) -> Result<ExitRecord, EngineError> {
     let locations = engine.locations();
+    let launched = launch::launch(monitor::CONTAINER)?;
     let directory = locations.run_directory(id);
     let settings = settings(step, network);
     let place = match network {
@@ -101,7 +102,7 @@ fn run_claimed(
         cgroup,
         started: crate::events::now(),
     };
-    follow(start::begin(id, &monitor_plan, &[lock])?)
+    follow(start::begin(id, launched, &monitor_plan, &[lock])?)
 }
 
 fn settings(step: &RunStep<'_>, network: &NetworkMode) -> Settings {

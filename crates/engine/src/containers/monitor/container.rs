@@ -18,7 +18,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Docker's pauses before a restart: the first, and the longest.
@@ -28,6 +29,11 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 const LONG_RUN: Duration = Duration::from_secs(10);
 /// How long the processes of a cgroup may take to go after SIGKILL.
 const CGROUP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A process that has run this long will run longer, and its monitor gives back memory.
+const SETTLING: Duration = Duration::from_millis(300);
+/// How often it is looked whether a link has gone.
+const GLANCE: Duration = Duration::from_micros(200);
 
 /// What `start` hands a monitor.
 #[derive(Debug, Serialize, Deserialize)]
@@ -96,7 +102,8 @@ pub(super) fn run(client: UnixStream, plan_file: File, descriptors: Vec<OwnedFd>
         restarts: 0,
         started: 0,
         stopped: false,
-        _ports: descriptors.collect(),
+        database: None,
+        ports: descriptors.collect(),
         lock,
     };
     match life.begin() {
@@ -115,8 +122,10 @@ struct Life {
     started: i64,
     /// Stopped by hand: the restart policy is out of force.
     stopped: bool,
+    /// Open from when the end is near.
+    database: Option<Database>,
     /// Bound sockets that keep the published ports ours.
-    _ports: Vec<OwnedFd>,
+    ports: Vec<OwnedFd>,
     lock: OwnedFd,
 }
 
@@ -196,18 +205,20 @@ impl Life {
         let mut pause = FIRST_PAUSE;
         let mut last_exit: Option<ExitRecord> = None;
         let mut told = false;
-        let end = loop {
+        let (end, cable) = loop {
             self.write_process(process.pid(), last_exit.clone());
             if !told {
                 self.relay.tell_started();
                 told = true;
             }
             let begun = Instant::now();
-            let exit = self.watch(&mut process);
+            let (exit, cable) = self.watch(&mut process);
             drop(process);
             if !self.restarts_after(&exit) {
-                break exit;
+                break (exit, cable);
             }
+            // The next process is cloned from a single thread, and gets a link of the same name.
+            cable.wait();
             self.relay.tell_exited(&exit, false)?;
             if begun.elapsed() >= LONG_RUN {
                 pause = FIRST_PAUSE;
@@ -215,23 +226,24 @@ impl Life {
             self.restarts += 1;
             self.write_process(0, Some(exit.clone()));
             if !self.rest(pause)? {
-                break exit;
+                break (exit, Cable::default());
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
             match self.begin() {
                 Ok(next) => process = next,
                 Err(error) => {
-                    break ExitRecord {
+                    let exit = ExitRecord {
                         code: code_of(error.failure),
                         error: Some(error.message),
                         finished: now(),
                         ..ExitRecord::default()
                     };
+                    break (exit, Cable::default());
                 }
             }
             last_exit = Some(exit);
         };
-        self.end(end)
+        self.end(end, cable)
     }
 
     fn write_process(&self, pid: i32, last_exit: Option<ExitRecord>) {
@@ -247,10 +259,13 @@ impl Life {
     }
 
     /// Relays until the process has ended, and clears away what was its own.
-    fn watch(&mut self, process: &mut Process) -> ExitRecord {
+    fn watch(&mut self, process: &mut Process) -> (ExitRecord, Cable) {
         let mut error = None;
+        let begun = Instant::now();
+        let mut settled = false;
         loop {
-            match self.relay.round(Some(process.pidfd()), None) {
+            let patience = (!settled).then_some(SETTLING);
+            match self.relay.round(Some(process.pidfd()), patience) {
                 Ok(true) => break,
                 Ok(false) => {}
                 // Without poll there is no watching: better it ends than that nobody watches it.
@@ -269,6 +284,14 @@ impl Life {
             if !self.plan.recorded && self.relay.is_deserted() {
                 process.kill(9).unwrap_or_default();
             }
+            if self.relay.ends.are_silent() {
+                self.look_ahead();
+            }
+            // Not at once: many a process ends again soon, and then it would only cost time.
+            if !settled && begun.elapsed() >= SETTLING {
+                settled = true;
+                sys::memory::release();
+            }
         }
         let code = match process.wait() {
             Ok(exit) => exit.code,
@@ -277,28 +300,58 @@ impl Life {
                 137
             }
         };
+        let cable = self.unplug();
         if let Err(failure) = self.relay.drain() {
             error = Some(failure.to_string());
         }
-        let usage = runtime::cgroups::Cgroup::open(&self.plan.cgroup).and_then(|cgroup| cgroup.usage());
-        let usage = usage.ok();
-        // A cgroup whose processes will not go is left to recovery; the end is an end all the same.
-        runtime::remove_cgroup(&self.plan.cgroup, CGROUP_PATIENCE).unwrap_or_default();
-        self.take_network_away();
-        ExitRecord {
+        // A cgroup whose processes will not go is left to recovery.
+        let usage = runtime::close_cgroup(&self.plan.cgroup, CGROUP_PATIENCE);
+        let exit = ExitRecord {
             code,
             oom_killed: usage.is_some_and(|usage| usage.oom_kills > 0),
             error,
             finished: now(),
             memory_peak: usage.and_then(|usage| usage.memory_peak),
             cpu: usage.map(|usage| usage.cpu),
-        }
+        };
+        (exit, cable)
     }
 
     /// Takes ports and the host's end of the cable away. What stays has the container's name on it and is swept.
     fn take_network_away(&self) {
         if let NetworkPlan::Bridge(bridge, endpoint) = &self.plan.network {
             bridge.detach(endpoint).unwrap_or_default();
+        }
+    }
+
+    /// Likewise, but the cable in a thread of its own: the kernel lets its caller go only when no processor can still
+    /// be looking at the link, which is milliseconds after nobody can find it any more.
+    fn unplug(&self) -> Cable {
+        let NetworkPlan::Bridge(bridge, endpoint) = &self.plan.network else {
+            return Cable::default();
+        };
+        bridge.unpublish(&endpoint.published()).unwrap_or_default();
+        let (bridge, host_link) = (bridge.clone(), endpoint.host_link.clone());
+        let removal = std::thread::Builder::new().spawn(move || {
+            bridge.remove_link(&host_link).unwrap_or_default();
+        });
+        match removal {
+            Ok(thread) => Cable {
+                removal: Some((thread, endpoint.host_link.clone())),
+            },
+            Err(_no_thread) => {
+                self.take_network_away();
+                Cable::default()
+            }
+        }
+    }
+
+    /// Opens the database, which takes a moment, when the process seems to be ending: it has closed its output, and
+    /// the kernel is still busy with its mounts.
+    fn look_ahead(&mut self) {
+        if self.database.is_none() && self.plan.restart == RestartPolicy::No {
+            // If it cannot be opened now, it is tried again at the end.
+            self.database = self.open_database().unwrap_or_default();
         }
     }
 
@@ -331,7 +384,7 @@ impl Life {
 
     /// Records the end: first in the run directory, which cannot fail for lack of disk, then in the database; lets go
     /// of the lock; and only then tells the clients, so that whoever hears of the end can start the container again.
-    fn end(mut self, exit: ExitRecord) -> io::Result<()> {
+    fn end(mut self, exit: ExitRecord, cable: Cable) -> io::Result<()> {
         let ended = Ended {
             exit,
             started: self.started,
@@ -341,26 +394,28 @@ impl Life {
         if self.plan.recorded {
             running::write_end(&self.locations, &self.plan.id, &ended).unwrap_or_default();
         }
-        let database = self.database();
-        let leavings = database.and_then(|database| Ok((self.record(database.as_ref(), &ended)?, database)));
+        let leavings = self.record(&ended);
+        cable.wait_until_gone();
         if leavings.is_ok() {
             finish::remove_run_directory(&self.locations, &self.plan.id);
         }
+        drop(self.ports);
         drop(self.lock);
         self.relay.tell_exited(&ended.exit, true)?;
         self.relay.say_goodbye()?;
         // Nobody waits for us any more.
-        if let Ok((leavings, database)) = leavings {
+        if let Ok(leavings) = leavings {
             leavings.reap(&self.locations);
-            if let Some(database) = database {
-                database.tidy().unwrap_or_default();
-            }
         }
+        if let Some(database) = &self.database {
+            database.tidy().unwrap_or_default();
+        }
+        cable.wait();
         Ok(())
     }
 
     /// Opens the database if the container has anything there.
-    fn database(&self) -> Result<Option<Database>, crate::EngineError> {
+    fn open_database(&self) -> Result<Option<Database>, crate::EngineError> {
         let has_address = matches!(self.plan.network, NetworkPlan::Bridge(..));
         (self.plan.recorded || has_address)
             .then(|| Database::open(&self.locations.root))
@@ -368,12 +423,11 @@ impl Life {
             .map_err(Into::into)
     }
 
-    fn record(
-        &self,
-        database: Option<&Database>,
-        ended: &Ended,
-    ) -> Result<finish::Leavings, crate::EngineError> {
-        match database {
+    fn record(&mut self, ended: &Ended) -> Result<finish::Leavings, crate::EngineError> {
+        if self.database.is_none() {
+            self.database = self.open_database()?;
+        }
+        match &self.database {
             Some(database) if self.plan.recorded => {
                 finish::record(database, &self.locations, &self.plan.id, ended)
             }
@@ -382,6 +436,32 @@ impl Life {
                 Ok(finish::Leavings::default())
             }
             None => Ok(finish::Leavings::default()),
+        }
+    }
+}
+
+/// The host's end of a cable on its way out.
+#[derive(Default)]
+struct Cable {
+    removal: Option<(JoinHandle<()>, String)>,
+}
+
+impl Cable {
+    /// Waits until nobody can find the link any more.
+    fn wait_until_gone(&self) {
+        if let Some((thread, host_link)) = &self.removal {
+            // Its directory goes when the link is out of the kernel's lists.
+            let link = Path::new("/sys/class/net").join(host_link);
+            while !thread.is_finished() && link.exists() {
+                std::thread::sleep(GLANCE);
+            }
+        }
+    }
+
+    /// Waits until the thread has ended. A panic in there changes nothing here: what stays is swept.
+    fn wait(self) {
+        if let Some((thread, _)) = self.removal {
+            thread.join().unwrap_or_default();
         }
     }
 }

@@ -36,10 +36,14 @@ const OOM_SCORE: &[u8] = b"-500";
 /// Runs a monitor to its end. Called by `main` in a process that has no other thread and has parsed nothing.
 pub fn main() -> ExitCode {
     let role = std::env::args().nth(2).unwrap_or_default();
-    let result = settle_down().and_then(|(client, plan, descriptors)| match role.as_str() {
-        CONTAINER => container::run(client, plan, descriptors),
-        EXEC => exec::run(client, plan),
-        _ => Err(io::Error::other("a monitor has no such role")),
+    let result = settle_down().and_then(|(client, inherited)| {
+        // Held to the end: see `launch::Launched`.
+        let _program = inherited.program;
+        match role.as_str() {
+            CONTAINER => container::run(client, inherited.plan, inherited.others),
+            EXEC => exec::run(client, inherited.plan),
+            _ => Err(io::Error::other("a monitor has no such role")),
+        }
     });
     // Nobody reads a monitor's standard error: what matters went to the client or stands in the run directory.
     if result.is_ok() {
@@ -49,8 +53,15 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What the caller hands over.
+struct Inherited {
+    plan: File,
+    program: OwnedFd,
+    others: Vec<OwnedFd>,
+}
+
 /// Leaves the caller's session and directory, and takes what the caller handed over.
-fn settle_down() -> io::Result<(UnixStream, File, Vec<OwnedFd>)> {
+fn settle_down() -> io::Result<(UnixStream, Inherited)> {
     rustix::process::setsid()?;
     rustix::process::chdir("/")?;
     rustix::thread::set_name(c"coracle-monitor")?;
@@ -59,15 +70,13 @@ fn settle_down() -> io::Result<(UnixStream, File, Vec<OwnedFd>)> {
     rustix::stdio::dup2_stdin(&null)?;
     // Without CAP_SYS_RESOURCE it may not be lowered; then we are killed as readily as anybody.
     std::fs::write("/proc/self/oom_score_adj", OOM_SCORE).unwrap_or_default();
-    let mut descriptors = launch::receive_descriptors(&client)?;
-    if descriptors.is_empty() {
-        return Err(io::Error::other("a monitor got no plan"));
-    }
-    let rest = descriptors.split_off(1);
-    let plan = descriptors
-        .pop()
-        .map(File::from)
-        .ok_or_else(|| io::Error::other("a monitor got no plan"))?;
+    let mut descriptors = launch::receive_descriptors(&client)?.into_iter();
+    let missing = || io::Error::other("a monitor got no plan");
+    let inherited = Inherited {
+        plan: descriptors.next().map(File::from).ok_or_else(missing)?,
+        program: descriptors.next().ok_or_else(missing)?,
+        others: descriptors.collect(),
+    };
     client.set_nonblocking(true)?;
-    Ok((client, plan, rest))
+    Ok((client, inherited))
 }

@@ -53,6 +53,11 @@ pub(super) fn make(shape: Shape) -> io::Result<(Streams, Ends)> {
 }
 
 impl Ends {
+    /// Says whether nobody can write to them any more.
+    pub(super) fn are_silent(&self) -> bool {
+        self.outputs.iter().all(Option::is_none)
+    }
+
     /// Takes the master of the process's terminal.
     pub(super) fn set_terminal(&mut self, master: OwnedFd, open_stdin: bool) -> io::Result<()> {
         never_wait(&master)?;
