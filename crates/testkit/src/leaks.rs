@@ -58,7 +58,16 @@ fn mounts(facts: &mut BTreeSet<String>) {
     for line in text.lines() {
         // Mount ids change; root, mount point, type and source do not.
         let words: Vec<_> = line.split(' ').collect();
-        facts.insert(format!("mount {} on {}", words[3], words[4]));
+        let theirs = [
+            "/containerd",
+            "/containers/storage",
+            "/docker",
+            "/podman",
+            "/run/netns/",
+        ];
+        if !theirs.iter().any(|part| words[4].contains(part)) {
+            facts.insert(format!("mount {} on {}", words[3], words[4]));
+        }
     }
 }
 
