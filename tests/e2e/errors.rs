@@ -40,7 +40,7 @@ fn each_mistake_is_named() {
             "Range of CPUs is from 0.01",
         ),
         (
-            &["run", "-u", "nobodyatall", "busybox", "true"],
+            &["run", "--rm", "-u", "nobodyatall", "busybox", "true"],
             125,
             "nobodyatall",
         ),
