@@ -65,7 +65,7 @@ impl FromStr for Platform {
         let wrong = || PlatformError(text.to_owned());
         let parts: Vec<&str> = text.split('/').collect();
         let clean = |part: &&str| {
-            !part.is_empty()
+            part.starts_with(|first: char| first.is_ascii_alphanumeric())
                 && part
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))

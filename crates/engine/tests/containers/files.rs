@@ -80,7 +80,16 @@ fn they_go_in_and_out_of_running_and_stopped_containers() {
     while root.containers().stat_path(&id, "/ready").is_err() {
         std::thread::yield_now();
     }
-    assert_eq!(root.logs(&id), "in\nin\n");
+    // The monitor writes the log in its own time.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while root.logs(&id) != "in\nin\n" {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the log has {:?}",
+            root.logs(&id)
+        );
+        std::thread::yield_now();
+    }
     let tar = tar_of("after", "later\n", false);
     root.containers()
         .copy_in(&id, "/data", &mut tar.as_slice(), true)
