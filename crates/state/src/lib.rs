@@ -16,10 +16,10 @@
 //! never tears one; what must outlive a power cut is recorded through [`Database::write_durably`].
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The version of `schema.sql`. A change of the schema raises it and adds a migration.
 pub const SCHEMA_VERSION: i64 = 1;
@@ -76,27 +76,17 @@ impl Database {
             path: path.clone(),
             source,
         };
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
-        connection.busy_timeout(PATIENCE).map_err(failed)?;
-        connection
-            .pragma_update(None, "synchronous", "NORMAL")
-            .map_err(failed)?;
-        connection
-            .pragma_update(None, "foreign_keys", true)
-            .map_err(failed)?;
-        // Whoever closes the file last would otherwise move the log into it and sync both, at the end of every command.
-        connection
-            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
-            .map_err(failed)?;
-        let version: i64 = connection
-            .pragma_query_value(None, "user_version", |row| row.get(0))
-            .map_err(failed)?;
-        if version == 0 {
-            create(&mut connection).map_err(failed)?;
-        } else if version > SCHEMA_VERSION {
+        let start = Instant::now();
+        let (connection, version) = loop {
+            match connect(&path) {
+                // While a new file is made a write-ahead logged one, SQLite answers at once that it is locked.
+                Err(error) if is_busy(&error) && start.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                connected => break connected.map_err(failed)?,
+            }
+        };
+        if version > SCHEMA_VERSION {
             return Err(StateError::Newer { path, found: version });
         }
         Ok(Self {
@@ -187,6 +177,28 @@ impl Drop for Database {
         // A log that cannot be emptied now is emptied by another process; nothing in it is lost.
         self.empty_log(HUGE_LOG).unwrap_or_default();
     }
+}
+
+/// Opens the file and makes the tables if it is new. Returns the version of what was there.
+fn connect(path: &Path) -> rusqlite::Result<(Connection, i64)> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // Whoever closes the file last would otherwise move the log into it and sync both, at the end of every command.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == 0 {
+        create(&mut connection)?;
+    }
+    Ok((connection, version))
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    let busy = [ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked];
+    error.sqlite_error_code().is_some_and(|code| busy.contains(&code))
 }
 
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {
