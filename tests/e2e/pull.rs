@@ -164,3 +164,23 @@ fn a_mirror_stands_in() {
         "works\n"
     );
 }
+
+#[test]
+fn interrupting_a_pull_ends_it_at_once_and_leaves_nothing() {
+    let coracle = empty();
+    // Takes the connection and never says a word.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let name = format!("{}/never/answers", listener.local_addr().unwrap());
+    let child = coracle.start(["pull", &name]);
+    let connection = listener.accept().unwrap();
+    let start = Instant::now();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let outcome = testkit::sandbox::outcome(&child.wait_with_output().unwrap());
+    assert_eq!(outcome.code, 130, "{}", outcome.stderr);
+    assert!(start.elapsed() < Duration::from_secs(10));
+    drop(connection);
+    assert_eq!(coracle.run(["images", "-aq"]).ok(), "");
+    let left = std::fs::read_dir(coracle.path().join("root/tmp")).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "temporary files are left");
+}
