@@ -259,7 +259,8 @@ fn matches_glob(pattern: &str, text: &str) -> bool {
 fn row(image: &Image, name: &Name, now: i64, truncate: bool) -> Row {
     let made = image.config.created.as_deref().and_then(time::parse);
     // An image whose times were taken out for the sake of reproducibility is as old as its stay here.
-    let created = made.filter(|moment| *moment > 0).unwrap_or(image.created);
+    let epoch = engine::builder::FIXED_EPOCH * 1_000_000_000;
+    let created = made.filter(|moment| *moment > epoch).unwrap_or(image.created);
     let size = units::human_size(image.size);
     let id = if truncate {
         image.id.short()
