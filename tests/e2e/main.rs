@@ -29,6 +29,12 @@ fn sandbox() -> Sandbox {
     Sandbox::new(env!("CARGO_BIN_EXE_coracle"))
 }
 
+/// A root with the image `busybox`, for a test of what Docker does too. Such tests are in a module `both` of their
+/// command's file.
+fn both() -> Sandbox {
+    Sandbox::new(env!("CARGO_BIN_EXE_coracle"))
+}
+
 /// A root with nothing in it.
 fn empty() -> Sandbox {
     Sandbox::empty(env!("CARGO_BIN_EXE_coracle"))

@@ -58,10 +58,24 @@ pub struct Usage {
     pub memory: u64,
     /// The most bytes ever in use, where the kernel tells.
     pub memory_peak: Option<u64>,
+    /// Of `memory`, page cache that has not been used lately: what the kernel gives back first.
+    pub memory_inactive_file: u64,
+    /// The limit in bytes; `None` if there is none.
+    pub memory_limit: Option<u64>,
     /// Nanoseconds of processor time.
     pub cpu: u64,
+    /// Of that, in the kernel, where it tells.
+    pub cpu_system: Option<u64>,
+    /// Bytes read from block devices, where the kernel counts them.
+    pub read: Option<u64>,
+    /// Bytes written to block devices, where the kernel counts them.
+    pub written: Option<u64>,
     /// Processes and threads.
     pub pids: u64,
+    /// The most of them ever, where the kernel tells (since Linux 6.6).
+    pub pids_peak: Option<u64>,
+    /// The limit of processes and threads; `None` if there is none.
+    pub pids_limit: Option<u64>,
     /// Times that the kernel killed a process for lack of memory.
     pub oom_kills: u64,
 }

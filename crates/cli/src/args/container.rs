@@ -301,6 +301,7 @@ impl ContainerFlags {
                 cpuset_mems: self.cpuset_mems,
                 pids: self.pids_limit,
                 blkio_weight: self.blkio_weight,
+                ..Limits::default()
             },
             shm_size: self.shm_size,
             devices: devices(&self.device)?,
@@ -310,6 +311,7 @@ impl ContainerFlags {
             log_options: self.log_opt.into_iter().collect(),
             cgroup_parent: self.cgroup_parent.filter(|parent| !parent.is_empty()),
             host_ca,
+            ..CreateContainer::default()
         };
         Ok(Prepared { request, warnings })
     }

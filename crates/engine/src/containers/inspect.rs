@@ -91,7 +91,9 @@ impl Containers<'_> {
             size_rw = Some(written);
             size_root = Some(written + self.size_of_image(&record.id)?);
         }
+        let health = status.health.clone();
         Ok(Container {
+            health,
             id: record.id,
             name: record.name,
             image: record.image,

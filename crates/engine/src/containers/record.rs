@@ -31,6 +31,7 @@ impl std::fmt::Display for ContainerId {
 
 /// Everything that `create` decided: the request with all defaults and the image's own settings filled in.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// The request, as it came.
     pub request: CreateContainer,
@@ -85,6 +86,7 @@ pub struct ContainerMount {
 
 /// How a container ended, or why it never began.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct ExitRecord {
     /// Exit code; 128 + n for signal n.
     pub code: i32,
@@ -94,10 +96,129 @@ pub struct ExitRecord {
     pub error: Option<String>,
     /// Nanoseconds since 1970.
     pub finished: i64,
-    /// Most memory used, bytes, where the kernel tells.
+    /// The signal that ended its first process, if one did.
+    pub signal: Option<i32>,
+    /// What brought the end about, if it was not the process itself.
+    pub cause: Option<Cause>,
+    /// What the run used.
+    pub usage: Usage,
+}
+
+/// What ended a run that did not end by itself.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Cause {
+    /// The kernel killed a process of it for lack of memory.
+    OutOfMemory {
+        /// The killed process's name, where the kernel told.
+        process: Option<String>,
+        /// The limit, bytes; `None` where the host itself was short.
+        limit: Option<u64>,
+        /// Most memory used, bytes.
+        peak: Option<u64>,
+    },
+    /// It became unhealthy, and was to be killed or stopped for it.
+    Unhealthy {
+        /// What the last check wrote, shortened.
+        output: String,
+    },
+    /// It lasted longer than it was given.
+    Timeout {
+        /// Its time, nanoseconds.
+        limit: u64,
+    },
+    /// `stop`, `kill` or `restart` was asked for.
+    Asked {
+        /// The signal that was sent last.
+        signal: i32,
+    },
+    /// Its monitor died.
+    MonitorDied,
+    /// The host went down.
+    Reboot,
+}
+
+/// What a run used, as far as the kernel told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// Most memory used, bytes.
     pub memory_peak: Option<u64>,
     /// Processor time, nanoseconds.
     pub cpu: Option<u64>,
+    /// Of that, in the kernel.
+    pub cpu_system: Option<u64>,
+    /// Bytes read from block devices.
+    pub read: Option<u64>,
+    /// Bytes written to block devices.
+    pub written: Option<u64>,
+    /// Most processes at once.
+    pub pids_peak: Option<u64>,
+}
+
+impl From<runtime::cgroups::Usage> for Usage {
+    fn from(used: runtime::cgroups::Usage) -> Self {
+        Self {
+            memory_peak: used.memory_peak,
+            cpu: Some(used.cpu),
+            cpu_system: used.cpu_system,
+            read: used.read,
+            written: used.written,
+            pids_peak: used.pids_peak,
+        }
+    }
+}
+
+/// One run of a container: kept when the container is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Whose.
+    pub container: ContainerId,
+    /// What the container was called.
+    pub name: String,
+    /// Its image, as the user wrote it.
+    pub image: String,
+    /// Its command, as `ps` shows it.
+    pub command: String,
+    /// Nanoseconds since 1970.
+    pub started: i64,
+    /// How it ended; `None` while it runs.
+    pub exit: Option<ExitRecord>,
+}
+
+/// What health checks have found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Health {
+    /// The verdict.
+    pub status: HealthStatus,
+    /// Failures in a row.
+    pub failing_streak: u32,
+    /// The last five checks, the oldest first.
+    pub log: Vec<Check>,
+}
+
+/// A verdict on a container's health.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum HealthStatus {
+    /// Not yet known.
+    #[default]
+    Starting,
+    /// The last check succeeded.
+    Healthy,
+    /// As many checks in a row have failed as it takes.
+    Unhealthy,
+}
+
+/// One health check.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Check {
+    /// Nanoseconds since 1970.
+    pub started: i64,
+    /// Nanoseconds since 1970.
+    pub finished: i64,
+    /// Its exit code; -1 if it took too long or could not be started.
+    pub code: i32,
+    /// The first 4096 bytes of what it wrote.
+    pub output: String,
 }
 
 /// The changing part of a container's record.
@@ -116,6 +237,8 @@ pub struct Status {
     pub boot: String,
     /// Network endpoints while it runs.
     pub endpoint: Option<EndpointRecord>,
+    /// What health checks had found when it last ended.
+    pub health: Option<Health>,
 }
 
 /// A container's place on a network.
@@ -169,6 +292,8 @@ pub struct Container {
     pub activity: Activity,
     /// Pid of its first process while it runs, on the host.
     pub pid: Option<i32>,
+    /// What health checks have found, if it has any.
+    pub health: Option<Health>,
     /// Bytes of its writable layer, if they were asked for.
     pub size_rw: Option<u64>,
     /// Bytes of its image's layers, if they were asked for.

@@ -67,8 +67,12 @@ pub struct CreateContainer {
     pub security: SecurityOptions,
     /// `-v`, `--mount`, `--tmpfs`, in the order in which they were written.
     pub mounts: Vec<MountRequest>,
+    /// `--volumes-from`: `container[:ro|rw]`.
+    pub volumes_from: Vec<String>,
     /// `--network`.
     pub network: NetworkMode,
+    /// `--network-alias`.
+    pub network_aliases: Vec<String>,
     /// `-p`.
     pub publish: Vec<PublishRequest>,
     /// `-P`.
@@ -89,20 +93,154 @@ pub struct CreateContainer {
     pub limits: Limits,
     /// `--shm-size` in bytes.
     pub shm_size: Option<u64>,
-    /// `--device`.
+    /// `--device /dev/…`.
     pub devices: Vec<DeviceRequest>,
+    /// `--device vendor/class=name`: names in the Container Device Interface.
+    pub cdi_devices: Vec<String>,
+    /// `--gpus`.
+    pub gpus: Vec<GpuRequest>,
+    /// `--device-cgroup-rule`, as written: `c 1:3 rwm`.
+    pub device_rules: Vec<String>,
     /// `--sysctl`.
     pub sysctls: BTreeMap<String, String>,
     /// `--oom-score-adj`.
     pub oom_score_adj: i32,
-    /// `--log-driver`: `json-file` or `none`; `None` is the configured default.
+    /// `--log-driver`: `json-file`, `local`, `journald` or `none`; `None` is the configured default.
     pub log_driver: Option<String>,
     /// `--log-opt`.
     pub log_options: BTreeMap<String, String>,
     /// `--cgroup-parent`.
     pub cgroup_parent: Option<String>,
+    /// `--cgroupns`; `None` is private.
+    pub cgroup_namespace: Option<CgroupNamespace>,
+    /// `--pid`.
+    pub pid: NamespaceMode,
+    /// `--ipc`.
+    pub ipc: IpcMode,
+    /// `--uts`.
+    pub uts: UtsMode,
+    /// `--userns`.
+    pub user_namespace: UserNamespaceMode,
+    /// `--annotation`.
+    pub annotations: BTreeMap<String, String>,
+    /// `--storage-opt`.
+    pub storage_options: BTreeMap<String, String>,
+    /// `--runtime`, recorded; there is one runtime.
+    pub runtime: Option<String>,
+    /// `--health-*` and `--no-healthcheck`, over what the image says.
+    pub health: HealthRequest,
+    /// `--timeout`: a run that lasts longer is stopped as `stop` does it. No flag of Docker's.
+    pub timeout: Option<Duration>,
     /// Whether the host's own extra CA certificates are trusted inside; `None` is the configured default.
     pub host_ca: Option<bool>,
+}
+
+/// `--health-*`: what of the image's health check is overridden.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct HealthRequest {
+    /// `--no-healthcheck`.
+    pub none: bool,
+    /// The check in the image format's form: `["CMD-SHELL", "…"]` or `["CMD", "…", …]`. `--health-cmd` gives the first.
+    pub test: Option<Vec<String>>,
+    /// Between two checks.
+    pub interval: Option<Duration>,
+    /// The longest that one may last.
+    pub timeout: Option<Duration>,
+    /// Failures in a row that make the container unhealthy.
+    pub retries: Option<u32>,
+    /// Failures this soon after the start do not count.
+    pub start_period: Option<Duration>,
+    /// Between two checks during the start period.
+    pub start_interval: Option<Duration>,
+    /// `--health-on-failure`: what is done with a container that has become unhealthy. No flag of Docker's.
+    pub on_failure: OnUnhealthy,
+}
+
+/// What is done with a container that has become unhealthy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum OnUnhealthy {
+    /// Nothing, as Docker has it.
+    #[default]
+    Nothing,
+    /// It is killed; its restart policy then decides.
+    Kill,
+    /// It is stopped with its own signal and patience and begun again, whatever its restart policy says.
+    Restart,
+    /// It is stopped for good.
+    Stop,
+}
+
+/// `--gpus`, answered by the Container Device Interface.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct GpuRequest {
+    /// `driver=`.
+    pub driver: Option<String>,
+    /// `count=`; -1 is all.
+    pub count: Option<i64>,
+    /// `device=`.
+    pub devices: Vec<String>,
+    /// `capabilities=`.
+    pub capabilities: Vec<String>,
+    /// `options=`.
+    pub options: BTreeMap<String, String>,
+}
+
+/// `--pid`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum NamespaceMode {
+    /// Its own.
+    #[default]
+    Own,
+    /// The host's.
+    Host,
+    /// Another container's, by name or id.
+    Container(String),
+}
+
+/// `--ipc`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum IpcMode {
+    /// Its own; nobody joins it.
+    #[default]
+    Private,
+    /// Its own, without `/dev/shm`.
+    None,
+    /// Its own; other containers may join it.
+    Shareable,
+    /// The host's.
+    Host,
+    /// Another container's, by name or id.
+    Container(String),
+}
+
+/// `--uts`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum UtsMode {
+    /// Its own.
+    #[default]
+    Own,
+    /// The host's.
+    Host,
+}
+
+/// `--userns`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum UserNamespaceMode {
+    /// As the engine is configured.
+    #[default]
+    Configured,
+    /// The host's.
+    Host,
+}
+
+/// `--cgroupns`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum CgroupNamespace {
+    /// The host's.
+    Host,
+    /// Its own.
+    Private,
 }
 
 /// Streams that a client attaches.
@@ -280,6 +418,24 @@ pub struct Limits {
     pub pids: Option<i64>,
     /// `--blkio-weight`.
     pub blkio_weight: Option<u16>,
+    /// `--blkio-weight-device`: device and weight.
+    pub blkio_weight_devices: Vec<(PathBuf, u16)>,
+    /// `--device-read-bps`: device and bytes a second.
+    pub device_read_bps: Vec<(PathBuf, u64)>,
+    /// `--device-write-bps`: device and bytes a second.
+    pub device_write_bps: Vec<(PathBuf, u64)>,
+    /// `--device-read-iops`: device and operations a second.
+    pub device_read_iops: Vec<(PathBuf, u64)>,
+    /// `--device-write-iops`: device and operations a second.
+    pub device_write_iops: Vec<(PathBuf, u64)>,
+    /// `--cpu-rt-period`, microseconds.
+    pub cpu_realtime_period: Option<u64>,
+    /// `--cpu-rt-runtime`, microseconds.
+    pub cpu_realtime_runtime: Option<i64>,
+    /// `--memory-swappiness`, 0 to 100; cgroup v1 alone has it.
+    pub memory_swappiness: Option<i64>,
+    /// `--oom-kill-disable`; cgroup v1 alone has it.
+    pub oom_kill_disable: bool,
 }
 
 /// `--device`.

@@ -161,11 +161,6 @@ pub(crate) fn end_run(
     id: &ContainerId,
     exit: &ExitRecord,
 ) -> Result<(), StateError> {
-    #[derive(serde::Serialize)]
-    struct Used {
-        memory_peak: Option<u64>,
-        cpu: Option<u64>,
-    }
     connection
         .prepare_cached(
             "UPDATE runs SET finished = ?2, exit_code = ?3, usage = ?4 WHERE container = ?1 AND finished IS NULL",
@@ -174,10 +169,7 @@ pub(crate) fn end_run(
             id.as_str(),
             exit.finished,
             exit.code,
-            json(&Used {
-                memory_peak: exit.memory_peak,
-                cpu: exit.cpu,
-            })?,
+            json(&exit.usage)?,
         ))?;
     release(connection, id.as_str())
 }

@@ -4,7 +4,7 @@ use super::log::Log;
 use super::relay::{Relay, Request};
 use super::streams::{self, Shape};
 use crate::Locations;
-use crate::containers::record::{ContainerId, ExitRecord};
+use crate::containers::record::{ContainerId, ExitRecord, Usage};
 use crate::containers::request::RestartPolicy;
 use crate::containers::running::{self, Ended, Running};
 use crate::containers::session::Mode;
@@ -293,11 +293,11 @@ impl Life {
                 sys::memory::release();
             }
         }
-        let code = match process.wait() {
-            Ok(exit) => exit.code,
+        let (code, signal) = match process.wait() {
+            Ok(exit) => (exit.code, exit.signal),
             Err(failure) => {
                 error = Some(chain(&failure));
-                137
+                (137, None)
             }
         };
         let cable = self.unplug();
@@ -311,8 +311,9 @@ impl Life {
             oom_killed: usage.is_some_and(|usage| usage.oom_kills > 0),
             error,
             finished: now(),
-            memory_peak: usage.and_then(|usage| usage.memory_peak),
-            cpu: usage.map(|usage| usage.cpu),
+            signal,
+            cause: None,
+            usage: usage.map(Usage::from).unwrap_or_default(),
         };
         (exit, cable)
     }
