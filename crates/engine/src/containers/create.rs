@@ -6,7 +6,7 @@
 use super::record::{ContainerId, ContainerMount, Settings, Status};
 use super::request::{CreateContainer, MountRequest, MountSource, NetworkMode};
 use super::rows::{self, Record};
-use super::{Containers, conflict, invalid, name, places, validate};
+use super::{Containers, conflict, invalid, logs, name, places, validate};
 use crate::{EngineError, events, images::PullEvent, volumes};
 use rusqlite::Connection;
 use state::StateError;
@@ -42,6 +42,10 @@ impl Containers<'_> {
         progress: &(dyn Fn(PullEvent) + Sync),
     ) -> Result<CreatedContainer, EngineError> {
         let warnings = validate::request(&request)?;
+        let config = self.engine.config();
+        let (driver, options) =
+            logs::options::in_force(config, request.log_driver.as_deref(), &request.log_options);
+        logs::options::check(config, &driver, &options)?;
         if let NetworkMode::Container(other) = &request.network {
             request.network = NetworkMode::Container(self.find(other)?.as_str().to_owned());
         }
@@ -108,10 +112,11 @@ impl Containers<'_> {
             Some(asked) if !asked.is_empty() => asked.clone(),
             _ => of_image.to_owned(),
         };
-        let log_driver = match request.log_driver.as_deref() {
-            None | Some("") => self.engine.config().log_driver.clone(),
-            Some(driver) => driver.to_owned(),
-        };
+        let (log_driver, log_options) = logs::options::in_force(
+            self.engine.config(),
+            request.log_driver.as_deref(),
+            &request.log_options,
+        );
         let settings = Settings {
             image_name: request.image.clone(),
             entrypoint,
@@ -127,11 +132,7 @@ impl Containers<'_> {
                 signal if signal.is_empty() => "SIGTERM".into(),
                 signal => signal,
             },
-            log_options: if log_driver == "none" {
-                BTreeMap::new()
-            } else {
-                request.log_options.clone()
-            },
+            log_options,
             log_driver,
             healthcheck: config.healthcheck.clone(),
             request,

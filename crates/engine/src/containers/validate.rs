@@ -7,19 +7,6 @@ use std::path::{Component, Path, PathBuf};
 
 /// The least memory that a container can start with.
 const LEAST_MEMORY: i64 = 6 << 20;
-/// Options of the json-file driver that mean something here; the others of Docker's are taken and change nothing.
-const LOG_OPTIONS: [&str; 9] = [
-    "compress",
-    "env",
-    "env-regex",
-    "labels",
-    "labels-regex",
-    "max-buffer-size",
-    "max-file",
-    "max-size",
-    "mode",
-];
-
 /// Checks all that can be checked without looking at the image. Returns warnings.
 pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineError> {
     let mut warnings = Vec::new();
@@ -55,7 +42,6 @@ pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineEr
     }
     limits(&request.limits)?;
     network(request, &mut warnings)?;
-    log(request)?;
     security(request)?;
     if let Some(parent) = &request.cgroup_parent
         && Path::new(parent)
@@ -197,32 +183,6 @@ fn network(request: &CreateContainer, warnings: &mut Vec<String>) -> Result<(), 
     Ok(())
 }
 
-fn log(request: &CreateContainer) -> Result<(), EngineError> {
-    let driver = request.log_driver.as_deref().unwrap_or("json-file");
-    if !matches!(driver, "" | "json-file" | "none") {
-        return Err(EngineError::Invalid {
-            message: format!("logger: no log driver named '{driver}' is registered"),
-            hint: Some("use json-file or none".into()),
-        });
-    }
-    for name in request.log_options.keys() {
-        if driver == "none" || !LOG_OPTIONS.contains(&name.as_str()) {
-            return Err(invalid(format!(
-                "unknown log opt '{name}' for {driver} log driver"
-            )));
-        }
-    }
-    if let Some(size) = request.log_options.get("max-size") {
-        size_in_bytes(size).ok_or_else(|| invalid(format!("invalid size: '{size}'")))?;
-    }
-    if let Some(files) = request.log_options.get("max-file")
-        && files.parse::<u32>().map_or(true, |files| files == 0)
-    {
-        return Err(invalid("max-file cannot be less than 1"));
-    }
-    Ok(())
-}
-
 /// What cannot be enforced is refused rather than forgotten.
 fn security(request: &CreateContainer) -> Result<(), EngineError> {
     match request.security.apparmor.as_deref() {
@@ -237,20 +197,6 @@ fn security(request: &CreateContainer) -> Result<(), EngineError> {
         return Err(EngineError::NotSupported(format!("the SELinux label '{label}'")));
     }
     Ok(())
-}
-
-/// Reads a size as Docker writes it: `10m`, `1g`, `512k`, `100`.
-pub(super) fn size_in_bytes(text: &str) -> Option<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let lower = lower.strip_suffix('b').unwrap_or(&lower);
-    let (digits, shift) = match lower.as_bytes().last()? {
-        b'k' => (&lower[..lower.len() - 1], 10),
-        b'm' => (&lower[..lower.len() - 1], 20),
-        b'g' => (&lower[..lower.len() - 1], 30),
-        b't' => (&lower[..lower.len() - 1], 40),
-        _ => (lower, 0),
-    };
-    digits.trim().parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 /// Checks a mount and returns its cleaned target.
@@ -409,10 +355,6 @@ mod tests {
             "Invalid container name (-x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
         );
         assert_eq!(
-            refusal(|r| r.log_driver = Some("splunk".into())),
-            "logger: no log driver named 'splunk' is registered"
-        );
-        assert_eq!(
             refusal(|r| r.limits.memory_swap = Some(1 << 30)),
             "You should always set the Memory limit when using Memoryswap limit, see usage"
         );
@@ -471,20 +413,5 @@ mod tests {
             assert_eq!(mount(&request).unwrap_err().to_string(), expected);
         }
         assert_eq!(mount(&bind("/", "//a/./b/../c/")).unwrap(), "/a/c");
-    }
-
-    #[test]
-    fn sizes() {
-        for (text, size) in [
-            ("10m", Some(10 << 20)),
-            ("1G", Some(1 << 30)),
-            ("512kb", Some(512 << 10)),
-            ("7", Some(7)),
-            ("", None),
-            ("x", None),
-            ("99999999999999t", None),
-        ] {
-            assert_eq!(size_in_bytes(text), size, "{text}");
-        }
     }
 }
