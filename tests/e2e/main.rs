@@ -11,6 +11,7 @@ mod image;
 mod inspect;
 mod isolation;
 mod leaks;
+mod log_drivers;
 mod logs;
 mod network;
 mod ps;
