@@ -246,9 +246,9 @@ fn a_limit_is_in_force_unless_it_is_taken_away() {
         let format = "{{json .HostConfig.LogConfig.Config}}";
         coracle.run(["inspect", "-f", format, name]).ok()
     };
-    assert_eq!(options("a", &[]), "{\"max-file\":\"3\",\"max-size\":\"10m\"}\n");
+    assert_eq!(options("one", &[]), "{\"max-file\":\"3\",\"max-size\":\"10m\"}\n");
     assert_eq!(
-        options("b", &["--log-opt", "max-size=-1"]),
+        options("two", &["--log-opt", "max-size=-1"]),
         "{\"max-file\":\"3\",\"max-size\":\"-1\"}\n"
     );
     let config = coracle.write(
@@ -261,13 +261,13 @@ fn a_limit_is_in_force_unless_it_is_taken_away() {
             config.to_str().unwrap(),
             "create",
             "--name",
-            "c",
+            "three",
             "busybox",
         ])
         .ok();
     let format = "{{.HostConfig.LogConfig.Type}} {{json .HostConfig.LogConfig.Config}}";
     assert_eq!(
-        coracle.run(["inspect", "-f", format, "c"]).ok(),
+        coracle.run(["inspect", "-f", format, "three"]).ok(),
         "local {\"compress\":\"false\",\"max-file\":\"2\",\"max-size\":\"5m\"}\n"
     );
 }

@@ -105,42 +105,68 @@ impl FileLog {
         if self.plan.max_size > 0 && self.size >= self.plan.max_size {
             self.rotate();
         }
-        if let Err(why) = self.tell_loss().and_then(|()| self.file.write_all(&self.encoded)) {
-            self.drop_lines(Some(why));
-            return;
+        let notice = self.notice();
+        let mut result = Ok(());
+        if !notice.is_empty() {
+            result = self.file.write_all(&notice);
         }
-        self.size += self.encoded.len() as u64;
-        self.lines = 0;
-        self.encoded.clear();
+        match result.and_then(|()| self.file.write_all(&self.encoded)) {
+            Ok(()) => {
+                self.size += (notice.len() + self.encoded.len()) as u64;
+                self.lines = 0;
+                self.encoded.clear();
+                self.loss = None;
+            }
+            Err(why) => {
+                // A notice that is written is the last for as long as it can be, so it counts only with all that follows.
+                if notice.is_empty() {
+                    self.keep_what_is_whole();
+                }
+                self.cut_off();
+                self.drop_lines(Some(why));
+            }
+        }
     }
 
-    /// Writes what was lost, once there is room for that.
-    fn tell_loss(&mut self) -> io::Result<()> {
-        let Some(loss) = &self.loss else { return Ok(()) };
-        let notice = format!(
-            "[{} lines of output were lost: the log could not be written: {}]",
-            loss.lines, loss.why
-        );
-        let mut told = Vec::new();
-        self.encoder
-            .encode(&mut told, notice.as_bytes(), true, Source::Stderr, self.time);
-        self.file.write_all(&told)?;
-        self.size += told.len() as u64;
-        self.loss = None;
-        Ok(())
+    /// Encodes what there is to say about lines that were lost.
+    fn notice(&mut self) -> Vec<u8> {
+        let mut notice = Vec::new();
+        if let Some(loss) = &self.loss {
+            let text = format!(
+                "[{} lines of output were lost: the log could not be written: {}]",
+                loss.lines, loss.why
+            );
+            self.encoder
+                .encode(&mut notice, text.as_bytes(), true, Source::Stderr, self.time);
+        }
+        notice
     }
 
-    /// Counts what has been added as lost. What a failed write left is cut off, so that the next line is readable.
+    /// Counts those of the lines as written that a failed write has written to their ends.
+    fn keep_what_is_whole(&mut self) {
+        let end = self.file.metadata().map_or(self.size, |metadata| metadata.len());
+        let written = usize::try_from(end.saturating_sub(self.size)).unwrap_or_default();
+        let (length, lines) = whole(self.plan.format, &self.encoded[..written.min(self.encoded.len())]);
+        self.size += length as u64;
+        self.lines = self.lines.saturating_sub(lines);
+    }
+
+    /// Cuts what a failed write left off, so that the next line is readable.
+    fn cut_off(&mut self) {
+        let end = self.file.metadata().map_or(self.size, |metadata| metadata.len());
+        if end > self.size {
+            // If that fails too, the reader finds a damaged line.
+            self.file.set_len(self.size).unwrap_or_default();
+        } else {
+            // Somebody has emptied it.
+            self.size = end;
+        }
+    }
+
+    /// Counts what has been added as lost.
     fn drop_lines(&mut self, why: Option<io::Error>) {
         let lines = std::mem::take(&mut self.lines);
         self.encoded = Vec::new();
-        if why.is_some() {
-            let end = self.file.metadata().map_or(self.size, |metadata| metadata.len());
-            if end > self.size {
-                // If that fails too, the reader finds a damaged line.
-                self.file.set_len(self.size).unwrap_or_default();
-            }
-        }
         let again = Instant::now() + PATIENCE;
         match (&mut self.loss, why) {
             (Some(loss), why) => {
@@ -160,10 +186,13 @@ impl FileLog {
             loss.again = Instant::now();
         }
         self.flush();
-        if self.loss.is_some() && self.tell_loss().is_err() {
-            let end = self.file.metadata().map_or(self.size, |metadata| metadata.len());
-            if end > self.size {
-                self.file.set_len(self.size).unwrap_or_default();
+        let notice = self.notice();
+        if !notice.is_empty() {
+            if self.file.write_all(&notice).is_ok() {
+                self.size += notice.len() as u64;
+                self.loss = None;
+            } else {
+                self.cut_off();
             }
         }
         self.cool();
@@ -261,6 +290,27 @@ impl FileLog {
             });
         // Without a thread it stays as it is, too.
         self.compressing = thread.ok().map(|thread| Compressing { number, thread });
+    }
+}
+
+/// Returns how many bytes from the beginning are whole records, and how many records that is.
+fn whole(format: Format, bytes: &[u8]) -> (usize, u64) {
+    match format {
+        Format::JsonFile => (
+            memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1),
+            memchr::memchr_iter(b'\n', bytes).count() as u64,
+        ),
+        Format::Local => {
+            let (mut end, mut records) = (0, 0);
+            while let Some(head) = bytes[end..].first_chunk::<4>() {
+                let next = end + u32::from_le_bytes(*head) as usize + 8;
+                if next > bytes.len() {
+                    break;
+                }
+                (end, records) = (next, records + 1);
+            }
+            (end, records)
+        }
     }
 }
 
@@ -524,6 +574,23 @@ mod tests {
                 "after\n"
             ]
         );
+    }
+
+    #[test]
+    fn of_a_write_that_failed_the_whole_records_are_kept() {
+        for format in [Format::JsonFile, Format::Local] {
+            let mut bytes = Vec::new();
+            let mut encoder = Encoder::new(format, String::new());
+            for line in [&b"one"[..], b"two", b"three"] {
+                encoder.encode(&mut bytes, line, true, Source::Stdout, 1);
+            }
+            let two = bytes.len() * 2 / 3 - 1;
+            let (length, records) = whole(format, &bytes[..two + 4]);
+            assert_eq!(records, 2, "{format:?}");
+            assert!(length <= two + 4 && length > two - 4, "{format:?} {length} {two}");
+            assert_eq!(whole(format, &bytes), (bytes.len(), 3));
+            assert_eq!(whole(format, &bytes[..3]), (0, 0));
+        }
     }
 
     #[test]
