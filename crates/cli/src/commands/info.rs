@@ -50,7 +50,7 @@ fn text(info: &engine::Info, root: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let containers = info.running + info.paused + info.stopped;
     let mut text = format!(
-        "Containers: {containers}\n Running: {}\n Paused: {}\n Stopped: {}\nImages: {}\nEngine Version: {version}\nStorage Driver: overlay2\nLogging Drivers: json-file none\nCgroup Driver: {}\nCgroup Version: {}\nNetworks: bridge host none\n",
+        "Containers: {containers}\n Running: {}\n Paused: {}\n Stopped: {}\nImages: {}\nEngine Version: {version}\nStorage Driver: overlay2\nLogging Drivers: journald json-file local none\nCgroup Driver: {}\nCgroup Version: {}\nNetworks: bridge host none\n",
         info.running, info.paused, info.stopped, info.images, info.cgroup_driver, info.cgroup_version
     );
     if !info.security.is_empty() {

@@ -69,6 +69,14 @@ impl Log {
         }
     }
 
+    /// Returns how much output should be added at once: entries of a journal that waits need many times as much memory.
+    pub(super) fn portion(&self) -> usize {
+        match self {
+            Self::Direct(writer) if writer.journal.is_some() => 0,
+            Self::Direct(_) | Self::Buffered(_) => usize::MAX,
+        }
+    }
+
     /// Says whether there is memory that a log which is seldom written to should not keep.
     pub(super) fn is_warm(&self) -> bool {
         match self {

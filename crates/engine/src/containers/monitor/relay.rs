@@ -317,7 +317,8 @@ impl Relay {
                         client.gone = true;
                     }
                 }
-                if count == self.buffer.len() && count < MUCH {
+                let most = self.log.as_ref().map_or(MUCH, |log| log.portion().min(MUCH));
+                if count == self.buffer.len() && count < most {
                     if count >= LONGEST {
                         // What may not be larger stays as it is; a terminal has no such size.
                         rustix::pipe::fcntl_setpipe_size(output, PIPE).unwrap_or_default();
