@@ -9,6 +9,7 @@ mod bridge;
 mod error;
 mod firewall;
 mod host;
+pub mod names;
 mod nftables;
 mod passage;
 mod ports;

@@ -1,14 +1,6 @@
 //! Bridges, cables and published ports, on a host made of throw-away network namespaces.
-#![expect(
-    clippy::tests_outside_test_module,
-    clippy::unwrap_used,
-    clippy::unnecessary_wraps,
-    reason = "an integration test is a test module, which clippy does not see; `ip` names an expected answer"
-)]
 
-mod bed;
-
-use bed::{Bed, Namespace, attach_to, endpoint, tcp};
+use crate::bed::{Bed, Namespace, attach_to, endpoint, tcp};
 use network::{Bridge, Endpoint, Ensured, NetworkError, Protocol, Published, PublishedPort};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;

@@ -5,11 +5,6 @@
 //! outside 10.9.0.2 ──── 10.9.0.1 host ──── bridge 172.17.0.1 ──── containers 172.17.0.2 …
 //! ```
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test helper: clippy only knows the functions marked as tests"
-)]
-
 use network::{Bridge, Endpoint, Protocol, PublishedPort};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -52,6 +47,11 @@ impl Namespace {
         let namespace = Self::new();
         namespace.sh("ip link set lo down");
         namespace
+    }
+
+    /// Returns its descriptor.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// Runs `work` inside.
