@@ -143,7 +143,9 @@ impl Containers<'_> {
             .store
             .overlay(&layers, Some((upper.as_path(), work.as_path())), true);
         let root = if write {
-            sys::mount::overlay(&union.lower, Some((upper.as_path(), work.as_path())), &[])?
+            // As the runtime mounts it: see there.
+            let options = [("redirect_dir", "off"), ("metacopy", "off")];
+            sys::mount::overlay(&union.lower, Some((upper.as_path(), work.as_path())), &options)?
         } else {
             // Read as one more layer, the upper directory is left as it is.
             let mut lower = vec![upper];
