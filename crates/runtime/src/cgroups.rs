@@ -15,7 +15,10 @@ mod hierarchy;
 mod parents;
 mod processes;
 mod settings;
+mod undo;
 mod usage;
+
+pub use undo::Before;
 
 use devices::Rules;
 use directory::Directory;

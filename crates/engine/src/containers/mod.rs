@@ -5,8 +5,10 @@
 //! talks to that monitor through a [`session`].
 
 pub mod attach;
+pub mod commit;
 pub mod copy;
 pub mod create;
+mod diff;
 pub mod exec;
 mod finish;
 pub mod inspect;
@@ -26,10 +28,15 @@ pub(crate) mod running;
 pub mod session;
 pub(crate) mod spec;
 pub mod start;
+pub mod stats;
 pub(crate) mod step;
 pub mod stop;
+pub mod top;
+pub mod update;
 pub(crate) mod validate;
 pub mod wait;
+
+pub use store::{Change, ChangeKind};
 
 use crate::{Engine, EngineError};
 
