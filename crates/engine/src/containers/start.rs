@@ -8,7 +8,7 @@ use super::rows::{self, Record};
 use super::running;
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
-use super::{Containers, conflict, create, finish, launch, validate, wait};
+use super::{Containers, conflict, create, finish, history, launch, validate, wait};
 use crate::networks::{self, BridgeNetwork, Place};
 use crate::{EngineError, ca, events, volumes};
 use network::Protocol;
@@ -208,7 +208,7 @@ impl Containers<'_> {
             status.boot = boot;
             status.endpoint = place.as_ref().map(|place: &Place| place.record.clone());
             rows::set_status(transaction, &record.id, &status)?;
-            rows::begin_run(transaction, &record.id, started)?;
+            history::begin(transaction, record, started)?;
             let attributes = [
                 ("name", record.name.as_str()),
                 ("image", &record.settings.image_name),
@@ -254,7 +254,8 @@ impl Containers<'_> {
         let locations = self.engine.locations();
         let undone = self.engine.database.write(|transaction| {
             let exit = status.exit.clone().unwrap_or_default();
-            rows::end_run(transaction, &record.id, &exit)?;
+            history::end(transaction, &record.id, &exit)?;
+            rows::release(transaction, record.id.as_str())?;
             if record.settings.request.remove_when_done {
                 return finish::remove(transaction, locations, &record.id, &record.name, true);
             }

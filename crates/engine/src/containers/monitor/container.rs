@@ -265,21 +265,32 @@ impl Life {
         let mut settled = false;
         loop {
             let patience = (!settled).then_some(SETTLING);
-            match self.relay.round(Some(process.pidfd()), patience) {
-                Ok(true) => break,
-                Ok(false) => {}
+            let ended = match self.relay.round(Some(process.pidfd()), patience) {
+                Ok(ended) => ended,
                 // Without poll there is no watching: better it ends than that nobody watches it.
                 Err(failure) => {
                     error = Some(failure.to_string());
                     process.kill(9).unwrap_or_default();
-                    break;
+                    true
                 }
-            }
+            };
             for request in std::mem::take(&mut self.relay.requests) {
-                let (Request::Signal(signal) | Request::Stop(signal)) = request;
-                self.stopped |= matches!(request, Request::Stop(_));
+                let signal = match request {
+                    Request::Signal(signal) => signal,
+                    Request::Stop(signal) => {
+                        self.stopped = true;
+                        signal
+                    }
+                    Request::Policy(policy) => {
+                        self.plan.restart = policy;
+                        continue;
+                    }
+                };
                 // A process that is just ending cannot be signalled; it ends.
                 process.kill(signal).unwrap_or_default();
+            }
+            if ended {
+                break;
             }
             if !self.plan.recorded && self.relay.is_deserted() {
                 process.kill(9).unwrap_or_default();
@@ -375,9 +386,13 @@ impl Life {
             }
             self.relay.round(None, Some(left))?;
             for request in std::mem::take(&mut self.relay.requests) {
-                if matches!(request, Request::Stop(_)) {
-                    self.stopped = true;
-                    return Ok(false);
+                match request {
+                    Request::Signal(_) => {}
+                    Request::Stop(_) => {
+                        self.stopped = true;
+                        return Ok(false);
+                    }
+                    Request::Policy(policy) => self.plan.restart = policy,
                 }
             }
         }
