@@ -76,14 +76,23 @@ impl Containers<'_> {
         } else {
             self.held_still(&record, copy)?
         };
-        let times = request.source_date_epoch.map_or(Times::AsFound, Times::NoLaterThan);
+        let times = request
+            .source_date_epoch
+            .map_or(Times::AsFound, Times::NoLaterThan);
         let layer = store.commit_snapshot(&lease, snapshot, times)?;
         let mut layers = store.layers_by_id(&below)?;
         let empty = layer.diff_id.to_string() == EMPTY_LAYER;
         if !empty {
             layers.push(layer);
         }
-        complete(&mut config, &layers, base.as_ref(), empty, &record.settings, request);
+        complete(
+            &mut config,
+            &layers,
+            base.as_ref(),
+            empty,
+            &record.settings,
+            request,
+        );
         let raw_config = serde_json::to_vec(&config)
             .map_err(|error| SysError::io("write the configuration of", "a new image", &error.into()))?;
         let layers: Vec<LayerId> = layers.into_iter().map(|layer| layer.id).collect();
@@ -187,7 +196,11 @@ impl Containers<'_> {
 
     fn note_commit(self, record: &Record, request: &CommitRequest, image: &Image) -> Result<(), EngineError> {
         let image_id = image.id.to_string();
-        let reference = request.reference.as_ref().map(Reference::familiar).unwrap_or_default();
+        let reference = request
+            .reference
+            .as_ref()
+            .map(Reference::familiar)
+            .unwrap_or_default();
         let attributes = [
             ("comment", request.message.as_str()),
             ("image", &record.settings.image_name),
@@ -197,7 +210,13 @@ impl Containers<'_> {
         ];
         self.engine.database.write(|transaction| {
             let id = record.id.as_str();
-            Ok(events::record(transaction, "container", "commit", id, &attributes)?)
+            Ok(events::record(
+                transaction,
+                "container",
+                "commit",
+                id,
+                &attributes,
+            )?)
         })
     }
 }
@@ -228,7 +247,11 @@ fn configuration(settings: &Settings, base: Option<&Image>) -> ImageConfig {
             cmd: settings.command.clone(),
             entrypoint: settings.entrypoint.clone(),
             env: settings.environment.clone(),
-            exposed_ports: settings.exposed.iter().map(|port| (port.clone(), Empty {})).collect(),
+            exposed_ports: settings
+                .exposed
+                .iter()
+                .map(|port| (port.clone(), Empty {}))
+                .collect(),
             healthcheck: settings.healthcheck.clone(),
             labels: settings.labels.clone(),
             on_build: Vec::new(),
@@ -308,7 +331,10 @@ mod tests {
             ..Settings::default()
         };
         let config = configuration(&settings, None).config;
-        assert_eq!((config.entrypoint, config.cmd), (vec!["/entry".to_owned()], vec!["serve".to_owned()]));
+        assert_eq!(
+            (config.entrypoint, config.cmd),
+            (vec!["/entry".to_owned()], vec!["serve".to_owned()])
+        );
         assert_eq!(config.env, ["A=1"]);
         assert_eq!(config.exposed_ports.keys().collect::<Vec<_>>(), ["80/tcp"]);
         assert_eq!(config.volumes.keys().collect::<Vec<_>>(), ["/anonymous"]);
@@ -332,7 +358,10 @@ mod tests {
         assert_eq!(config.history.len(), 1);
         assert!(config.history[0].empty_layer);
         assert_eq!(config.history[0].created_by, "sh -c");
-        assert_eq!((config.author.as_str(), config.history[0].comment.as_str()), ("somebody", "why"));
+        assert_eq!(
+            (config.author.as_str(), config.history[0].comment.as_str()),
+            ("somebody", "why")
+        );
         assert_eq!(config.created.as_deref(), Some("1970-01-01T00:00:00Z"));
     }
 }

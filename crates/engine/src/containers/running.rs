@@ -2,9 +2,9 @@
 
 use super::record::{ContainerId, ExitRecord};
 use crate::{EngineError, Locations};
-use serde::de::DeserializeOwned;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 use std::path::Path;

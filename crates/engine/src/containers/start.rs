@@ -19,6 +19,7 @@ use state::StateError;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use store::LayerId;
 use sys::SysError;
 use sys::lock::Lock;
@@ -90,10 +91,15 @@ impl Containers<'_> {
                 continue;
             }
             // It is just ending: its end is written, and its lock is about to be free.
-            if running::read_end(locations, id).is_none() {
+            if running::read_end(locations, id).is_some() {
+                self.wait_for_release(id)?;
+                continue;
+            }
+            if running::read(locations, id).is_some() {
                 return Ok(None);
             }
-            self.wait_for_release(id)?;
+            // Somebody else is about to start it, copies files from it, or removes it.
+            std::thread::sleep(GLANCE);
         }
     }
 
@@ -268,6 +274,9 @@ impl Containers<'_> {
         }
     }
 }
+
+/// How often it is looked what becomes of a container that somebody holds who has no process to show.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// Gives the monitor its plan and waits until it has started the process.
 pub(super) fn begin(

@@ -125,7 +125,8 @@ impl Containers<'_> {
             ..Sample::default()
         };
         let (activity, running) = self.activity(record)?;
-        let Some(running) = running.filter(|_| matches!(activity, Activity::Running | Activity::Paused)) else {
+        let Some(running) = running.filter(|_| matches!(activity, Activity::Running | Activity::Paused))
+        else {
             return Ok(sample);
         };
         let locations = self.engine.locations();
@@ -137,7 +138,10 @@ impl Containers<'_> {
             usage => usage?,
         };
         sample.started = running.started;
-        sample.memory_limit = sample.usage.memory_limit.map_or(host.memory, |limit| limit.min(host.memory));
+        sample.memory_limit = sample
+            .usage
+            .memory_limit
+            .map_or(host.memory, |limit| limit.min(host.memory));
         // What the host's own interfaces carry is not the container's.
         if !matches!(record.settings.request.network, NetworkMode::Host) {
             sample.networks = traffic(&running)?;
@@ -201,7 +205,12 @@ fn traffic(running: &Running) -> Result<BTreeMap<String, Traffic>, EngineError> 
     match read {
         Ok(_) => Ok(parse_traffic(&text)),
         // The process ended meanwhile. A dead one that nobody has waited for is in no namespace (EINVAL).
-        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::SRCH | Errno::INVAL)) => {
+        Err(error)
+            if matches!(
+                Errno::from_io_error(&error),
+                Some(Errno::NOENT | Errno::SRCH | Errno::INVAL)
+            ) =>
+        {
             Ok(BTreeMap::new())
         }
         Err(error) => Err(SysError::io("read", format!("/proc/{}/net/dev", running.pid), &error).into()),
@@ -274,7 +283,8 @@ mod tests {
 
     #[test]
     fn the_host_is_read() {
-        let text = "cpu  10 1 5 100 2 0 1 50 3 0\ncpu0 5 0 2 50 1 0 0 0 0 0\ncpu1 5 1 3 50 1 0 1 0 0 0\nintr 5\n";
+        let text =
+            "cpu  10 1 5 100 2 0 1 50 3 0\ncpu0 5 0 2 50 1 0 0 0 0 0\ncpu1 5 1 3 50 1 0 1 0 0 0\nintr 5\n";
         assert_eq!(processor_time(text), (119, 2));
         let host = Host::look().unwrap();
         assert!(host.cpu > 0 && host.processors > 0 && host.memory > 0);

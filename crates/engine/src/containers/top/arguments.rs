@@ -57,7 +57,11 @@ pub(super) fn parse(arguments: &[String]) -> Result<Vec<Column>, EngineError> {
             if letter == 'o' {
                 // The list is the rest of the word, or the next one.
                 let rest = &letters[at + 1..];
-                let list = if rest.is_empty() { value(words.next(), word)? } else { rest };
+                let list = if rest.is_empty() {
+                    value(words.next(), word)?
+                } else {
+                    rest
+                };
                 add(list, &mut columns)?;
                 break;
             }
@@ -71,7 +75,9 @@ pub(super) fn parse(arguments: &[String]) -> Result<Vec<Column>, EngineError> {
         add(if any { asked.list() } else { FULL }, &mut columns)?;
     }
     if asked.without_titles {
-        columns.iter_mut().for_each(|column| column.title.clear());
+        for column in &mut columns {
+            column.title.clear();
+        }
     }
     Ok(columns)
 }
@@ -158,9 +164,17 @@ mod tests {
     use super::*;
 
     fn titles(arguments: &str) -> Result<String, String> {
-        let words: Vec<String> = arguments.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        let words: Vec<String> = arguments
+            .split(' ')
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect();
         let columns = parse(&words).map_err(|error| error.to_string())?;
-        Ok(columns.into_iter().map(|column| column.title).collect::<Vec<_>>().join(" "))
+        Ok(columns
+            .into_iter()
+            .map(|column| column.title)
+            .collect::<Vec<_>>()
+            .join(" "))
     }
 
     #[test]
@@ -180,7 +194,10 @@ mod tests {
             ("-o pid= -o comm=PROGRAM", " PROGRAM"),
             ("-o pid=,comm", " COMMAND"),
             ("--format=pid,etime", "PID ELAPSED"),
-            ("-elf", "F S UID PID PPID C PRI NI ADDR SZ WCHAN STIME TTY TIME CMD"),
+            (
+                "-elf",
+                "F S UID PID PPID C PRI NI ADDR SZ WCHAN STIME TTY TIME CMD",
+            ),
             ("-eF", "UID PID PPID C SZ RSS PSR STIME TTY TIME CMD"),
         ] {
             assert_eq!(titles(arguments).as_deref(), Ok(expected), "{arguments}");
@@ -190,7 +207,10 @@ mod tests {
     #[test]
     fn what_means_nothing_here_is_said() {
         for (arguments, expected) in [
-            ("-o pid,nosuch", "unknown user-defined format specifier \"nosuch\""),
+            (
+                "-o pid,nosuch",
+                "unknown user-defined format specifier \"nosuch\"",
+            ),
             ("-o", "format specification must follow -o"),
             ("-eZ", "unsupported ps option '-eZ'"),
             ("--sort=pid", "unsupported ps option '--sort=pid'"),

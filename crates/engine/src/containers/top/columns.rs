@@ -33,7 +33,7 @@ impl Column {
 }
 
 /// What the cells need to know of the host.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Host {
     users: BTreeMap<u32, String>,
     groups: BTreeMap<u32, String>,
@@ -133,19 +133,33 @@ const COLUMNS: &[(&[&str], &str, Write)] = &[
     }),
     (&["c"], "C", |p, host| (host.share(p) / 10).min(99).to_string()),
     (&["cgroup"], "CGROUP", |p, _| p.cgroup.clone()),
-    (&["cls", "class", "policy"], "CLS", |p, _| class(p.policy).to_owned()),
+    (&["cls", "class", "policy"], "CLS", |p, _| {
+        class(p.policy).to_owned()
+    }),
     (&["cmd"], "CMD", |p, _| command(p)),
     (&["comm", "ucomm"], "COMMAND", |p, _| name(p)),
-    (&["cputime", "time"], "TIME", |p, host| clock(host.seconds(p.ticks))),
-    (&["cputimes", "times"], "TIME", |p, host| host.seconds(p.ticks).to_string()),
+    (&["cputime", "time"], "TIME", |p, host| {
+        clock(host.seconds(p.ticks))
+    }),
+    (&["cputimes", "times"], "TIME", |p, host| {
+        host.seconds(p.ticks).to_string()
+    }),
     (&["egid", "gid"], "GID", |p, _| p.effective_group.to_string()),
-    (&["egroup", "group"], "GROUP", |p, host| named(&host.groups, p.effective_group)),
+    (&["egroup", "group"], "GROUP", |p, host| {
+        named(&host.groups, p.effective_group)
+    }),
     (&["etime"], "ELAPSED", |p, host| elapsed(host.age(p))),
     (&["etimes"], "ELAPSED", |p, host| host.age(p).to_string()),
     (&["euid", "uid"], "UID", |p, _| p.effective_user.to_string()),
-    (&["euser", "uname", "user"], "USER", |p, host| named(&host.users, p.effective_user)),
-    (&["f", "flag", "flags"], "F", |p, _| format!("{:x}", (p.flags >> 6) & 0x7)),
-    (&["lstart"], "STARTED", |p, host| host.format(host.start(p), "%a %b %e %H:%M:%S %Y")),
+    (&["euser", "uname", "user"], "USER", |p, host| {
+        named(&host.users, p.effective_user)
+    }),
+    (&["f", "flag", "flags"], "F", |p, _| {
+        format!("{:x}", (p.flags >> 6) & 0x7)
+    }),
+    (&["lstart"], "STARTED", |p, host| {
+        host.format(host.start(p), "%a %b %e %H:%M:%S %Y")
+    }),
     (&["maj_flt", "majflt"], "MAJFL", |p, _| p.major_faults.to_string()),
     (&["min_flt", "minflt"], "MINFL", |p, _| p.minor_faults.to_string()),
     (&["ni", "nice"], "NI", |p, _| p.nice.to_string()),
@@ -159,7 +173,9 @@ const COLUMNS: &[(&[&str], &str, Write)] = &[
     (&["psr"], "PSR", |p, _| p.processor.to_string()),
     (&["rgid"], "RGID", |p, _| p.real_group.to_string()),
     (&["rgroup"], "RGROUP", |p, host| named(&host.groups, p.real_group)),
-    (&["rss", "rssize", "rsz"], "RSS", |p, host| kilobytes(p, host).to_string()),
+    (&["rss", "rssize", "rsz"], "RSS", |p, host| {
+        kilobytes(p, host).to_string()
+    }),
     (&["ruid"], "RUID", |p, _| p.real_user.to_string()),
     (&["ruser"], "RUSER", |p, host| named(&host.users, p.real_user)),
     (&["s", "state"], "S", |p, _| p.state.to_string()),
@@ -169,12 +185,16 @@ const COLUMNS: &[(&[&str], &str, Write)] = &[
     (&["start_time"], "START", |p, host| start_time(p, host)),
     (&["stat"], "STAT", |p, _| flags_of_state(p)),
     (&["stime"], "STIME", |p, host| start_time(p, host)),
-    (&["sz"], "SZ", |p, host| (p.virtual_size / host.page.max(1)).to_string()),
+    (&["sz"], "SZ", |p, host| {
+        (p.virtual_size / host.page.max(1)).to_string()
+    }),
     (&["tname"], "TTY", |p, _| terminal(p.terminal)),
     (&["tpgid"], "TPGID", |p, _| p.foreground_group.to_string()),
     (&["tt", "tty"], "TT", |p, _| terminal(p.terminal)),
     (&["ucmd"], "CMD", |p, _| name(p)),
-    (&["vsize", "vsz"], "VSZ", |p, _| (p.virtual_size / 1024).to_string()),
+    (&["vsize", "vsz"], "VSZ", |p, _| {
+        (p.virtual_size / 1024).to_string()
+    }),
     (&["wchan"], "WCHAN", |p, _| p.waits_for.clone()),
     // Not names of ps(1), but what stands in two of its own lists.
     (&["ADDR"], "ADDR", |_, _| "-".to_owned()),
@@ -215,8 +235,17 @@ fn tenths(thousandths: u64) -> String {
 /// `[days-]hours:minutes:seconds`.
 fn clock(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let days = if days > 0 { format!("{days}-") } else { String::new() };
-    format!("{days}{:02}:{:02}:{:02}", rest / 3600, rest % 3600 / 60, rest % 60)
+    let days = if days > 0 {
+        format!("{days}-")
+    } else {
+        String::new()
+    };
+    format!(
+        "{days}{:02}:{:02}:{:02}",
+        rest / 3600,
+        rest % 3600 / 60,
+        rest % 60
+    )
 }
 
 /// `[[days-]hours:]minutes:seconds`.
@@ -242,7 +271,11 @@ fn start_time(process: &Process, host: &Host) -> String {
 }
 
 fn started(process: &Process, host: &Host) -> String {
-    let format = if host.age(process) < 86_400 { "%H:%M:%S" } else { "%b %d" };
+    let format = if host.age(process) < 86_400 {
+        "%H:%M:%S"
+    } else {
+        "%b %d"
+    };
     host.format(host.start(process), format)
 }
 
@@ -256,7 +289,12 @@ fn flags_of_state(process: &Process) -> String {
         ('l', process.threads > 1),
         ('+', process.foreground_group == process.group),
     ];
-    text.extend(further.iter().filter(|(_, holds)| *holds).map(|(letter, _)| letter));
+    text.extend(
+        further
+            .iter()
+            .filter(|(_, holds)| *holds)
+            .map(|(letter, _)| letter),
+    );
     text
 }
 
@@ -300,7 +338,7 @@ mod tests {
             page: 4096,
             memory: 4096 * 1000,
             zone: TimeZone::UTC,
-            ..Host::default()
+            groups: BTreeMap::new(),
         }
     }
 
@@ -348,7 +386,11 @@ mod tests {
             ("pri", "PRI", "20"),
         ] {
             let column = Column::named(name).unwrap();
-            assert_eq!((column.title.as_str(), column.cell(&process, &host())), (title, cell.to_owned()), "{name}");
+            assert_eq!(
+                (column.title.as_str(), column.cell(&process, &host())),
+                (title, cell.to_owned()),
+                "{name}"
+            );
         }
     }
 
@@ -368,7 +410,7 @@ mod tests {
         assert_eq!(elapsed(61), "01:01");
         assert_eq!(tenths(1234), "123");
         assert_eq!(terminal(0), "?");
-        assert_eq!(terminal((4 << 8) | 65), "ttyS1");
+        assert_eq!(terminal((4 << 8) | 0x41), "ttyS1");
         let long_ago = Process {
             started: 0,
             ..Process::default()

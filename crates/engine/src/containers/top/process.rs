@@ -77,9 +77,10 @@ fn read_all(pid: i32) -> Result<Process, Errno> {
         Ok(name) if name != "0" && !name.is_empty() => name,
         _ => "-".to_owned(),
     };
-    process.cgroup = text(&directory, "cgroup").map_or_else(|_| "-".to_owned(), |text| {
-        printable(&text.lines().collect::<Vec<_>>().join(","))
-    });
+    process.cgroup = text(&directory, "cgroup").map_or_else(
+        |_| "-".to_owned(),
+        |text| printable(&text.lines().collect::<Vec<_>>().join(",")),
+    );
     Ok(process)
 }
 
@@ -157,7 +158,10 @@ fn parse_status(text: &str, process: &mut Process) {
 
 /// Arguments are separated by zeros.
 fn arguments(bytes: &[u8]) -> String {
-    let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    let end = bytes
+        .iter()
+        .rposition(|&byte| byte != 0)
+        .map_or(0, |last| last + 1);
     let words: Vec<String> = bytes[..end]
         .split(|&byte| byte == 0)
         .map(|word| printable(&String::from_utf8_lossy(word)))
@@ -167,7 +171,9 @@ fn arguments(bytes: &[u8]) -> String {
 
 /// A process chooses its name and its arguments, and they go to somebody's terminal: nothing in them may act on it.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -208,7 +214,10 @@ mod tests {
     fn this_process_can_be_read() {
         let us = i32::try_from(std::process::id()).unwrap();
         let read = read(us).unwrap().unwrap();
-        assert_eq!(read.parent, i32::try_from(std::os::unix::process::parent_id()).unwrap());
+        assert_eq!(
+            read.parent,
+            i32::try_from(std::os::unix::process::parent_id()).unwrap()
+        );
         assert_eq!(super::read(i32::MAX).unwrap(), None);
     }
 }
