@@ -5,8 +5,8 @@
 //! that lock is free, what lies there is a dead process's, and recovery deletes it.
 
 use super::record::ContainerId;
-use super::rows;
 use super::running::Ended;
+use super::{history, rows};
 use crate::{EngineError, Locations, events, volumes};
 use rusqlite::Connection;
 use state::Database;
@@ -56,7 +56,8 @@ pub(super) fn record(
             events::record(transaction, "container", "oom", id.as_str(), &attributes[..2])?;
         }
         events::record(transaction, "container", "die", id.as_str(), &attributes)?;
-        rows::end_run(transaction, id, &ended.exit)?;
+        history::end(transaction, id, &ended.exit)?;
+        rows::release(transaction, id.as_str())?;
         if record.settings.request.remove_when_done || record.removing {
             return remove(transaction, locations, id, &record.name, true);
         }

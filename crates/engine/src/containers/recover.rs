@@ -41,6 +41,7 @@ impl Containers<'_> {
                 self.heal(&id)?;
             }
         }
+        self.thaw_abandoned()?;
         finish::sweep_removed(locations)
     }
 

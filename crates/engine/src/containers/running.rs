@@ -2,8 +2,11 @@
 
 use super::record::{ContainerId, ExitRecord};
 use crate::{EngineError, Locations};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use sys::SysError;
 
@@ -32,6 +35,20 @@ pub(crate) struct Ended {
     pub(crate) started: i64,
     pub(crate) restarts: u32,
     pub(crate) stopped_by_user: bool,
+}
+
+/// Opens `/proc/PID` of a container's first process; `None` if that is gone. What is opened below it is that process's
+/// even when its number has been given to another.
+pub(crate) fn open_process(running: &Running) -> Result<Option<OwnedFd>, SysError> {
+    let path = format!("/proc/{}", running.pid);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = match rustix::fs::open(&path, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        opened => opened.map_err(SysError::on("open", &path))?,
+    };
+    // The descriptor belongs to one process; once the start time is seen to be right, it stays right.
+    let same = sys::process::start_time(running.pid).is_ok_and(|time| time == running.start_time);
+    Ok(same.then_some(opened))
 }
 
 /// Reads `process`; `None` while there is none.

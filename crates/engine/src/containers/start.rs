@@ -8,7 +8,7 @@ use super::rows::{self, Record};
 use super::running;
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
-use super::{Containers, conflict, create, finish, launch, validate, wait};
+use super::{Containers, conflict, create, finish, history, launch, validate, wait};
 use crate::networks::{self, BridgeNetwork, Place};
 use crate::{EngineError, ca, events, volumes};
 use network::Protocol;
@@ -19,6 +19,7 @@ use state::StateError;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use store::LayerId;
 use sys::SysError;
 use sys::lock::Lock;
@@ -90,10 +91,15 @@ impl Containers<'_> {
                 continue;
             }
             // It is just ending: its end is written, and its lock is about to be free.
-            if running::read_end(locations, id).is_none() {
+            if running::read_end(locations, id).is_some() {
+                self.wait_for_release(id)?;
+                continue;
+            }
+            if running::read(locations, id).is_some() {
                 return Ok(None);
             }
-            self.wait_for_release(id)?;
+            // Somebody else is about to start it, copies files from it, or removes it.
+            std::thread::sleep(GLANCE);
         }
     }
 
@@ -208,7 +214,7 @@ impl Containers<'_> {
             status.boot = boot;
             status.endpoint = place.as_ref().map(|place: &Place| place.record.clone());
             rows::set_status(transaction, &record.id, &status)?;
-            rows::begin_run(transaction, &record.id, started)?;
+            history::begin(transaction, record, started)?;
             let attributes = [
                 ("name", record.name.as_str()),
                 ("image", &record.settings.image_name),
@@ -254,7 +260,8 @@ impl Containers<'_> {
         let locations = self.engine.locations();
         let undone = self.engine.database.write(|transaction| {
             let exit = status.exit.clone().unwrap_or_default();
-            rows::end_run(transaction, &record.id, &exit)?;
+            history::end(transaction, &record.id, &exit)?;
+            rows::release(transaction, record.id.as_str())?;
             if record.settings.request.remove_when_done {
                 return finish::remove(transaction, locations, &record.id, &record.name, true);
             }
@@ -267,6 +274,9 @@ impl Containers<'_> {
         }
     }
 }
+
+/// How often it is looked what becomes of a container that somebody holds who has no process to show.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// Gives the monitor its plan and waits until it has started the process.
 pub(super) fn begin(

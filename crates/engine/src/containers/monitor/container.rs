@@ -8,7 +8,7 @@ use crate::containers::record::{ContainerId, ExitRecord, Usage};
 use crate::containers::request::RestartPolicy;
 use crate::containers::running::{self, Ended, Running};
 use crate::containers::session::Mode;
-use crate::containers::{finish, launch};
+use crate::containers::{finish, launch, update};
 use crate::events::now;
 use network::{Bridge, Endpoint};
 use runtime::{Created, Plan, Process, StartError, StartFailure};
@@ -138,11 +138,7 @@ impl Life {
         };
         let plan = match self.plan.plan.take() {
             Some(plan) => plan,
-            // It is kept in the memfd between starts, not in our heap.
-            None => launch::read_plan::<MonitorPlan>(&self.plan_file)
-                .map_err(|error| setup(&error))?
-                .plan
-                .ok_or_else(|| setup(&io::Error::other("the plan is not there")))?,
+            None => self.reread_plan()?,
         };
         if self.relay.log.is_none()
             && let Some(log) = &self.plan.log
@@ -172,6 +168,23 @@ impl Life {
         let process = begun?;
         self.started = now();
         Ok(process)
+    }
+
+    /// Reads the plan again, which is kept in the memfd between starts, not in our heap.
+    fn reread_plan(&self) -> Result<Plan, StartError> {
+        let setup = |error: &dyn std::error::Error| StartError {
+            failure: StartFailure::Setup,
+            message: chain(error),
+        };
+        let mut plan = launch::read_plan::<MonitorPlan>(&self.plan_file)
+            .map_err(|error| setup(&error))?
+            .plan
+            .ok_or_else(|| setup(&io::Error::other("the plan is not there")))?;
+        // Its limits may have been changed since.
+        if let Some(database) = self.open_database().map_err(|error| setup(&error))? {
+            update::renew(&mut plan, &database, &self.plan.id).map_err(|error| setup(&error))?;
+        }
+        Ok(plan)
     }
 
     /// Gives the waiting process its network, while it makes its mounts, and us its terminal.
@@ -265,21 +278,32 @@ impl Life {
         let mut settled = false;
         loop {
             let patience = (!settled).then_some(SETTLING);
-            match self.relay.round(Some(process.pidfd()), patience) {
-                Ok(true) => break,
-                Ok(false) => {}
+            let ended = match self.relay.round(Some(process.pidfd()), patience) {
+                Ok(ended) => ended,
                 // Without poll there is no watching: better it ends than that nobody watches it.
                 Err(failure) => {
                     error = Some(failure.to_string());
                     process.kill(9).unwrap_or_default();
-                    break;
+                    true
                 }
-            }
+            };
             for request in std::mem::take(&mut self.relay.requests) {
-                let (Request::Signal(signal) | Request::Stop(signal)) = request;
-                self.stopped |= matches!(request, Request::Stop(_));
+                let signal = match request {
+                    Request::Signal(signal) => signal,
+                    Request::Stop(signal) => {
+                        self.stopped = true;
+                        signal
+                    }
+                    Request::Policy(policy) => {
+                        self.plan.restart = policy;
+                        continue;
+                    }
+                };
                 // A process that is just ending cannot be signalled; it ends.
                 process.kill(signal).unwrap_or_default();
+            }
+            if ended {
+                break;
             }
             if !self.plan.recorded && self.relay.is_deserted() {
                 process.kill(9).unwrap_or_default();
@@ -375,9 +399,13 @@ impl Life {
             }
             self.relay.round(None, Some(left))?;
             for request in std::mem::take(&mut self.relay.requests) {
-                if matches!(request, Request::Stop(_)) {
-                    self.stopped = true;
-                    return Ok(false);
+                match request {
+                    Request::Signal(_) => {}
+                    Request::Stop(_) => {
+                        self.stopped = true;
+                        return Ok(false);
+                    }
+                    Request::Policy(policy) => self.plan.restart = policy,
                 }
             }
         }

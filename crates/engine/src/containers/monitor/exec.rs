@@ -62,7 +62,9 @@ fn begin(plan: &ExecMonitorPlan, relay: &mut Relay) -> Result<Process, StartErro
 fn watch(relay: &mut Relay, mut process: Process) -> io::Result<ExitRecord> {
     while !relay.round(Some(process.pidfd()), None)? {
         for request in std::mem::take(&mut relay.requests) {
-            let (Request::Signal(signal) | Request::Stop(signal)) = request;
+            let (Request::Signal(signal) | Request::Stop(signal)) = request else {
+                continue;
+            };
             // A process that is just ending cannot be signalled; it ends.
             process.kill(signal).unwrap_or_default();
         }
