@@ -20,6 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 use sys::SysError;
+use sys::failpoint;
 use sys::process::{Child, Namespaces};
 
 /// How long the killed processes of a failed start may take to leave their cgroup.
@@ -135,7 +136,9 @@ pub fn create(plan: &Plan, streams: Streams) -> Result<Created, StartError> {
         }
         None => None,
     };
+    failpoint::reach("runtime.cgroup")?;
     let mut setup = Setup::prepare(plan, linux, streams)?;
+    failpoint::reach("runtime.prepared")?;
     let (channel, theirs) = Channel::pair()?;
     let new = setup.namespaces.new;
     let mappings = setup.namespaces.mappings.take();
@@ -155,6 +158,7 @@ pub fn create(plan: &Plan, streams: Streams) -> Result<Created, StartError> {
     )?;
     drop(elsewhere);
     drop(theirs);
+    failpoint::pass("runtime.cloned");
     // From here on dropping it cleans up.
     let mut created = Created {
         child: Some(child),
@@ -252,11 +256,13 @@ impl Created {
     /// Lets the process execute its command and waits until it has. Dropping instead kills it and leaves nothing.
     pub fn start(mut self) -> Result<Process, StartError> {
         self.ready()?;
+        failpoint::reach("runtime.ready")?;
         if let Err(errno) = self.channel.send(&Message::Start) {
             return Err(self
                 .last_words()
                 .unwrap_or_else(|| failed("tell the new process")(errno)));
         }
+        failpoint::pass("runtime.told-to-start");
         let mut executing = false;
         while let Some(message) = self.receive()? {
             executing |= matches!(message, Message::Executing);

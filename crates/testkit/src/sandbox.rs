@@ -1,6 +1,6 @@
 //! A root of its own for a test of the binary, and the host compared afterwards.
 
-use crate::{HostState, images};
+use crate::{HostState, Residue, images};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
@@ -15,8 +15,8 @@ use tempfile::TempDir;
 pub struct Sandbox {
     program: PathBuf,
     directory: TempDir,
-    before: HostState,
-    _alone: File,
+    /// The host as it was, and the lock that keeps other tests from it.
+    alone: Option<(HostState, File)>,
 }
 
 /// How a command ended and what it wrote.
@@ -58,6 +58,12 @@ impl Sandbox {
         let alone = File::create("/tmp/coracle-tests.lock").expect("the lock file is made");
         rustix::fs::flock(&alone, rustix::fs::FlockOperation::LockExclusive).expect("the lock is taken");
         let before = HostState::now();
+        Self::on_a_busy_host(program).alone((before, alone))
+    }
+
+    /// Makes an empty root for `program` without waiting for other tests; the host is not compared: see
+    /// [`Sandbox::residue`].
+    pub fn on_a_busy_host(program: impl AsRef<Path>) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("coracle-test-")
             .tempdir()
@@ -65,18 +71,31 @@ impl Sandbox {
         Self {
             program: program.as_ref().to_owned(),
             directory,
-            before,
-            _alone: alone,
+            alone: None,
         }
+    }
+
+    fn alone(mut self, alone: (HostState, File)) -> Self {
+        self.alone = Some(alone);
+        self
+    }
+
+    /// Loads the image `busybox`.
+    pub fn load_busybox(&self) {
+        let archive = busybox_archive();
+        self.run(["load", "-q", "-i", archive.to_str().expect("the path is UTF-8")])
+            .ok();
+    }
+
+    /// Looks at what there is of this root on the host.
+    pub fn residue(&self) -> Residue {
+        Residue::of(&self.path().join("root"), &self.path().join("run"))
     }
 
     /// Makes a root that has the image `busybox`.
     pub fn new(program: impl AsRef<Path>) -> Self {
         let sandbox = Self::empty(program);
-        let archive = busybox_archive();
-        sandbox
-            .run(["load", "-q", "-i", archive.to_str().expect("the path is UTF-8")])
-            .ok();
+        sandbox.load_busybox();
         sandbox
     }
 
@@ -177,6 +196,8 @@ impl Drop for Sandbox {
             return;
         }
         assert_eq!(pruned.code, 0, "system prune failed: {}", pruned.stderr);
-        self.before.assert_restored();
+        if let Some((before, _lock)) = &self.alone {
+            before.assert_restored();
+        }
     }
 }

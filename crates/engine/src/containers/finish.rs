@@ -11,8 +11,8 @@ use crate::{EngineError, Locations, events, volumes};
 use rusqlite::Connection;
 use state::Database;
 use std::path::PathBuf;
-use sys::SysError;
 use sys::lock::Lock;
+use sys::{SysError, failpoint};
 
 /// What is out of sight and still to be deleted.
 #[derive(Debug, Default)]
@@ -24,9 +24,11 @@ pub(super) struct Leavings {
 impl Leavings {
     /// Deletes it. What cannot be deleted stays in `.removed`, where recovery tries again.
     pub(super) fn reap(self, locations: &Locations) {
+        failpoint::pass("reap.volumes");
         for name in &self.volumes {
             volumes::discard(locations, name);
         }
+        failpoint::pass("reap.directory");
         if let Some((directory, lock)) = self.directory {
             std::fs::remove_dir_all(directory).unwrap_or_default();
             drop(lock);
@@ -87,6 +89,7 @@ pub(super) fn remove(
     with_volumes: bool,
 ) -> Result<Leavings, EngineError> {
     let directory = move_aside(locations, id)?;
+    failpoint::reach("finish.moved-aside")?;
     let anonymous = if with_volumes {
         volumes::anonymous_of(connection, id)?
     } else {
@@ -108,6 +111,7 @@ fn move_aside(locations: &Locations, id: &ContainerId) -> Result<Option<(PathBuf
         _ => {}
     }
     let lock = Lock::shared(&trash.join("lock"))?;
+    failpoint::reach("finish.trash")?;
     let to = trash.join(id.as_str());
     match std::fs::rename(&from, &to) {
         Ok(()) => Ok(Some((to, lock))),
@@ -159,7 +163,11 @@ pub(super) fn remove_run_directory(locations: &Locations, id: &ContainerId) {
         "exit.new",
         "lock",
     ] {
+        if name == "exit" || name == "lock" {
+            failpoint::pass("run-directory.emptying");
+        }
         std::fs::remove_file(directory.join(name)).unwrap_or_default();
     }
+    failpoint::pass("run-directory.emptied");
     std::fs::remove_dir(&directory).unwrap_or_default();
 }

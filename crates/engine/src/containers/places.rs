@@ -65,6 +65,7 @@ impl Locations {
         let mut looks = 0;
         loop {
             super::super::make_private_directory(&self.run_directory(id))?;
+            sys::failpoint::reach("claim.directory")?;
             match Lock::try_exclusive(&self.lock_file(id)) {
                 // Somebody swept the directory away between our two steps.
                 Err(error) if error.errno == rustix::io::Errno::NOENT => {}

@@ -10,7 +10,7 @@ use crate::{EngineError, events};
 use network::Endpoint;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use sys::SysError;
+use sys::{SysError, failpoint};
 
 /// How long leftover processes may take to go after SIGKILL.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -60,6 +60,7 @@ impl Containers<'_> {
         let Some(_lock) = locations.claim(id)? else {
             return Ok(());
         };
+        failpoint::pass("heal.claimed");
         // While we waited for the lock somebody else may have healed, or run, the container.
         let (record, open) = self.engine.database.read(|connection| {
             let open = rows::unfinished(connection)?.contains(id);
@@ -73,7 +74,9 @@ impl Containers<'_> {
             // A container of which one process cannot be killed must not keep every command from its work; its cgroup
             // is tried again with its removal.
             runtime::remove_cgroup(&cgroup, PATIENCE).unwrap_or_default();
+            failpoint::pass("heal.cgroup");
             self.detach(id, record.as_ref())?;
+            failpoint::pass("heal.detached");
         }
         let leavings = match &record {
             Some(record) if open => {
@@ -89,6 +92,7 @@ impl Containers<'_> {
                 finish::Leavings::default()
             }
         };
+        failpoint::pass("heal.recorded");
         finish::remove_run_directory(locations, id);
         leavings.reap(locations);
         Ok(())

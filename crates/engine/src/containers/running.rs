@@ -5,7 +5,7 @@ use crate::{EngineError, Locations};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use sys::SysError;
+use sys::{SysError, failpoint};
 
 /// None of these documents is larger.
 const LARGEST: u64 = 1 << 20;
@@ -73,6 +73,7 @@ pub(crate) fn replace(directory: &Path, name: &str, document: &impl Serialize) -
         .open(&aside)
         .map_err(failed)?;
     std::io::Write::write_all(&mut file, &text).map_err(failed)?;
+    failpoint::reach("running.written")?;
     std::fs::rename(&aside, &path).map_err(failed)?;
     Ok(())
 }

@@ -33,6 +33,7 @@ pub(crate) fn run(
     let lock = locations
         .claim(&id)?
         .ok_or_else(|| super::conflict(format!("the build step's id {id} is in use")))?;
+    sys::failpoint::pass("step.claimed");
     let result = run_claimed(engine, &id, step, network, lock.file().as_fd(), |session| {
         relay(&id, session, output, cancelled)
     });
@@ -40,6 +41,7 @@ pub(crate) fn run(
         // The monitor lets go of the address when a step ends; one that never began has no monitor.
         finish::release(&engine.database, &id)?;
     }
+    sys::failpoint::pass("step.ended");
     finish::remove_run_directory(locations, &id);
     Ok(result?.code)
 }
@@ -127,6 +129,7 @@ fn allot(engine: &Engine, id: &ContainerId) -> Result<(network::Bridge, Place), 
     let place = engine
         .database
         .write(|transaction| networks::allot(transaction, &network, id, "build", &[]))?;
+    sys::failpoint::reach("step.allotted")?;
     let directory = engine.locations().run_directory(id);
     running::replace(&directory, "endpoint", &place.record.endpoint)?;
     network.bridge.ensure()?;

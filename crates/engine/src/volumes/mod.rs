@@ -74,6 +74,7 @@ impl Volumes<'_> {
         self.engine
             .database
             .write(|transaction| insert(transaction, &name, anonymous, labels))?;
+        sys::failpoint::reach("volume.recorded")?;
         make(&self.engine.locations, &name)?;
         self.inspect(&name)
     }
@@ -117,6 +118,7 @@ impl Volumes<'_> {
         if gone.is_empty() {
             return if force { Ok(()) } else { Err(no_such(name)) };
         }
+        sys::failpoint::reach("volume.forgotten")?;
         delete_directory(&self.engine.locations.volume_directory(name))
     }
 
@@ -264,6 +266,7 @@ pub(crate) fn make(locations: &Locations, name: &str) -> Result<(), EngineError>
         return Ok(());
     }
     crate::make_private_directory(&locations.volume_directory(name))?;
+    sys::failpoint::reach("volume.directory")?;
     match std::fs::create_dir(&data) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             Err(sys::SysError::io("make the volume", &data, &error).into())
