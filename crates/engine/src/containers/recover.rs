@@ -66,17 +66,8 @@ impl Containers<'_> {
             let open = rows::unfinished(connection)?.contains(id);
             Ok::<_, EngineError>((rows::by_id(connection, id)?, open))
         })?;
-        let parent = record
-            .as_ref()
-            .and_then(|record| record.settings.request.cgroup_parent.as_deref());
-        let cgroup = locations.cgroup(id, parent);
         if open || record.is_none() {
-            // A container of which one process cannot be killed must not keep every command from its work; its cgroup
-            // is tried again with its removal.
-            runtime::remove_cgroup(&cgroup, PATIENCE).unwrap_or_default();
-            failpoint::pass("heal.cgroup");
-            self.detach(id, record.as_ref())?;
-            failpoint::pass("heal.detached");
+            self.clear_kernel(id, record.as_ref())?;
         }
         let leavings = match &record {
             Some(record) if open => {
@@ -95,6 +86,20 @@ impl Containers<'_> {
         failpoint::pass("heal.recorded");
         finish::remove_run_directory(locations, id);
         leavings.reap(locations);
+        Ok(())
+    }
+
+    /// Takes away what a dead container (or, without a record, build step) has left in the kernel: processes, cgroup,
+    /// place on the bridge. Its lock is ours.
+    pub(super) fn clear_kernel(self, id: &ContainerId, record: Option<&Record>) -> Result<(), EngineError> {
+        let parent = record.and_then(|record| record.settings.request.cgroup_parent.as_deref());
+        let cgroup = self.engine.locations().cgroup(id, parent);
+        // A container of which one process cannot be killed must not keep every command from its work; its cgroup
+        // is tried again with its removal.
+        runtime::remove_cgroup(&cgroup, PATIENCE).unwrap_or_default();
+        failpoint::pass("heal.cgroup");
+        self.detach(id, record)?;
+        failpoint::pass("heal.detached");
         Ok(())
     }
 

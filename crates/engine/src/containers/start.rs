@@ -259,6 +259,15 @@ impl Containers<'_> {
             ..ExitRecord::default()
         });
         let locations = self.engine.locations();
+        // A monitor that could say why it failed has cleared up. One that was killed has not, and once the run is closed
+        // in the database, recovery would not look for it any more.
+        let cleared = self
+            .record(&record.id)
+            .and_then(|as_started| self.clear_kernel(&record.id, Some(&as_started)));
+        if cleared.is_err() {
+            return;
+        }
+        failpoint::pass("start.cleared");
         let undone = self.engine.database.write(|transaction| {
             let exit = status.exit.clone().unwrap_or_default();
             rows::end_run(transaction, &record.id, &exit)?;
@@ -284,7 +293,7 @@ pub(super) fn begin(
     descriptors: &[BorrowedFd<'_>],
 ) -> Result<Session, EngineError> {
     let mut session = Session::new(launched.hand_over(plan, descriptors)?);
-    failpoint::reach("start.handed-over")?;
+    failpoint::pass("start.handed-over");
     match session.next().map_err(wait::session_error(id))? {
         Some(SessionEvent::Started) => Ok(session),
         Some(SessionEvent::Failed(error)) => Err(error.into()),

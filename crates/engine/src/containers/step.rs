@@ -37,9 +37,13 @@ pub(crate) fn run(
     let result = run_claimed(engine, &id, step, network, lock.file().as_fd(), |session| {
         relay(&id, session, output, cancelled)
     });
-    if matches!(network, NetworkMode::Bridge) && result.is_err() {
-        // The monitor lets go of the address when a step ends; one that never began has no monitor.
-        finish::release(&engine.database, &id)?;
+    if result.is_err() {
+        // The monitor lets go of all that the step has when it ends; one that never began has no monitor, and one that
+        // was killed has let go of nothing.
+        engine.containers().clear_kernel(&id, None)?;
+        if matches!(network, NetworkMode::Bridge) {
+            finish::release(&engine.database, &id)?;
+        }
     }
     sys::failpoint::pass("step.ended");
     finish::remove_run_directory(locations, &id);
