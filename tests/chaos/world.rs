@@ -178,6 +178,7 @@ impl World {
             self.run(&[words("rm -f"), ids].concat(), "", None);
         }
         self.run(&words("system prune -af --volumes"), "", None).outcome.ok();
+        self.run(&words("volume prune -af"), "", None).outcome.ok();
     }
 
     /// The bystander's id, pid and start, if it counts.
