@@ -330,10 +330,10 @@ impl Containers<'_> {
         failpoint::pass("create.undoing");
         let gone = self.engine.database.write(|transaction| {
             rows::delete(transaction, &record.id)?;
-            volumes::delete_unused(transaction, made.iter().copied())
+            volumes::delete_unused(transaction, locations, made.iter().copied())
         });
-        for name in gone.unwrap_or_default() {
-            volumes::discard(locations, &name);
+        for volume in gone.unwrap_or_default() {
+            volume.finish().unwrap_or_default();
         }
     }
 }

@@ -7,6 +7,7 @@
 use super::record::ContainerId;
 use super::rows;
 use super::running::Ended;
+use crate::volumes::removal::{self, Removal};
 use crate::{EngineError, Locations, events, volumes};
 use rusqlite::Connection;
 use state::Database;
@@ -18,15 +19,15 @@ use sys::{SysError, failpoint};
 #[derive(Debug, Default)]
 pub(super) struct Leavings {
     directory: Option<(PathBuf, Lock)>,
-    volumes: Vec<String>,
+    volumes: Vec<Removal>,
 }
 
 impl Leavings {
     /// Deletes it. What cannot be deleted stays in `.removed`, where recovery tries again.
-    pub(super) fn reap(self, locations: &Locations) {
+    pub(super) fn reap(self) {
         failpoint::pass("reap.volumes");
-        for name in &self.volumes {
-            volumes::discard(locations, name);
+        for volume in self.volumes {
+            volume.finish().unwrap_or_default();
         }
         failpoint::pass("reap.directory");
         if let Some((directory, lock)) = self.directory {
@@ -96,23 +97,15 @@ pub(super) fn remove(
         Vec::new()
     };
     rows::delete(connection, id)?;
-    let volumes = volumes::delete_unused(connection, anonymous.iter().map(String::as_str))?;
+    let volumes = volumes::delete_unused(connection, locations, anonymous.iter().map(String::as_str))?;
     events::record(connection, "container", "destroy", id.as_str(), &[("name", name)])?;
     Ok(Leavings { directory, volumes })
 }
 
 fn move_aside(locations: &Locations, id: &ContainerId) -> Result<Option<(PathBuf, Lock)>, EngineError> {
     let from = locations.container_directory(id);
-    let trash = locations.trash();
-    match std::fs::create_dir(&trash) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(SysError::io("make the directory", &trash, &error).into());
-        }
-        _ => {}
-    }
-    let lock = Lock::shared(&trash.join("lock"))?;
-    failpoint::reach("finish.trash")?;
-    let to = trash.join(id.as_str());
+    let lock = locations.open_trash()?;
+    let to = locations.trash().join(id.as_str());
     match std::fs::rename(&from, &to) {
         Ok(()) => Ok(Some((to, lock))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -121,7 +114,7 @@ fn move_aside(locations: &Locations, id: &ContainerId) -> Result<Option<(PathBuf
 }
 
 /// Deletes what dead processes left in `.removed`.
-pub(super) fn sweep_removed(locations: &Locations) -> Result<(), EngineError> {
+pub(super) fn sweep_removed(database: &Database, locations: &Locations) -> Result<(), EngineError> {
     let trash = locations.trash();
     let entries = match std::fs::read_dir(&trash) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -138,7 +131,11 @@ pub(super) fn sweep_removed(locations: &Locations) -> Result<(), EngineError> {
     if let Some(_alone) = Lock::try_exclusive(&trash.join("lock"))? {
         for directory in left {
             // One that cannot be deleted must not keep every command from its work.
-            std::fs::remove_dir_all(directory).unwrap_or_default();
+            if removal::is_removal(&directory) {
+                removal::sweep(database, locations, &directory).unwrap_or_default();
+            } else {
+                std::fs::remove_dir_all(directory).unwrap_or_default();
+            }
         }
     }
     Ok(())

@@ -41,7 +41,7 @@ impl Containers<'_> {
                 self.heal(&id)?;
             }
         }
-        finish::sweep_removed(locations)
+        finish::sweep_removed(&self.engine.database, locations)
     }
 
     pub(super) fn run_directories(self) -> Result<Vec<ContainerId>, EngineError> {
@@ -85,7 +85,7 @@ impl Containers<'_> {
         };
         failpoint::pass("heal.recorded");
         finish::remove_run_directory(locations, id);
-        leavings.reap(locations);
+        leavings.reap();
         Ok(())
     }
 

@@ -53,7 +53,7 @@ impl Containers<'_> {
             .write(|transaction| finish::remove(transaction, locations, id, &record.name, volumes))?;
         failpoint::pass("remove.removed");
         finish::remove_run_directory(locations, id);
-        leavings.reap(locations);
+        leavings.reap();
         Ok(())
     }
 

@@ -280,7 +280,7 @@ impl Containers<'_> {
         if let Ok(leavings) = undone {
             failpoint::pass("start.undone");
             finish::remove_run_directory(locations, &record.id);
-            leavings.reap(locations);
+            leavings.reap();
         }
     }
 }

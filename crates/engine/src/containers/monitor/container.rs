@@ -420,7 +420,7 @@ impl Life {
         failpoint::pass("monitor.told-end");
         // Nobody waits for us any more.
         if let Ok(leavings) = leavings {
-            leavings.reap(&self.locations);
+            leavings.reap();
         }
         if let Some(database) = &self.database {
             database.tidy().unwrap_or_default();
