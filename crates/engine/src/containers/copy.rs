@@ -86,6 +86,7 @@ impl Containers<'_> {
         keep_owner: bool,
     ) -> Result<(), EngineError> {
         let view = self.view(id, true)?;
+        sys::failpoint::reach("copy.opened")?;
         let found = view.find(id, &format!("{path}/"))?;
         if !found.writable {
             return Err(conflict("container rootfs is marked read-only"));

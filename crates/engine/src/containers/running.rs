@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use sys::SysError;
+use sys::{SysError, failpoint};
 
 /// None of these documents is larger.
 const LARGEST: u64 = 1 << 20;
@@ -90,6 +90,7 @@ pub(crate) fn replace(directory: &Path, name: &str, document: &impl Serialize) -
         .open(&aside)
         .map_err(failed)?;
     std::io::Write::write_all(&mut file, &text).map_err(failed)?;
+    failpoint::reach("running.written")?;
     std::fs::rename(&aside, &path).map_err(failed)?;
     Ok(())
 }

@@ -21,6 +21,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use sys::failpoint;
 
 /// Docker's pauses before a restart: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -156,9 +157,12 @@ impl Life {
         };
         let (streams, ends) = streams::make(shape).map_err(|error| setup(&error))?;
         self.relay.ends = ends;
+        failpoint::reach("monitor.prepared")?;
         let mut created = runtime::create(&plan, streams)?;
+        failpoint::pass("monitor.created");
         drop(plan);
         let begun = self.equip(&mut created).and_then(|()| created.start());
+        failpoint::pass("monitor.begun");
         if begun.is_err() {
             self.relay.ends = streams::Ends::default();
             self.take_network_away();
@@ -201,6 +205,7 @@ impl Life {
             }
             .map_err(|error| setup(&error))?;
         }
+        failpoint::reach("monitor.equipped")?;
         if self.plan.terminal {
             created.ready()?;
             if let Some(master) = created.take_terminal() {
@@ -219,9 +224,11 @@ impl Life {
         let mut last_exit: Option<ExitRecord> = None;
         let mut told = false;
         let (end, cable) = loop {
+            failpoint::pass("monitor.running");
             self.write_process(process.pid(), last_exit.clone());
             if !told {
                 self.relay.tell_started();
+                failpoint::pass("monitor.told-start");
                 told = true;
             }
             let begun = Instant::now();
@@ -324,11 +331,14 @@ impl Life {
                 (137, None)
             }
         };
+        failpoint::pass("monitor.ended");
         let cable = self.unplug();
+        failpoint::pass("monitor.unplugged");
         if let Err(failure) = self.relay.drain() {
             error = Some(failure.to_string());
         }
         // A cgroup whose processes will not go is left to recovery.
+        failpoint::pass("monitor.drained");
         let usage = runtime::close_cgroup(&self.plan.cgroup, CGROUP_PATIENCE);
         let exit = ExitRecord {
             code,
@@ -423,18 +433,22 @@ impl Life {
         if self.plan.recorded {
             running::write_end(&self.locations, &self.plan.id, &ended).unwrap_or_default();
         }
+        failpoint::pass("monitor.end-written");
         let leavings = self.record(&ended);
+        failpoint::pass("monitor.recorded");
         cable.wait_until_gone();
         if leavings.is_ok() {
             finish::remove_run_directory(&self.locations, &self.plan.id);
         }
         drop(self.ports);
         drop(self.lock);
+        failpoint::pass("monitor.released");
         self.relay.tell_exited(&ended.exit, true)?;
         self.relay.say_goodbye()?;
+        failpoint::pass("monitor.told-end");
         // Nobody waits for us any more.
         if let Ok(leavings) = leavings {
-            leavings.reap(&self.locations);
+            leavings.reap();
         }
         if let Some(database) = &self.database {
             database.tidy().unwrap_or_default();
