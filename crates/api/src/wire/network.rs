@@ -1,6 +1,7 @@
 //! A network, as `docker network inspect` shows it.
 
 use engine::containers::record::Container;
+use engine::networks::stable_id;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -143,11 +144,4 @@ impl NetworkInspect {
     pub fn driver(&self) -> &'static str {
         self.driver
     }
-}
-
-/// The default networks are no records; their ids are their names in hexadecimal, padded to 64 digits.
-fn stable_id(name: &str) -> String {
-    let hex: Vec<String> = name.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let hex = hex.concat();
-    format!("{hex:0<64}")
 }

@@ -2,7 +2,7 @@
 
 use super::{Image, Images, PullEvent};
 use crate::containers::request::PullPolicy;
-use crate::{EngineError, hello};
+use crate::{EngineError, events, hello};
 use oci::{Platform, Reference, ReferenceError};
 
 impl Images<'_> {
@@ -81,6 +81,8 @@ impl Images<'_> {
                 progress(PullEvent::Status {
                     message: format!("Status: Took {} out of coracle itself", reference.familiar()),
                 });
+                let id = image.id.to_string();
+                events::image(self.engine, "load", &id, &id, Some(&image))?;
                 return Ok(image);
             }
         }
@@ -102,7 +104,13 @@ impl Images<'_> {
         }
         let image = self.find(source)?;
         self.engine.store.tag(&image.id, target)?;
-        Ok(())
+        events::image(
+            self.engine,
+            "tag",
+            &image.id.to_string(),
+            &target.familiar(),
+            Some(&image),
+        )
     }
 }
 

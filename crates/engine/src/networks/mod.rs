@@ -297,6 +297,11 @@ pub(crate) fn protocol_name(protocol: Protocol) -> &'static str {
     }
 }
 
+/// The default networks but the bridge are no records; their ids are their names in hexadecimal, padded to 64 digits.
+pub fn stable_id(name: &str) -> String {
+    format!("{:0<64}", places::hex(name.as_bytes()))
+}
+
 /// Returns the host end's name: derived from the id, so that recovery finds what a dead process left.
 pub(crate) fn host_link(holder: &ContainerId) -> String {
     format!("ve{}", &holder.as_str()[..11])

@@ -149,6 +149,7 @@ impl Volumes<'_> {
             delete_directory(&self.engine.locations.volume_directory(name))?;
             bytes += sizes.get(name).copied().unwrap_or_default();
         }
+        events::pruned(self.engine, "volume", bytes)?;
         Ok((gone, bytes))
     }
 }
