@@ -1,10 +1,10 @@
-//! `info`, `system df`, `system prune`.
+//! `info`, `system prune`.
 
 use crate::containers::record::{Activity, Container};
 use crate::containers::request::ListContainers;
 use crate::{Engine, EngineError, HostCa};
 use oci::Platform;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What `info` tells about this engine and host.
@@ -42,21 +42,6 @@ pub struct Info {
     pub warnings: Vec<String>,
 }
 
-/// One line of `system df`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DiskUsage {
-    /// `Images`, `Containers`, `Local Volumes`, `Build Cache`.
-    pub kind: &'static str,
-    /// How many there are.
-    pub total: u64,
-    /// How many are in use.
-    pub active: u64,
-    /// Bytes.
-    pub size: u64,
-    /// Bytes that pruning would give back.
-    pub reclaimable: u64,
-}
-
 /// What `system prune` shall remove.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PruneRequest {
@@ -79,8 +64,8 @@ pub struct Pruned {
     pub volumes: Vec<String>,
     /// Images and references.
     pub images: Vec<crate::images::Removed>,
-    /// Build cache entries.
-    pub build_cache: u64,
+    /// Keys of build cache entries.
+    pub build_cache: Vec<String>,
     /// Bytes given back.
     pub bytes: u64,
 }
@@ -186,73 +171,12 @@ impl Engine {
         warnings
     }
 
-    fn every_container(&self, size: bool) -> Result<Vec<Container>, EngineError> {
+    pub(crate) fn every_container(&self, size: bool) -> Result<Vec<Container>, EngineError> {
         self.containers().list(&ListContainers {
             all: true,
             size,
             ..ListContainers::default()
         })
-    }
-
-    /// Measures what is stored: images, containers, volumes, build cache, in this order.
-    pub fn disk_usage(&self) -> Result<Vec<DiskUsage>, EngineError> {
-        let containers = self.every_container(true)?;
-        let images = self.images().list()?;
-        let used: BTreeSet<_> = containers.iter().map(|container| container.image).collect();
-        let usage = self.store.usage()?;
-        // Layers count once, however many images share them; one that only unused images have can be given back.
-        let mut layers: BTreeMap<_, (u64, bool)> = BTreeMap::new();
-        for image in &images {
-            for layer in &image.layers {
-                let entry = layers.entry(layer.id.clone()).or_insert((layer.size, false));
-                entry.1 |= used.contains(&image.id);
-            }
-        }
-        let volumes = self.volumes().list()?;
-        let mut volume_sizes = (0, 0);
-        for volume in &volumes {
-            let size = sys::path::Tree::open(&volume.mountpoint)?.disk_usage()?;
-            volume_sizes.0 += size;
-            volume_sizes.1 += if volume.containers == 0 { size } else { 0 };
-        }
-        let alive = |container: &&Container| crate::images::is_alive(container);
-        let size_of =
-            |containers: &[&Container]| containers.iter().filter_map(|container| container.size_rw).sum();
-        let (alive, dead): (Vec<_>, Vec<_>) = containers.iter().partition(alive);
-        Ok(vec![
-            DiskUsage {
-                kind: "Images",
-                total: images.len() as u64,
-                active: images.iter().filter(|image| used.contains(&image.id)).count() as u64,
-                size: layers.values().map(|(size, _)| size).sum::<u64>() + usage.blobs,
-                reclaimable: layers
-                    .values()
-                    .filter(|(_, used)| !used)
-                    .map(|(size, _)| size)
-                    .sum(),
-            },
-            DiskUsage {
-                kind: "Containers",
-                total: containers.len() as u64,
-                active: alive.len() as u64,
-                size: containers.iter().filter_map(|container| container.size_rw).sum(),
-                reclaimable: size_of(&dead),
-            },
-            DiskUsage {
-                kind: "Local Volumes",
-                total: volumes.len() as u64,
-                active: volumes.iter().filter(|volume| volume.containers > 0).count() as u64,
-                size: volume_sizes.0,
-                reclaimable: volume_sizes.1,
-            },
-            DiskUsage {
-                kind: "Build Cache",
-                total: self.builds().cached_steps()?,
-                active: 0,
-                size: usage.build_cache,
-                reclaimable: usage.build_cache,
-            },
-        ])
     }
 
     /// Removes what nothing uses: stopped containers, images, build cache, the idle default bridge with its rules.
@@ -268,13 +192,13 @@ impl Engine {
             pruned.bytes += bytes;
         }
         // The cache goes before the images, so that layers which only it keeps are counted once.
-        let before = self.builds().cached_steps()?;
-        pruned.bytes += self.builds().prune(true, filters)?;
-        pruned.build_cache = before - self.builds().cached_steps()?;
+        let (steps, bytes) = self.builds().prune(request.all, filters)?;
+        pruned.build_cache = steps;
+        pruned.bytes += bytes;
         let (images, bytes) = self.images().prune(request.all, filters)?;
         pruned.images = images;
         pruned.bytes += bytes;
-        self.networks().remove_idle()?;
+        pruned.networks = self.networks().prune(filters)?;
         Ok(pruned)
     }
 }

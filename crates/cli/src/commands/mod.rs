@@ -138,7 +138,6 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("network connect", "give the network to 'run'"),
     ("network create", "there are bridge, host and none"),
     ("network disconnect", ""),
-    ("network prune", "the default networks stay"),
     ("network rm", "the default networks stay"),
     ("push", "'save' the image and copy it with a tool that pushes"),
     ("search", "search on the registry's own pages"),
@@ -292,6 +291,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
 
     entry!(inspect::InspectNetworks, "network inspect", [], "[OPTIONS] NETWORK [NETWORK...]",
         "Display detailed information on one or more networks", AtLeast(1), Networks),
+    entry!(prune::PruneNetworks, "network prune", [], "[OPTIONS]", "Remove all unused networks", Exactly(0), Nothing),
     entry!(network::List, "network ls", ["network list"], "[OPTIONS]", "List networks", Exactly(0), Nothing),
 
     entry!(buildx::DiskUsage, "builder du", ["buildx du"], "[OPTIONS]", "Disk usage of the build cache", Exactly(0), Nothing),

@@ -63,16 +63,6 @@ impl Builds<'_> {
         Ok(built)
     }
 
-    /// Returns how many finished steps the cache remembers.
-    pub fn cached_steps(&self) -> Result<u64, EngineError> {
-        let count: i64 = self.engine.database.read(|connection| {
-            connection
-                .query_row("SELECT count(*) FROM build_steps", [], |row| row.get(0))
-                .map_err(StateError::from)
-        })?;
-        Ok(count.unsigned_abs())
-    }
-
     /// Returns the finished steps that the cache remembers, the last used first.
     pub fn cache(&self) -> Result<Vec<CachedStep>, EngineError> {
         let steps = self.engine.database.read(|connection| {
@@ -98,32 +88,35 @@ impl Builds<'_> {
     }
 
     /// Removes build cache that no image needs; with `all` everything, so that the next build starts from its base.
-    /// Returns the bytes given back.
-    pub fn prune(&self, all: bool, filters: &[(String, String)]) -> Result<u64, EngineError> {
+    /// Returns the keys of what went and the bytes given back.
+    pub fn prune(&self, all: bool, filters: &[(String, String)]) -> Result<(Vec<String>, u64), EngineError> {
         let filters = Filters::parse(filters)?;
         let unneeded = if all {
             "SELECT key, last_used FROM build_steps"
         } else {
             "SELECT key, last_used FROM build_steps WHERE layer IS NULL OR layer NOT IN (SELECT layer FROM image_layers)"
         };
-        self.engine
+        let gone = self
+            .engine
             .database
-            .write(|transaction| -> Result<(), StateError> {
+            .write(|transaction| -> Result<Vec<String>, StateError> {
                 let steps: Vec<(String, i64)> = transaction
                     .prepare(unneeded)?
                     .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
                     .collect::<Result<_, _>>()?;
                 let mut delete = transaction.prepare("DELETE FROM build_steps WHERE key = ?1")?;
+                let mut gone = Vec::new();
                 for (key, last_used) in steps {
                     // A step has no labels; a filter on one lets nothing through.
                     if filters.accept(last_used, &BTreeMap::new()) {
-                        delete.execute([key])?;
+                        delete.execute([&key])?;
+                        gone.push(key);
                     }
                 }
-                Ok(())
+                Ok(gone)
             })?;
         let bytes = self.engine.store.collect_garbage()?.bytes;
         events::pruned(self.engine, "builder", bytes)?;
-        Ok(bytes)
+        Ok((gone, bytes))
     }
 }
