@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 pub struct NetworkInspect {
     name: &'static str,
     id: String,
+    created: String,
     scope: &'static str,
     driver: &'static str,
     #[serde(rename = "EnableIPv4")]
@@ -22,9 +23,18 @@ pub struct NetworkInspect {
     internal: bool,
     attachable: bool,
     ingress: bool,
+    config_from: ConfigFrom,
+    config_only: bool,
     containers: BTreeMap<String, Endpoint>,
     options: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
+}
+
+/// Another network whose settings it has.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ConfigFrom {
+    network: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -112,6 +122,8 @@ impl NetworkInspect {
         Self {
             name,
             id: id.unwrap_or_else(|| stable_id(name)),
+            // They come and go with their containers.
+            created: super::time(None),
             scope: "local",
             driver,
             enable_ipv4: true,
@@ -124,6 +136,8 @@ impl NetworkInspect {
             internal: false,
             attachable: false,
             ingress: false,
+            config_from: ConfigFrom { network: "" },
+            config_only: false,
             containers,
             options: BTreeMap::new(),
             labels: BTreeMap::new(),

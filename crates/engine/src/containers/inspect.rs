@@ -4,6 +4,7 @@ use super::rows::{self, Record};
 use super::running::{self, Running};
 use super::{Containers, invalid, not_found};
 use crate::EngineError;
+use std::path::PathBuf;
 use sys::path::Tree;
 
 impl Containers<'_> {
@@ -38,6 +39,15 @@ impl Containers<'_> {
     pub fn inspect(&self, id: &ContainerId, size: bool) -> Result<Container, EngineError> {
         let record = self.record(id)?;
         self.describe(record, size)
+    }
+
+    /// Returns the directories of the layers that a container stands on, the topmost first.
+    pub fn lower_directories(&self, id: &ContainerId) -> Result<Vec<PathBuf>, EngineError> {
+        let layers = self
+            .engine
+            .database
+            .read(|connection| Ok::<_, EngineError>(super::start::layers_of(connection, id)?))?;
+        Ok(self.engine.store.overlay(&layers, None, false).lower)
     }
 
     /// Says what a container does now, and what its monitor tells of it.

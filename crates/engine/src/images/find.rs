@@ -4,6 +4,7 @@ use super::{Image, Images, PullEvent};
 use crate::containers::request::PullPolicy;
 use crate::{EngineError, events, hello};
 use oci::{Platform, Reference, ReferenceError};
+use std::path::PathBuf;
 
 impl Images<'_> {
     /// Finds an image by reference, id, or unambiguous id prefix.
@@ -87,6 +88,12 @@ impl Images<'_> {
             }
         }
         Ok(self.pull(&reference, platform, progress)?.image)
+    }
+
+    /// Returns the directories of an image's layers, the topmost first.
+    pub fn layer_directories(&self, image: &Image) -> Vec<PathBuf> {
+        let layers: Vec<_> = image.layers.iter().map(|layer| layer.id.clone()).collect();
+        self.engine.store.overlay(&layers, None, false).lower
     }
 
     /// Returns all images, the newest first.
