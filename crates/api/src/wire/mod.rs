@@ -4,6 +4,7 @@ mod container;
 mod event;
 mod host_config;
 mod image;
+mod info;
 mod network;
 mod volume;
 
@@ -11,6 +12,7 @@ pub use container::{ContainerInspect, status_text};
 pub use event::EventMessage;
 pub use host_config::HostConfig;
 pub use image::{HistoryEntry, ImageInspect};
+pub use info::SystemInfo;
 pub use network::NetworkInspect;
 pub use volume::VolumeInspect;
 

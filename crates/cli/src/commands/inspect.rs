@@ -157,12 +157,18 @@ fn inspect(
     }
     match (&template, format) {
         (None, Some("json")) => {
+            if found.is_empty() {
+                output::line("")?;
+            }
             for object in &found {
                 output::line(&json::compact(&value(object)?))?;
             }
         }
         (None, _) => output::line(&json::pretty(&found).map_err(|error| Failure::new(error.to_string()))?)?,
         (Some(template), _) => {
+            if found.is_empty() {
+                output::line("")?;
+            }
             for object in &found {
                 let text = template
                     .execute(&value(object)?, Labels::None, None)
