@@ -4,11 +4,12 @@ SHELL := /bin/bash
 TARGET := $(shell uname -m)-unknown-linux-gnu
 BINARY := target/$(TARGET)/release/coracle
 
-.PHONY: help demo test bench check build install
+.PHONY: help demo test test-reference bench check build install
 
 help:
 	@echo 'make demo     build coracle and play the tutorial with it'
 	@echo 'make test     run every test (needs root)'
+	@echo 'make test-reference   run the tests of what Docker does too against Docker (needs root)'
 	@echo 'make check    format, lints, licences, crate borders'
 	@echo 'make bench    time coracle against docker, podman and runc (needs root)'
 	@echo 'make build    build the release binary: $(BINARY)'
@@ -28,6 +29,10 @@ demo: build
 test:
 	@scripts/needs build test
 	scripts/as-root scripts/test
+
+test-reference:
+	@scripts/needs build test reference
+	scripts/as-root scripts/test-reference
 
 check:
 	@scripts/needs build check

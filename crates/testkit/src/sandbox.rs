@@ -9,13 +9,17 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
+/// Names the `docker` client to be tried in place of coracle; `DOCKER_HOST` names its daemon.
+const REFERENCE: &str = "CORACLE_TEST_REFERENCE";
+
 /// An engine under test: its root, and the host as it was before. Tests that have one run one after the other, so
 /// that whatever changes on the host is theirs.
 #[derive(Debug)]
 pub struct Sandbox {
     program: PathBuf,
     directory: TempDir,
-    before: HostState,
+    /// `None` where Docker is the engine: what its daemon leaves on the host is not ours to judge.
+    before: Option<HostState>,
     _alone: File,
 }
 
@@ -54,16 +58,32 @@ impl Sandbox {
     /// Makes an empty root for `program`, the coracle binary. Panics unless we are root: what these tests look at
     /// cannot be seen otherwise, and a test that skips says nothing.
     pub fn empty(program: impl AsRef<Path>) -> Self {
+        Self::alone(program.as_ref(), true)
+    }
+
+    /// Makes a root that has the image `busybox`, for a test of what Docker does too. With `CORACLE_TEST_REFERENCE`
+    /// in the environment the engine is that docker client, and its daemon is emptied before and after.
+    pub fn comparable(program: impl AsRef<Path>) -> Self {
+        let Some(reference) = std::env::var_os(REFERENCE) else {
+            return Self::new(program);
+        };
+        let sandbox = Self::alone(Path::new(&reference), false);
+        sandbox.clear();
+        sandbox.load_busybox();
+        sandbox
+    }
+
+    fn alone(program: &Path, judged: bool) -> Self {
         assert!(rustix::process::geteuid().is_root(), "this test needs root");
         let alone = File::create("/tmp/coracle-tests.lock").expect("the lock file is made");
         rustix::fs::flock(&alone, rustix::fs::FlockOperation::LockExclusive).expect("the lock is taken");
-        let before = HostState::now();
+        let before = judged.then(HostState::now);
         let directory = tempfile::Builder::new()
             .prefix("coracle-test-")
             .tempdir()
             .expect("a directory is made");
         Self {
-            program: program.as_ref().to_owned(),
+            program: program.to_owned(),
             directory,
             before,
             _alone: alone,
@@ -73,11 +93,32 @@ impl Sandbox {
     /// Makes a root that has the image `busybox`.
     pub fn new(program: impl AsRef<Path>) -> Self {
         let sandbox = Self::empty(program);
+        sandbox.load_busybox();
+        sandbox
+    }
+
+    fn load_busybox(&self) {
         let archive = busybox_archive();
-        sandbox
-            .run(["load", "-q", "-i", archive.to_str().expect("the path is UTF-8")])
+        self.run(["load", "-q", "-i", archive.to_str().expect("the path is UTF-8")])
             .ok();
-        sandbox
+    }
+
+    /// Removes everything through the engine itself.
+    fn clear(&self) -> Outcome {
+        let containers = self.run(["ps", "-aq"]);
+        let ids: Vec<&str> = containers.stdout.split_whitespace().collect();
+        if !ids.is_empty() {
+            self.run(["rm", "-f"].into_iter().chain(ids));
+        }
+        if self.before.is_none() {
+            // Docker's prune spares volumes with names.
+            let volumes = self.run(["volume", "ls", "-q"]);
+            let names: Vec<&str> = volumes.stdout.split_whitespace().collect();
+            if !names.is_empty() {
+                self.run(["volume", "rm", "-f"].into_iter().chain(names));
+            }
+        }
+        self.run(["system", "prune", "-af", "--volumes"])
     }
 
     /// Returns a directory for the test's own files.
@@ -167,16 +208,13 @@ fn busybox_archive() -> &'static Path {
 impl Drop for Sandbox {
     /// Removes everything through the engine itself, then checks that the host is as it was.
     fn drop(&mut self) {
-        let containers = self.run(["ps", "-aq"]);
-        let ids: Vec<&str> = containers.stdout.split_whitespace().collect();
-        if !ids.is_empty() {
-            self.run(["rm", "-f"].into_iter().chain(ids));
-        }
-        let pruned = self.run(["system", "prune", "-af", "--volumes"]);
+        let pruned = self.clear();
         if std::thread::panicking() {
             return;
         }
         assert_eq!(pruned.code, 0, "system prune failed: {}", pruned.stderr);
-        self.before.assert_restored();
+        if let Some(before) = &self.before {
+            before.assert_restored();
+        }
     }
 }
