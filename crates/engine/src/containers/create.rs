@@ -279,17 +279,8 @@ impl Containers<'_> {
                 volume.made = volumes::insert(transaction, &volume.name, volume.anonymous, BTreeMap::new())?;
                 volumes::refer(transaction, &record.id, &volume.name)?;
             }
-            let attributes = [
-                ("name", record.name.as_str()),
-                ("image", &record.settings.image_name),
-            ];
-            Ok(events::record(
-                transaction,
-                "container",
-                "create",
-                record.id.as_str(),
-                &attributes,
-            )?)
+            let (id, name, settings) = (&record.id, &record.name, &record.settings);
+            Ok(events::container(transaction, "create", id, name, settings, &[])?)
         })
     }
 

@@ -4,9 +4,10 @@
 //! been told. Whoever moves something there holds `containers/.removed/lock` shared until it has deleted it; so when
 //! that lock is free, what lies there is a dead process's, and recovery deletes it.
 
+use super::history;
 use super::record::ContainerId;
+use super::rows::{self, Record};
 use super::running::Ended;
-use super::{history, rows};
 use crate::volumes::removal::{self, Removal};
 use crate::{EngineError, Locations, events, volumes};
 use rusqlite::Connection;
@@ -50,19 +51,24 @@ pub(super) fn record(
             rows::release(transaction, id.as_str())?;
             return Ok(Leavings::default());
         };
-        let attributes = [
-            ("name", record.name.as_str()),
-            ("image", &record.settings.image_name),
-            ("exitCode", &code),
-        ];
+        let tell = |action, more: &[(&str, &str)]| {
+            events::container(transaction, action, id, &record.name, &record.settings, more)
+        };
         if ended.exit.oom_killed {
-            events::record(transaction, "container", "oom", id.as_str(), &attributes[..2])?;
+            tell("oom", &[])?;
         }
-        events::record(transaction, "container", "die", id.as_str(), &attributes)?;
+        let lasted = (ended.exit.finished - ended.started).max(0) / 1_000_000_000;
+        tell(
+            "die",
+            &[("exitCode", &code), ("execDuration", &lasted.to_string())],
+        )?;
+        let endpoint = record.status.endpoint.as_ref();
+        events::detach_network(transaction, id, &record.settings, endpoint)?;
+        events::unmount_volumes(transaction, id, &record.settings)?;
         history::end(transaction, id, &ended.exit)?;
         rows::release(transaction, id.as_str())?;
         if record.settings.request.remove_when_done || record.removing {
-            return remove(transaction, locations, id, &record.name, true);
+            return remove(transaction, locations, &record, true);
         }
         record.status.exit = Some(ended.exit.clone());
         record.status.started = Some(ended.started)
@@ -86,10 +92,10 @@ pub(super) fn release(database: &Database, id: &ContainerId) -> Result<(), Engin
 pub(super) fn remove(
     connection: &Connection,
     locations: &Locations,
-    id: &ContainerId,
-    name: &str,
+    record: &Record,
     with_volumes: bool,
 ) -> Result<Leavings, EngineError> {
+    let id = &record.id;
     let directory = move_aside(locations, id)?;
     failpoint::reach("finish.moved-aside")?;
     let anonymous = if with_volumes {
@@ -99,7 +105,7 @@ pub(super) fn remove(
     };
     rows::delete(connection, id)?;
     let volumes = volumes::delete_unused(connection, locations, anonymous.iter().map(String::as_str))?;
-    events::record(connection, "container", "destroy", id.as_str(), &[("name", name)])?;
+    events::container(connection, "destroy", id, &record.name, &record.settings, &[])?;
     Ok(Leavings { directory, volumes })
 }
 

@@ -151,6 +151,7 @@ impl Volumes<'_> {
             names.push(removal.name().to_owned());
             removal.finish()?;
         }
+        events::pruned(self.engine, "volume", bytes)?;
         Ok((names, bytes))
     }
 }
@@ -279,4 +280,3 @@ pub(crate) fn make(locations: &Locations, name: &str) -> Result<(), EngineError>
             .map_err(|error| sys::SysError::io("set the mode of", &data, &error).into()),
     }
 }
-
