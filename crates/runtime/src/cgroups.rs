@@ -12,6 +12,7 @@
 mod devices;
 mod directory;
 mod hierarchy;
+pub mod oom;
 mod parents;
 mod processes;
 mod settings;
@@ -25,6 +26,7 @@ use parents::{copy_cpuset, enable, inherit_cpuset, refused_warnings};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use settings::{Missing, Setting};
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -281,6 +283,14 @@ impl Cgroup {
             usage::add(&mut usage, member.hierarchy.version, &member.directory)?;
         }
         Ok(usage)
+    }
+
+    /// Returns the processes in it and below it, as our pid namespace numbers them.
+    pub(crate) fn pids(&self) -> Result<BTreeSet<i32>, SysError> {
+        match self.freezer().or_else(|| self.members.first()) {
+            Some(member) => processes::list(&member.directory),
+            None => Ok(BTreeSet::new()),
+        }
     }
 
     /// Freezes or thaws every process in it, and returns when that is done.

@@ -4,6 +4,7 @@
     reason = "Docker's shape: sets are maps to empty objects"
 )]
 
+use super::fate::{EndCause, HealthState, RunUsage};
 use super::{HostConfig, none_if_empty, time};
 use engine::containers::record::{Activity, Container, EndpointRecord};
 use engine::network::Protocol;
@@ -61,6 +62,12 @@ struct State {
     error: String,
     started_at: String,
     finished_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<HealthState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<EndCause>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<RunUsage>,
 }
 
 #[derive(Debug, Serialize)]
@@ -258,13 +265,16 @@ impl State {
             running: is_running,
             paused: activity == Activity::Paused,
             restarting: activity == Activity::Restarting,
-            oom_killed: exit.is_some_and(|exit| exit.oom_killed),
+            oom_killed: container.oom_killed,
             dead: false,
             pid: container.pid.unwrap_or(0),
             exit_code: exit.filter(|_| !is_running).map_or(0, |exit| exit.code),
             error: exit.and_then(|exit| exit.error.clone()).unwrap_or_default(),
             started_at: time(status.started),
             finished_at: time(exit.map(|exit| exit.finished)),
+            health: container.health.as_ref().map(HealthState::new),
+            cause: exit.and_then(EndCause::new),
+            usage: exit.and_then(|exit| RunUsage::new(&exit.usage)),
         }
     }
 }

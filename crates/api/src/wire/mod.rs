@@ -1,12 +1,14 @@
 //! Docker's JSON shapes, made of the engine's records. Field order is Docker's, because `inspect` prints it.
 
 mod container;
+mod fate;
 mod host_config;
 mod image;
 mod network;
 mod volume;
 
 pub use container::{ContainerInspect, status_text};
+pub use fate::health_text;
 pub use host_config::HostConfig;
 pub use image::{HistoryEntry, ImageInspect};
 pub use network::NetworkInspect;

@@ -4,9 +4,10 @@
 //! been told. Whoever moves something there holds `containers/.removed/lock` shared until it has deleted it; so when
 //! that lock is free, what lies there is a dead process's, and recovery deletes it.
 
-use super::record::ContainerId;
+use super::history;
+use super::record::{Cause, ContainerId};
+use super::rows::{self, Record};
 use super::running::Ended;
-use super::{history, rows};
 use crate::{EngineError, Locations, events, volumes};
 use rusqlite::Connection;
 use state::Database;
@@ -41,21 +42,12 @@ pub(super) fn record(
     id: &ContainerId,
     ended: &Ended,
 ) -> Result<Leavings, EngineError> {
-    let code = ended.exit.code.to_string();
     database.write(|transaction| {
         let Some(mut record) = rows::by_id(transaction, id)? else {
             rows::release(transaction, id.as_str())?;
             return Ok(Leavings::default());
         };
-        let attributes = [
-            ("name", record.name.as_str()),
-            ("image", &record.settings.image_name),
-            ("exitCode", &code),
-        ];
-        if ended.exit.oom_killed {
-            events::record(transaction, "container", "oom", id.as_str(), &attributes[..2])?;
-        }
-        events::record(transaction, "container", "die", id.as_str(), &attributes)?;
+        death(transaction, &record, ended)?;
         history::end(transaction, id, &ended.exit)?;
         rows::release(transaction, id.as_str())?;
         if record.settings.request.remove_when_done || record.removing {
@@ -67,10 +59,78 @@ pub(super) fn record(
             .or(record.status.started);
         record.status.restarts = ended.restarts;
         record.status.stopped_by_user = ended.stopped_by_user;
+        record.status.interrupted = ended.interrupted;
+        record.status.health.clone_from(&ended.health);
         record.status.endpoint = None;
         rows::set_status(transaction, id, &record.status)?;
         Ok(Leavings::default())
     })
+}
+
+/// Records the events of a run's end: that it died and why, and before it a lack of memory that was not told of yet.
+pub(super) fn death(connection: &Connection, record: &Record, ended: &Ended) -> Result<(), EngineError> {
+    let exit = &ended.exit;
+    let mut attributes = vec![
+        ("name", record.name.clone()),
+        ("image", record.settings.image_name.clone()),
+    ];
+    if exit.oom_killed && !ended.oom_told {
+        let mut attributes = attributes.clone();
+        if let Some(cause @ Cause::OutOfMemory { .. }) = &exit.cause {
+            attributes.extend(told(cause));
+        }
+        note(connection, record, "oom", &attributes)?;
+    }
+    attributes.push(("exitCode", exit.code.to_string()));
+    if ended.started != 0 {
+        let seconds = exit.finished.saturating_sub(ended.started).max(0) / 1_000_000_000;
+        attributes.push(("execDuration", seconds.to_string()));
+    }
+    if let Some(signal) = exit.signal.and_then(sys::signal::name) {
+        attributes.push(("signal", signal));
+    }
+    if let Some(cause) = &exit.cause {
+        attributes.push(("cause", cause.name().to_owned()));
+        attributes.extend(told(cause));
+    }
+    note(connection, record, "die", &attributes)
+}
+
+/// Records an event of a container.
+pub(super) fn note(
+    connection: &Connection,
+    record: &Record,
+    action: &str,
+    attributes: &[(&str, String)],
+) -> Result<(), EngineError> {
+    let attributes: Vec<(&str, &str)> = attributes
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    Ok(events::record(
+        connection,
+        "container",
+        action,
+        record.id.as_str(),
+        &attributes,
+    )?)
+}
+
+/// What an event tells of a cause, besides its name.
+pub(super) fn told(cause: &Cause) -> Vec<(&'static str, String)> {
+    match cause {
+        Cause::OutOfMemory { process, limit, peak } => [
+            ("process", process.clone()),
+            ("memoryLimit", limit.map(|bytes| bytes.to_string())),
+            ("memoryPeak", peak.map(|bytes| bytes.to_string())),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect(),
+        Cause::Unhealthy { output } => vec![("healthOutput", output.clone())],
+        Cause::Timeout { limit } => vec![("timeout", format!("{}s", limit / 1_000_000_000))],
+        Cause::Asked { .. } | Cause::MonitorDied | Cause::Reboot => Vec::new(),
+    }
 }
 
 /// Lets go of what a build step held.
@@ -151,6 +211,8 @@ pub(super) fn remove_run_directory(locations: &Locations, id: &ContainerId) {
         "process",
         "process.new",
         "paused",
+        "health",
+        "health.new",
         "endpoint",
         "endpoint.new",
         "hostname",

@@ -1,5 +1,5 @@
 //! `ps`.
-use super::record::{Activity, Container, ContainerId};
+use super::record::{Activity, Container, ContainerId, HealthStatus};
 use super::request::{ListContainers, NetworkMode};
 use super::rows::{self, Record};
 use super::{Containers, invalid};
@@ -153,7 +153,7 @@ fn holds(container: &Container, key: &str, value: &str, bounds: &Bounds) -> Resu
                     .is_some_and(|exit| exit.code == code)
         }
         "expose" => settings.exposed.iter().any(|port| is_port(port, value)),
-        "health" => value == "none",
+        "health" => health_name(container) == checked_health(value)?,
         "id" => id_matches(&container.id, value),
         "is-task" => matches!(value, "false" | "0"),
         "label" => match value.split_once('=') {
@@ -226,6 +226,26 @@ fn network_name(mode: &NetworkMode) -> &str {
         NetworkMode::Named(name) => name,
         NetworkMode::None => "none",
     }
+}
+
+fn health_name(container: &Container) -> &'static str {
+    match container.health.as_ref().map(|health| health.status) {
+        None => "none",
+        Some(HealthStatus::Starting) => "starting",
+        Some(HealthStatus::Healthy) => "healthy",
+        Some(HealthStatus::Unhealthy) => "unhealthy",
+    }
+}
+
+fn checked_health(value: &str) -> Result<&str, EngineError> {
+    let known = ["none", "starting", "healthy", "unhealthy"];
+    if known.contains(&value) {
+        return Ok(value);
+    }
+    Err(EngineError::Invalid {
+        message: format!("unrecognized filter value for health: {value}"),
+        hint: Some(format!("health is one of {}", known.join(", "))),
+    })
 }
 
 fn status_name(activity: Activity) -> &'static str {

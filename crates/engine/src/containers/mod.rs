@@ -5,10 +5,12 @@
 //! talks to that monitor through a [`session`].
 
 pub mod attach;
+pub mod boot;
 pub mod copy;
 pub mod create;
 pub mod exec;
 mod finish;
+mod health;
 pub mod history;
 pub mod inspect;
 mod launch;
