@@ -23,6 +23,7 @@ mod error;
 mod hello;
 mod system;
 
+pub use sys::fs::write_atomically;
 pub use sys::signal::name as signal_name;
 pub use {builder, network, runtime};
 

@@ -52,8 +52,8 @@ impl Containers<'_> {
     }
 
     /// Ends every running container as each would be stopped, but so that [`Containers::start_all`] begins it again.
-    /// Returns how many there were.
-    pub fn leave_all(&self) -> Result<usize, EngineError> {
+    /// Returns their names.
+    pub fn leave_all(&self) -> Result<Vec<String>, EngineError> {
         let records = self
             .engine
             .database
@@ -62,14 +62,17 @@ impl Containers<'_> {
         for record in records {
             if let Some(mut session) = wait::connect(self.engine.locations(), &record.id, Mode::Wait)? {
                 session.leave().map_err(wait::session_error(&record.id))?;
-                sessions.push((record.id, session));
+                sessions.push((record, session));
             }
         }
-        let count = sessions.len();
-        for (id, mut session) in sessions {
-            session.exit_until(None).map_err(wait::session_error(&id))?;
+        let mut names = Vec::new();
+        for (record, mut session) in sessions {
+            session
+                .exit_until(None)
+                .map_err(wait::session_error(&record.id))?;
+            names.push(record.name);
         }
-        Ok(count)
+        Ok(names)
     }
 }
 

@@ -354,7 +354,7 @@ fn leaving_all_and_starting_all() {
         until("the trap", || root.logs(&id) == "ready\n");
         id
     });
-    assert_eq!(root.containers().leave_all().unwrap(), 2);
+    assert_eq!(root.containers().leave_all().unwrap().len(), 2);
     for id in &ids {
         assert_eq!(look(&root, id).activity, Activity::Exited);
     }
