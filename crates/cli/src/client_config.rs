@@ -21,6 +21,8 @@ pub(crate) struct ClientConfig {
     pub proxies: BTreeMap<String, Proxies>,
     /// Format of `ps`.
     pub ps_format: Option<String>,
+    /// Format of `stats`.
+    pub stats_format: Option<String>,
     /// Format of `volume ls`.
     pub volumes_format: Option<String>,
 }

@@ -4,7 +4,7 @@
 use crate::client_config::ClientConfig;
 use crate::failure::Failure;
 use crate::{dispatch, help, output};
-use engine::{Engine, Locations};
+use engine::{Engine, HostCa, Locations};
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,7 +41,10 @@ impl Cli {
             return Err(Failure::new("running without root is not there yet")
                 .with_hint(format!("run it as root: sudo {}", self.program)));
         }
-        let engine = Engine::open(self.locations.clone())?;
+        let mut engine = Engine::open(self.locations.clone())?;
+        if let Some(trusted) = self.host_ca {
+            engine.set_host_ca(if trusted { HostCa::Auto } else { HostCa::Off });
+        }
         Ok(self.engine.get_or_init(|| engine))
     }
 

@@ -107,6 +107,11 @@ impl Engine {
         networks::Networks { engine: self }
     }
 
+    /// Overrides, for this process, whether containers and builds trust the host's own extra CA certificates.
+    pub fn set_host_ca(&mut self, trusted: HostCa) {
+        self.config.host_ca = trusted;
+    }
+
     /// Returns the configuration in force.
     pub fn config(&self) -> &Config {
         &self.config

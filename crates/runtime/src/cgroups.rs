@@ -16,7 +16,10 @@ pub mod oom;
 mod parents;
 mod processes;
 mod settings;
+mod undo;
 mod usage;
+
+pub use undo::Before;
 
 use devices::Rules;
 use directory::Directory;
@@ -129,6 +132,7 @@ impl Cgroup {
             }
             // memory.use_hierarchy needs no setting: since Linux 5.11 limits always count for what is below, too.
             let directory = Directory::make(&hierarchy.mount, &self.relative)?;
+            sys::failpoint::reach("cgroup.directory")?;
             let version = hierarchy.version;
             self.members.push(Member { hierarchy, directory });
             if let (Version::One, Some(member)) = (version, self.members.last()) {
@@ -285,12 +289,14 @@ impl Cgroup {
         Ok(usage)
     }
 
-    /// Returns the processes in it and below it, as our pid namespace numbers them.
-    pub(crate) fn pids(&self) -> Result<BTreeSet<i32>, SysError> {
-        match self.freezer().or_else(|| self.members.first()) {
-            Some(member) => processes::list(&member.directory),
-            None => Ok(BTreeSet::new()),
+    /// Returns the processes in it and below it, as our pid namespace numbers them. One that left a single hierarchy is
+    /// still seen in the others.
+    pub fn processes(&self) -> Result<BTreeSet<i32>, SysError> {
+        let mut pids = BTreeSet::new();
+        for member in &self.members {
+            pids.append(&mut processes::list(&member.directory)?);
         }
+        Ok(pids)
     }
 
     /// Freezes or thaws every process in it, and returns when that is done.

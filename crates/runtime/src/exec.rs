@@ -6,9 +6,9 @@ use crate::command::{Command, Stdio, Streamed, hide};
 use crate::container::{join_cgroup, report};
 use crate::error::failed;
 use crate::namespaces::ChildrenElsewhere;
+use crate::parent::Parent;
 use crate::process::Process;
 use crate::{ExecPlan, StartError, Streams, rootfs};
-use rustix::process::Signal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use sys::path::Tree;
@@ -88,21 +88,25 @@ pub fn begin_exec(plan: &ExecPlan, streams: Streams) -> Result<Starting, StartEr
     let stdio = Stdio::prepare(streams)?;
     let namespaces = namespaces(plan)?;
     let (channel, theirs) = Channel::pair()?;
+    let parent = Parent::this()?;
     // Its children are born where the container's are; so one clone is enough.
     let elsewhere = ChildrenElsewhere::enter(&container)?;
     let child = sys::process::fork(
         Namespaces::empty(),
         cgroup.as_ref().and_then(Cgroup::clone_into),
         || {
-            let Err(error) = set_up(
-                command,
-                stdio,
-                container.as_fd(),
-                namespaces,
-                cgroup.as_ref(),
-                plan.keeps_orphans,
-                &theirs,
-            );
+            let kept = keep_orphans(plan.keeps_orphans);
+            let Err(error) = kept.and_then(|()| {
+                set_up(
+                    command,
+                    &parent,
+                    stdio,
+                    container.as_fd(),
+                    namespaces,
+                    cgroup.as_ref(),
+                    &theirs,
+                )
+            });
             report(error, &theirs)
         },
     )?;
@@ -152,25 +156,29 @@ fn namespaces(plan: &ExecPlan) -> Result<Namespaces, StartError> {
     Ok(namespaces)
 }
 
-/// The steps of the new process, from clone to exec.
-fn set_up(
-    command: Command,
-    stdio: Stdio,
-    container: BorrowedFd<'_>,
-    namespaces: Namespaces,
-    cgroup: Option<&Cgroup>,
-    keeps_orphans: bool,
-    channel: &Channel,
-) -> Result<std::convert::Infallible, StartError> {
-    // Before the container's processes can see this one's files.
-    hide()?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(failed("ask to die with the parent"))?;
-    if keeps_orphans {
+/// Makes the calling process the one that orphans among its descendants go to, if so wanted.
+fn keep_orphans(wanted: bool) -> Result<(), StartError> {
+    if wanted {
         // The flag outlives exec (PR_SET_CHILD_SUBREAPER(2const)); any number but 0 sets it.
         rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))
             .map_err(failed("ask to keep orphans"))?;
     }
+    Ok(())
+}
+
+/// The steps of the new process, from clone to exec.
+fn set_up(
+    command: Command,
+    parent: &Parent,
+    stdio: Stdio,
+    container: BorrowedFd<'_>,
+    namespaces: Namespaces,
+    cgroup: Option<&Cgroup>,
+    channel: &Channel,
+) -> Result<std::convert::Infallible, StartError> {
+    // Before the container's processes can see this one's files.
+    hide()?;
+    parent.die_with()?;
     join_cgroup(cgroup)?;
     sys::process::enter_namespaces(container, namespaces).map_err(failed("enter the container"))?;
     rustix::process::chdir("/").map_err(failed("enter the container's root"))?;

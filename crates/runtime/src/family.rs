@@ -43,7 +43,7 @@ fn stop(first: i32, pidfd: BorrowedFd<'_>, cgroup: &Cgroup) -> Result<Vec<OwnedF
     }
     let mut stopped: BTreeMap<i32, OwnedFd> = BTreeMap::new();
     for _round in 0..ROUNDS {
-        let everybody = look(&cgroup.pids()?);
+        let everybody = look(&cgroup.processes()?);
         let fresh: Vec<i32> = family(first, &everybody)
             .into_iter()
             .filter(|pid| !stopped.contains_key(pid))

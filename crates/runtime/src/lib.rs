@@ -23,6 +23,7 @@ mod family;
 mod init;
 mod lookup;
 mod namespaces;
+mod parent;
 mod process;
 mod rootfs;
 mod sysctl;

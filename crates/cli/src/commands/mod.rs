@@ -3,10 +3,12 @@
 mod attach;
 mod boot;
 mod build;
+mod commit;
 mod completion;
 mod cp;
 mod create;
 mod df;
+mod diff;
 mod exec;
 mod export;
 mod history;
@@ -29,9 +31,12 @@ mod rmi;
 mod run;
 mod save;
 mod start;
+mod stats;
 mod stop;
 mod tag;
+mod top;
 mod unpause;
+mod update;
 pub(crate) mod version;
 mod volume;
 mod wait;
@@ -115,18 +120,8 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("buildx rm", "there is one builder, always ready"),
     ("buildx stop", "there is one builder, always ready"),
     ("buildx use", "there is one builder, always ready"),
-    ("commit", "write a Dockerfile and 'build' it"),
     ("completion powershell", "there is bash, fish and zsh"),
     ("compose", "start the services one by one with 'run'"),
-    ("container commit", "write a Dockerfile and 'build' it"),
-    ("container diff", ""),
-    ("container stats", "see 'inspect'"),
-    ("container top", "use 'exec CONTAINER ps'"),
-    (
-        "container update",
-        "'rm' the container and 'run' it with other limits",
-    ),
-    ("diff", ""),
     ("events", ""),
     (
         "image push",
@@ -141,11 +136,8 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("network rm", "the default networks stay"),
     ("push", "'save' the image and copy it with a tool that pushes"),
     ("search", "search on the registry's own pages"),
-    ("stats", "see 'inspect'"),
     ("system dial-stdio", ""),
     ("system events", ""),
-    ("top", "use 'exec CONTAINER ps'"),
-    ("update", "'rm' the container and 'run' it with other limits"),
     ("volume update", ""),
 ];
 
@@ -190,10 +182,14 @@ use Arity::{AtLeast, AtMost, Between, Exactly};
 pub(crate) const COMMANDS: &[Entry] = &[
     entry!(attach::Attach, "container attach", ["attach"], "[OPTIONS] CONTAINER",
         "Attach local standard input, output, and error streams to a running container", Exactly(1), Running),
+    entry!(commit::Commit, "container commit", ["commit"], "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+        "Create a new image from a container's changes", Between(1, 2), Containers),
     entry!(cp::Cp, "container cp", ["cp"], "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n[OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
         "Copy files/folders between a container and the local filesystem", Exactly(2), Files),
     entry!(create::Create, "container create", ["create"], "[OPTIONS] IMAGE [COMMAND] [ARG...]",
         "Create a new container", AtLeast(1), Images, ends_flags),
+    entry!(diff::Diff, "container diff", ["diff"], "CONTAINER",
+        "Inspect changes to files or directories on a container's filesystem", Exactly(1), Containers),
     entry!(exec::Exec, "container exec", ["exec"], "[OPTIONS] CONTAINER COMMAND [ARG...]",
         "Execute a command in a running container", AtLeast(2), Running, ends_flags),
     entry!(export::Export, "container export", ["export"], "[OPTIONS] CONTAINER",
@@ -222,10 +218,16 @@ pub(crate) const COMMANDS: &[Entry] = &[
         "Create and run a new container from an image", AtLeast(1), Images, ends_flags),
     entry!(start::Start, "container start", ["start"], "[OPTIONS] CONTAINER [CONTAINER...]",
         "Start one or more stopped containers", AtLeast(1), Stopped),
+    entry!(stats::Stats, "container stats", ["stats"], "[OPTIONS] [CONTAINER...]",
+        "Display a live stream of container(s) resource usage statistics", AtLeast(0), Running),
     entry!(stop::Stop, "container stop", ["stop"], "[OPTIONS] CONTAINER [CONTAINER...]",
         "Stop one or more running containers", AtLeast(1), Running),
+    entry!(top::Top, "container top", ["top"], "CONTAINER [ps OPTIONS]",
+        "Display the running processes of a container", AtLeast(1), Running, ends_flags),
     entry!(unpause::Unpause, "container unpause", ["unpause"], "CONTAINER [CONTAINER...]",
         "Unpause all processes within one or more containers", AtLeast(1), Running),
+    entry!(update::Update, "container update", ["update"], "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Update configuration of one or more containers", AtLeast(1), Containers),
     entry!(wait::Wait, "container wait", ["wait"], "CONTAINER [CONTAINER...]",
         "Block until one or more containers stop, then print their exit codes", AtLeast(1), Containers),
 

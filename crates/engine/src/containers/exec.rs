@@ -32,8 +32,10 @@ impl Containers<'_> {
             _ => return Err(conflict(format!("container {id} is not running"))),
         }
         let launched = launch::launch(monitor::EXEC)?;
+        sys::failpoint::reach("exec.launched")?;
         let plan = self.exec_plan(&record, request)?;
         let mut session = Session::new(launched.hand_over(&plan, &[])?);
+        sys::failpoint::pass("exec.handed-over");
         if !request.detach {
             return Ok(Some(session));
         }

@@ -8,26 +8,29 @@ use super::history;
 use super::record::{Cause, ContainerId};
 use super::rows::{self, Record};
 use super::running::Ended;
+use crate::volumes::removal::{self, Removal};
 use crate::{EngineError, Locations, events, volumes};
 use rusqlite::Connection;
 use state::Database;
 use std::path::PathBuf;
-use sys::SysError;
 use sys::lock::Lock;
+use sys::{SysError, failpoint};
 
 /// What is out of sight and still to be deleted.
 #[derive(Debug, Default)]
 pub(super) struct Leavings {
     directory: Option<(PathBuf, Lock)>,
-    volumes: Vec<String>,
+    volumes: Vec<Removal>,
 }
 
 impl Leavings {
     /// Deletes it. What cannot be deleted stays in `.removed`, where recovery tries again.
-    pub(super) fn reap(self, locations: &Locations) {
-        for name in &self.volumes {
-            volumes::discard(locations, name);
+    pub(super) fn reap(self) {
+        failpoint::pass("reap.volumes");
+        for volume in self.volumes {
+            volume.finish().unwrap_or_default();
         }
+        failpoint::pass("reap.directory");
         if let Some((directory, lock)) = self.directory {
             std::fs::remove_dir_all(directory).unwrap_or_default();
             drop(lock);
@@ -148,28 +151,22 @@ pub(super) fn remove(
     with_volumes: bool,
 ) -> Result<Leavings, EngineError> {
     let directory = move_aside(locations, id)?;
+    failpoint::reach("finish.moved-aside")?;
     let anonymous = if with_volumes {
         volumes::anonymous_of(connection, id)?
     } else {
         Vec::new()
     };
     rows::delete(connection, id)?;
-    let volumes = volumes::delete_unused(connection, anonymous.iter().map(String::as_str))?;
+    let volumes = volumes::delete_unused(connection, locations, anonymous.iter().map(String::as_str))?;
     events::record(connection, "container", "destroy", id.as_str(), &[("name", name)])?;
     Ok(Leavings { directory, volumes })
 }
 
 fn move_aside(locations: &Locations, id: &ContainerId) -> Result<Option<(PathBuf, Lock)>, EngineError> {
     let from = locations.container_directory(id);
-    let trash = locations.trash();
-    match std::fs::create_dir(&trash) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(SysError::io("make the directory", &trash, &error).into());
-        }
-        _ => {}
-    }
-    let lock = Lock::shared(&trash.join("lock"))?;
-    let to = trash.join(id.as_str());
+    let lock = locations.open_trash()?;
+    let to = locations.trash().join(id.as_str());
     match std::fs::rename(&from, &to) {
         Ok(()) => Ok(Some((to, lock))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -178,7 +175,7 @@ fn move_aside(locations: &Locations, id: &ContainerId) -> Result<Option<(PathBuf
 }
 
 /// Deletes what dead processes left in `.removed`.
-pub(super) fn sweep_removed(locations: &Locations) -> Result<(), EngineError> {
+pub(super) fn sweep_removed(database: &Database, locations: &Locations) -> Result<(), EngineError> {
     let trash = locations.trash();
     let entries = match std::fs::read_dir(&trash) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -195,7 +192,11 @@ pub(super) fn sweep_removed(locations: &Locations) -> Result<(), EngineError> {
     if let Some(_alone) = Lock::try_exclusive(&trash.join("lock"))? {
         for directory in left {
             // One that cannot be deleted must not keep every command from its work.
-            std::fs::remove_dir_all(directory).unwrap_or_default();
+            if removal::is_removal(&directory) {
+                removal::sweep(database, locations, &directory).unwrap_or_default();
+            } else {
+                std::fs::remove_dir_all(directory).unwrap_or_default();
+            }
         }
     }
     Ok(())
@@ -222,7 +223,11 @@ pub(super) fn remove_run_directory(locations: &Locations, id: &ContainerId) {
         "exit.new",
         "lock",
     ] {
+        if name == "exit" || name == "lock" {
+            failpoint::pass("run-directory.emptying");
+        }
         std::fs::remove_file(directory.join(name)).unwrap_or_default();
     }
+    failpoint::pass("run-directory.emptied");
     std::fs::remove_dir(&directory).unwrap_or_default();
 }

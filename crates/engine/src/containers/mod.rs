@@ -6,8 +6,10 @@
 
 pub mod attach;
 pub mod boot;
+pub mod commit;
 pub mod copy;
 pub mod create;
+mod diff;
 pub mod exec;
 mod finish;
 mod health;
@@ -30,10 +32,15 @@ pub(crate) mod running;
 pub mod session;
 pub(crate) mod spec;
 pub mod start;
+pub mod stats;
 pub(crate) mod step;
 pub mod stop;
+pub mod top;
+pub mod update;
 pub(crate) mod validate;
 pub mod wait;
+
+pub use store::{Change, ChangeKind};
 
 use crate::{Engine, EngineError};
 

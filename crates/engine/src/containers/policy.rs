@@ -4,7 +4,6 @@ use super::request::RestartPolicy;
 use super::session::Mode;
 use super::{Containers, conflict, rows, wait};
 use crate::EngineError;
-use state::StateError;
 use std::time::{Duration, Instant};
 
 /// How long a start may take until its monitor can be told.
@@ -24,12 +23,7 @@ impl Containers<'_> {
                 ));
             }
             record.settings.request.restart = policy;
-            transaction
-                .prepare_cached("UPDATE containers SET settings = ?2 WHERE id = ?1")
-                .map_err(StateError::from)?
-                .execute((id.as_str(), rows::json(&record.settings)?))
-                .map_err(StateError::from)?;
-            Ok(())
+            Ok(rows::set_settings(transaction, id, &record.settings)?)
         })?;
         // Who starts it from now on reads the record; who started it before has told its monitor the former policy, and
         // where the monitor is only just being started, it hears nobody yet.

@@ -123,6 +123,18 @@ pub(crate) fn insert(connection: &Connection, record: &Record) -> Result<(), Sta
     Ok(())
 }
 
+/// Replaces what create decided, which `update` may change.
+pub(crate) fn set_settings(
+    connection: &Connection,
+    id: &ContainerId,
+    settings: &Settings,
+) -> Result<(), StateError> {
+    connection
+        .prepare_cached("UPDATE containers SET settings = ?2 WHERE id = ?1")?
+        .execute((id.as_str(), json(settings)?))?;
+    Ok(())
+}
+
 /// Replaces a record's changing part.
 pub(crate) fn set_status(
     connection: &Connection,

@@ -19,9 +19,10 @@ use state::StateError;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use store::LayerId;
-use sys::SysError;
 use sys::lock::Lock;
+use sys::{SysError, failpoint};
 
 /// How to start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,6 +68,7 @@ impl Containers<'_> {
                 "container {id} is marked for removal and cannot be started"
             )));
         }
+        failpoint::pass("start.claimed");
         match self.start_claimed(&record, &layers, request, &lock) {
             Ok(session) => Ok(session),
             Err(error) => {
@@ -90,10 +92,15 @@ impl Containers<'_> {
                 continue;
             }
             // It is just ending: its end is written, and its lock is about to be free.
-            if running::read_end(locations, id).is_none() {
+            if running::read_end(locations, id).is_some() {
+                self.wait_for_release(id)?;
+                continue;
+            }
+            if running::read(locations, id).is_some() {
                 return Ok(None);
             }
-            self.wait_for_release(id)?;
+            // Somebody else is about to start it, copies files from it, or removes it.
+            std::thread::sleep(GLANCE);
         }
     }
 
@@ -107,6 +114,7 @@ impl Containers<'_> {
         let locations = self.engine.locations();
         let settings = &record.settings;
         let launched = launch::launch(monitor::CONTAINER)?;
+        failpoint::reach("start.launched")?;
         let directory = locations.container_directory(&record.id);
         create::make_directories(&directory)?;
         for mount in &settings.mounts {
@@ -114,11 +122,14 @@ impl Containers<'_> {
         }
         let started = events::now();
         let (network, place) = self.prepare_network(record, started)?;
+        failpoint::reach("start.placed")?;
         if let Some(view) = network.view {
             network_files::write(&network.files, settings, view)?;
         }
+        failpoint::reach("start.files")?;
         if let NetworkPlan::Bridge(bridge, _) = &network.plan {
             bridge.ensure()?;
+            failpoint::reach("start.bridge")?;
         }
         let upper = (directory.join("upper"), directory.join("work"));
         let top = Some((upper.0.as_path(), upper.1.as_path()));
@@ -162,6 +173,7 @@ impl Containers<'_> {
             started,
         };
         let listener = listen(&locations.run_directory(&record.id))?;
+        failpoint::reach("start.listening")?;
         let mut descriptors: Vec<BorrowedFd<'_>> = vec![lock.file().as_fd(), listener.as_fd()];
         descriptors.extend(
             place
@@ -169,6 +181,7 @@ impl Containers<'_> {
                 .flat_map(|place| place.sockets.iter().map(AsFd::as_fd)),
         );
         let session = begin(&record.id, launched, &monitor_plan, &descriptors)?;
+        failpoint::pass("start.begun");
         Ok(request.attach.then_some(session))
     }
 
@@ -259,6 +272,15 @@ impl Containers<'_> {
             ..ExitRecord::default()
         });
         let locations = self.engine.locations();
+        // A monitor that could say why it failed has cleared up. One that was killed has not, and once the run is closed
+        // in the database, recovery would not look for it any more.
+        let cleared = self
+            .record(&record.id)
+            .and_then(|as_started| self.clear_kernel(&record.id, Some(&as_started)));
+        if cleared.is_err() {
+            return;
+        }
+        failpoint::pass("start.cleared");
         let undone = self.engine.database.write(|transaction| {
             let exit = status.exit.clone().unwrap_or_default();
             history::end(transaction, &record.id, &exit)?;
@@ -270,11 +292,15 @@ impl Containers<'_> {
             Ok(finish::Leavings::default())
         });
         if let Ok(leavings) = undone {
+            failpoint::pass("start.undone");
             finish::remove_run_directory(locations, &record.id);
-            leavings.reap(locations);
+            leavings.reap();
         }
     }
 }
+
+/// How often it is looked what becomes of a container that somebody holds who has no process to show.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// Gives the monitor its plan and waits until it has started the process.
 pub(super) fn begin(
@@ -284,6 +310,7 @@ pub(super) fn begin(
     descriptors: &[BorrowedFd<'_>],
 ) -> Result<Session, EngineError> {
     let mut session = Session::new(launched.hand_over(plan, descriptors)?);
+    failpoint::pass("start.handed-over");
     match session.next().map_err(wait::session_error(id))? {
         Some(SessionEvent::Started) => Ok(session),
         Some(SessionEvent::Failed(error)) => Err(error.into()),

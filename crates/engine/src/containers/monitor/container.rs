@@ -11,7 +11,7 @@ use crate::containers::record::{ContainerId, ExitRecord};
 use crate::containers::request::RestartPolicy;
 use crate::containers::running::{self, Ended, Running};
 use crate::containers::session::Mode;
-use crate::containers::{finish, launch};
+use crate::containers::{finish, launch, update};
 use crate::events::now;
 use network::{Bridge, Endpoint};
 use runtime::{Created, Plan, Process, StartError, StartFailure};
@@ -24,6 +24,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use sys::failpoint;
 use sys::signal::SignalFd;
 
 /// Docker's pauses before a restart: the first, and the longest.
@@ -180,11 +181,7 @@ impl Life {
         };
         let plan = match self.plan.plan.take() {
             Some(plan) => plan,
-            // It is kept in the memfd between starts, not in our heap.
-            None => launch::read_plan::<MonitorPlan>(&self.plan_file)
-                .map_err(|error| setup(&error))?
-                .plan
-                .ok_or_else(|| setup(&io::Error::other("the plan is not there")))?,
+            None => self.reread_plan()?,
         };
         if self.relay.log.is_none()
             && let Some(log) = &self.plan.log
@@ -202,9 +199,12 @@ impl Life {
         };
         let (streams, ends) = streams::make(shape).map_err(|error| setup(&error))?;
         self.relay.ends = ends;
+        failpoint::reach("monitor.prepared")?;
         let mut created = runtime::create(&plan, streams)?;
+        failpoint::pass("monitor.created");
         drop(plan);
         let begun = self.equip(&mut created).and_then(|()| created.start());
+        failpoint::pass("monitor.begun");
         if begun.is_err() {
             self.relay.ends = streams::Ends::default();
             self.take_network_away();
@@ -221,6 +221,23 @@ impl Life {
         Ok(process)
     }
 
+    /// Reads the plan again, which is kept in the memfd between starts, not in our heap.
+    fn reread_plan(&self) -> Result<Plan, StartError> {
+        let setup = |error: &dyn std::error::Error| StartError {
+            failure: StartFailure::Setup,
+            message: chain(error),
+        };
+        let mut plan = launch::read_plan::<MonitorPlan>(&self.plan_file)
+            .map_err(|error| setup(&error))?
+            .plan
+            .ok_or_else(|| setup(&io::Error::other("the plan is not there")))?;
+        // Its limits may have been changed since.
+        if let Some(database) = self.open_database().map_err(|error| setup(&error))? {
+            update::renew(&mut plan, &database, &self.plan.id).map_err(|error| setup(&error))?;
+        }
+        Ok(plan)
+    }
+
     /// Gives the waiting process its network, while it makes its mounts, and us its terminal.
     fn equip(&mut self, created: &mut Created) -> Result<(), StartError> {
         let setup = |error: &dyn std::error::Error| StartError {
@@ -235,6 +252,7 @@ impl Life {
             }
             .map_err(|error| setup(&error))?;
         }
+        failpoint::reach("monitor.equipped")?;
         if self.plan.terminal {
             created.ready()?;
             if let Some(master) = created.take_terminal() {
@@ -252,9 +270,11 @@ impl Life {
         let mut pause = FIRST_PAUSE;
         let mut told = false;
         let (end, cable) = loop {
+            failpoint::pass("monitor.running");
             let running = self.write_process(process.pid());
             if !told {
                 self.relay.tell_started();
+                failpoint::pass("monitor.told-start");
                 told = true;
             }
             let begun = Instant::now();
@@ -408,18 +428,22 @@ impl Life {
         if self.plan.recorded {
             running::write_end(&self.locations, &self.plan.id, &ended).unwrap_or_default();
         }
+        failpoint::pass("monitor.end-written");
         let leavings = self.record(&ended);
+        failpoint::pass("monitor.recorded");
         cable.wait_until_gone();
         if leavings.is_ok() {
             finish::remove_run_directory(&self.locations, &self.plan.id);
         }
         drop(self.ports);
         drop(self.lock);
+        failpoint::pass("monitor.released");
         self.relay.tell_exited(&ended.exit, true)?;
         self.relay.say_goodbye()?;
+        failpoint::pass("monitor.told-end");
         // Nobody waits for us any more.
         if let Ok(leavings) = leavings {
-            leavings.reap(&self.locations);
+            leavings.reap();
         }
         if let Some(database) = &self.database {
             database.tidy().unwrap_or_default();

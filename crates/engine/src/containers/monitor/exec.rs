@@ -34,8 +34,10 @@ pub(super) fn run(client: UnixStream, plan_file: File) -> io::Result<()> {
         Err(error) => return relay.tell_failed(&error),
     };
     drop(plan);
+    sys::failpoint::pass("exec.begun");
     relay.tell_started();
     let exit = watch(&mut relay, process)?;
+    sys::failpoint::pass("exec.ended");
     relay.tell_exited(&exit, true)?;
     relay.say_goodbye()
 }

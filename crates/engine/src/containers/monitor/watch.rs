@@ -15,6 +15,7 @@ use runtime::{Exit, Process};
 use rustix::event::PollFlags;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
+use sys::failpoint;
 
 /// A process that has run this long will run longer, and its monitor gives back memory.
 const SETTLING: Duration = Duration::from_millis(300);
@@ -107,11 +108,14 @@ impl Life {
                 signal: None,
             }
         });
+        failpoint::pass("monitor.ended");
         let cable = self.unplug();
+        failpoint::pass("monitor.unplugged");
         if let Err(failure) = self.relay.drain() {
             error = Some(failure.to_string());
         }
         // A cgroup whose processes will not go is left to recovery.
+        failpoint::pass("monitor.drained");
         let usage = runtime::close_cgroup(&self.plan.cgroup, CGROUP_PATIENCE);
         let kills = usage.map_or(0, |usage| usage.oom_kills);
         if run.memory.count(kills, Instant::now()) {
