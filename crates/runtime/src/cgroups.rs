@@ -12,6 +12,7 @@
 mod devices;
 mod directory;
 mod hierarchy;
+pub mod oom;
 mod parents;
 mod processes;
 mod settings;

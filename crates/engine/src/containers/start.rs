@@ -1,6 +1,6 @@
 //! `start`: the record is resolved into a plan, and a monitor is started on it.
 use super::launch::Launched;
-use super::monitor::{self, LogPlan, MonitorPlan, NetworkPlan};
+use super::monitor::{self, Care, LogPlan, MonitorPlan, NetworkPlan};
 use super::network_files::{self, View};
 use super::record::{ContainerId, ContainerMount, EndpointRecord, ExitRecord};
 use super::request::{NetworkMode, PublishRequest};
@@ -8,7 +8,7 @@ use super::rows::{self, Record};
 use super::running;
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
-use super::{Containers, conflict, create, finish, history, launch, validate, wait};
+use super::{Containers, conflict, create, finish, history, launch, stop, validate, wait};
 use crate::networks::{self, BridgeNetwork, Place};
 use crate::{EngineError, ca, events, volumes};
 use network::Protocol;
@@ -162,6 +162,12 @@ impl Containers<'_> {
             network: network.plan,
             log: log_plan(self, record, &directory),
             restart: settings.request.restart,
+            care: Care {
+                stop_signal: stop::signal_number(&settings.stop_signal)?,
+                stop_patience: stop::patience(settings),
+                timeout: settings.request.timeout,
+                health: self.health_plan(record)?,
+            },
             recorded: true,
             cgroup,
             started,
@@ -223,6 +229,7 @@ impl Containers<'_> {
             status.started = Some(started);
             status.restarts = 0;
             status.stopped_by_user = false;
+            status.interrupted = false;
             status.boot = boot;
             status.endpoint = place.as_ref().map(|place: &Place| place.record.clone());
             rows::set_status(transaction, &record.id, &status)?;
