@@ -32,7 +32,7 @@ pub mod images;
 pub mod networks;
 pub mod volumes;
 
-pub use config::{Config, ConfigError, HostCa};
+pub use config::{CgroupDriver, Config, ConfigError, HostCa};
 pub use error::{EngineError, Kind};
 pub use system::{DiskUsage, Info, PruneRequest, Pruned};
 

@@ -15,6 +15,7 @@ mod hierarchy;
 mod parents;
 mod processes;
 mod settings;
+pub mod systemd;
 mod usage;
 
 use devices::Rules;

@@ -30,7 +30,7 @@ impl Containers<'_> {
             }
             _ => return Err(conflict(format!("container {id} is not running"))),
         }
-        let launched = launch::launch(monitor::EXEC)?;
+        let launched = launch::launch(monitor::EXEC, None)?;
         let plan = self.exec_plan(&record, request)?;
         let mut session = Session::new(launched.hand_over(&plan, &[])?);
         if !request.detach {

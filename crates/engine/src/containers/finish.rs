@@ -150,6 +150,7 @@ pub(super) fn remove_run_directory(locations: &Locations, id: &ContainerId) {
         "process",
         "process.new",
         "paused",
+        "cgroup",
         "endpoint",
         "endpoint.new",
         "hostname",

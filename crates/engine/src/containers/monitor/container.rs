@@ -11,6 +11,7 @@ use crate::containers::session::Mode;
 use crate::containers::{finish, launch};
 use crate::events::now;
 use network::{Bridge, Endpoint};
+use runtime::cgroups::systemd::{Requested, ScopeError};
 use runtime::{Created, Plan, Process, StartError, StartFailure};
 use serde::{Deserialize, Serialize};
 use state::Database;
@@ -77,7 +78,12 @@ pub(in crate::containers) struct LogPlan {
 }
 
 /// Runs a container to its end.
-pub(super) fn run(client: UnixStream, plan_file: File, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+pub(super) fn run(
+    client: UnixStream,
+    plan_file: File,
+    descriptors: Vec<OwnedFd>,
+    scope: Option<Result<Requested, ScopeError>>,
+) -> io::Result<()> {
     let plan: MonitorPlan = launch::read_plan(&plan_file)?;
     let mut descriptors = descriptors.into_iter();
     let missing = || io::Error::other("a monitor got no lock");
@@ -105,6 +111,7 @@ pub(super) fn run(client: UnixStream, plan_file: File, descriptors: Vec<OwnedFd>
         database: None,
         ports: descriptors.collect(),
         lock,
+        scope,
     };
     match life.begin() {
         Ok(process) => life.live(process),
@@ -127,6 +134,8 @@ struct Life {
     /// Bound sockets that keep the published ports ours.
     ports: Vec<OwnedFd>,
     lock: OwnedFd,
+    /// What systemd was asked for, until it is waited for.
+    scope: Option<Result<Requested, ScopeError>>,
 }
 
 impl Life {
@@ -160,6 +169,9 @@ impl Life {
         };
         let (streams, ends) = streams::make(shape).map_err(|error| setup(&error))?;
         self.relay.ends = ends;
+        if let Some(scope) = self.scope.take() {
+            scope.and_then(Requested::settle).map_err(|error| setup(&error))?;
+        }
         let mut created = runtime::create(&plan, streams)?;
         drop(plan);
         let begun = self.equip(&mut created).and_then(|()| created.start());
