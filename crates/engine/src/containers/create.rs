@@ -6,7 +6,7 @@
 use super::record::{ContainerId, ContainerMount, Settings, Status};
 use super::request::{CreateContainer, MountRequest, MountSource, NetworkMode};
 use super::rows::{self, Record};
-use super::{Containers, conflict, health, invalid, name, places, validate};
+use super::{Containers, conflict, health, invalid, name, places, seat, validate};
 use crate::{EngineError, events, images::PullEvent, volumes};
 use rusqlite::Connection;
 use state::StateError;
@@ -43,6 +43,7 @@ impl Containers<'_> {
         progress: &(dyn Fn(PullEvent) + Sync),
     ) -> Result<CreatedContainer, EngineError> {
         let mut warnings = validate::request(&request)?;
+        seat::check_parent(self.engine.config(), request.cgroup_parent.as_deref())?;
         if let NetworkMode::Container(other) = &request.network {
             request.network = NetworkMode::Container(self.find(other)?.as_str().to_owned());
         }

@@ -31,7 +31,7 @@ impl Containers<'_> {
             }
             _ => return Err(conflict(format!("container {id} is not running"))),
         }
-        let launched = launch::launch(monitor::EXEC)?;
+        let launched = launch::launch(monitor::EXEC, None)?;
         sys::failpoint::reach("exec.launched")?;
         let plan = self.exec_plan(&record, request)?;
         let mut session = Session::new(launched.hand_over(&plan, &[])?);

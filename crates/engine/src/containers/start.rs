@@ -6,6 +6,7 @@ use super::record::{ContainerId, ContainerMount, EndpointRecord, ExitRecord};
 use super::request::{NetworkMode, PublishRequest};
 use super::rows::{self, Record};
 use super::running;
+use super::seat::{self, Seat};
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
 use super::{Containers, conflict, create, finish, history, launch, stop, validate, wait};
@@ -113,7 +114,9 @@ impl Containers<'_> {
     ) -> Result<Option<Session>, EngineError> {
         let locations = self.engine.locations();
         let settings = &record.settings;
-        let launched = launch::launch(monitor::CONTAINER)?;
+        let parent = settings.request.cgroup_parent.as_deref();
+        let Seat { cgroup, scope } = seat::assign(self.engine.config(), locations, &record.id, parent)?;
+        let launched = launch::launch(monitor::CONTAINER, scope.as_ref())?;
         failpoint::reach("start.launched")?;
         let directory = locations.container_directory(&record.id);
         create::make_directories(&directory)?;
@@ -138,7 +141,6 @@ impl Containers<'_> {
             temporary: settings.request.remove_when_done,
             ..self.engine.store.overlay(layers, top, true)
         };
-        let cgroup = locations.cgroup(&record.id, settings.request.cgroup_parent.as_deref());
         let plan = spec::plan(PlanInput {
             settings,
             rootfs,
