@@ -12,6 +12,10 @@ use tempfile::TempDir;
 /// Names the `docker` client to be tried in place of coracle; `DOCKER_HOST` names its daemon.
 const REFERENCE: &str = "CORACLE_TEST_REFERENCE";
 
+/// Names a coracle to be tried in place of the one that was built with the tests: one that was broken on purpose, to see
+/// a test fail.
+const UNDER_TEST: &str = "CORACLE_UNDER_TEST";
+
 /// An engine under test: its root, and the host as it was before. Tests that have one run one after the other, so
 /// that whatever changes on the host is theirs.
 #[derive(Debug)]
@@ -58,7 +62,11 @@ impl Sandbox {
     /// Makes an empty root for `program`, the coracle binary. Panics unless we are root: what these tests look at
     /// cannot be seen otherwise, and a test that skips says nothing.
     pub fn empty(program: impl AsRef<Path>) -> Self {
-        Self::alone(program.as_ref(), true)
+        match std::env::var_os(UNDER_TEST) {
+            // What that one leaves behind is not what its test is about.
+            Some(broken) => Self::alone(Path::new(&broken), false),
+            None => Self::alone(program.as_ref(), true),
+        }
     }
 
     /// Makes a root that has the image `busybox`, for a test of what Docker does too. With `CORACLE_TEST_REFERENCE`
@@ -119,6 +127,11 @@ impl Sandbox {
             }
         }
         self.run(["system", "prune", "-af", "--volumes"])
+    }
+
+    /// Returns the program under test.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Returns a directory for the test's own files.
