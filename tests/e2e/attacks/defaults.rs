@@ -103,6 +103,10 @@ mod both {
             ("/proc/sys", &["ro", "nosuid", "nodev", "noexec"]),
             ("/proc/sysrq-trigger", &["ro", "nosuid", "nodev", "noexec"]),
         ] {
+            // Not every kernel has all of procfs.
+            if !std::path::Path::new(target).exists() && target.starts_with("/proc/") {
+                continue;
+            }
             let line = mounts.lines().find(|line| line.split(' ').nth(1) == Some(target));
             let line = line.unwrap_or_else(|| panic!("{target} is not mounted: {mounts}"));
             let options: Vec<&str> = line.split(' ').nth(3).unwrap().split(',').collect();
