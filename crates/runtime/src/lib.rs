@@ -22,6 +22,7 @@ mod exec;
 mod init;
 mod lookup;
 mod namespaces;
+mod parent;
 mod process;
 mod rootfs;
 mod sysctl;

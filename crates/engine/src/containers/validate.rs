@@ -99,7 +99,8 @@ pub(super) fn container_name(text: &str) -> Result<(), EngineError> {
     )))
 }
 
-fn limits(limits: &Limits) -> Result<(), EngineError> {
+/// Checks limits, each and against each other.
+pub(super) fn limits(limits: &Limits) -> Result<(), EngineError> {
     let set = |value: Option<i64>| value.filter(|&value| value != 0);
     let memory = set(limits.memory);
     let swap = set(limits.memory_swap);

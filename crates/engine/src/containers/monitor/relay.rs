@@ -4,6 +4,7 @@ use super::client::{BACKLOG, Client, Message};
 use super::log::{Log, Source};
 use super::streams::Ends;
 use crate::containers::record::ExitRecord;
+use crate::containers::request::RestartPolicy;
 use crate::containers::session::{Kind, LONGEST, Mode, WINDOW};
 use crate::events::now;
 use runtime::StartError;
@@ -28,6 +29,7 @@ const MOST_LEFT: u32 = 1024;
 pub(super) enum Request {
     Signal(i32),
     Stop(i32),
+    Policy(RestartPolicy),
 }
 
 /// Input on its way to the process.
@@ -322,6 +324,10 @@ impl Relay {
                 Message::Resize(rows, columns) => set_size(self.ends.terminal.as_ref(), rows, columns),
                 Message::Signal(signal) => self.requests.push(Request::Signal(signal)),
                 Message::Stop(signal) => self.requests.push(Request::Stop(signal)),
+                Message::Policy(policy) => {
+                    self.requests.push(Request::Policy(policy));
+                    client.tell(Kind::Noted, &[]);
+                }
             }
         }
         self.write_input();
