@@ -14,6 +14,8 @@ use std::process::ExitCode;
 pub(crate) struct Cli {
     /// The name that we were called by.
     pub program: String,
+    /// `--debug`.
+    pub debug: bool,
     /// `--host-ca`.
     pub host_ca: Option<bool>,
     locations: Locations,
@@ -226,6 +228,7 @@ fn cli(program: &str, globals: &Globals) -> Result<Cli, Failure> {
     };
     Ok(Cli {
         program: program.to_owned(),
+        debug: globals.is_set("debug") || globals.last("log-level") == Some("debug"),
         host_ca,
         locations: Locations {
             root: absolute(root)?,
@@ -236,6 +239,15 @@ fn cli(program: &str, globals: &Globals) -> Result<Cli, Failure> {
         engine: OnceCell::new(),
         client: OnceCell::new(),
     })
+}
+
+/// Where the engine keeps its things unless it is told otherwise.
+pub(crate) fn default_locations() -> Locations {
+    Locations {
+        root: default_root(),
+        run_root: default_run_root(),
+        config: None,
+    }
 }
 
 fn default_root() -> PathBuf {
