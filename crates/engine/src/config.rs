@@ -13,6 +13,8 @@ const LARGEST: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Directories with specifications of the Container Device Interface; a later one counts more.
+    pub cdi_directories: Vec<PathBuf>,
     /// Whether containers and builds trust the host's own extra CA certificates.
     pub host_ca: HostCa,
     /// Registries (`host[:port]`) reached over plain HTTP or with certificates nobody vouches for.
@@ -45,6 +47,7 @@ pub enum HostCa {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            cdi_directories: crate::cdi::DIRECTORIES.map(PathBuf::from).to_vec(),
             host_ca: HostCa::Auto,
             insecure_registries: Vec::new(),
             log_driver: "json-file".into(),

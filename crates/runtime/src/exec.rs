@@ -7,7 +7,7 @@ use crate::container::{join_cgroup, report};
 use crate::error::failed;
 use crate::namespaces::ChildrenElsewhere;
 use crate::process::Process;
-use crate::{ExecPlan, StartError, Streams, rootfs};
+use crate::{ExecPlan, Peer, StartError, Streams, rootfs};
 use rustix::process::Signal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -17,7 +17,11 @@ use sys::process::Namespaces;
 /// Starts a further process in a running container. The same demands on the caller as for
 /// [`create`](crate::create). With a terminal its master is the second value.
 pub fn exec(plan: &ExecPlan, streams: Streams) -> Result<(Process, Option<OwnedFd>), StartError> {
-    let container = open_container(plan)?;
+    let container = Peer {
+        pid: plan.container_pid,
+        start_time: plan.container_start_time,
+    }
+    .open()?;
     let cgroup = plan.cgroup.as_deref().map(Cgroup::open).transpose()?;
     let command = Command::prepare(
         &plan.process,
@@ -57,19 +61,6 @@ pub fn exec(plan: &ExecPlan, streams: Streams) -> Result<(Process, Option<OwnedF
             }
         }
     }
-}
-
-/// Opens the container's first process and makes sure that it is the one that is meant: a pid is used again.
-fn open_container(plan: &ExecPlan) -> Result<OwnedFd, StartError> {
-    let not_running = || StartError::setup("the container is not running");
-    let container = sys::process::open(plan.container_pid).map_err(|_gone| not_running())?;
-    match sys::process::start_time(plan.container_pid) {
-        Ok(time) if time == plan.container_start_time => {}
-        _ => return Err(not_running()),
-    }
-    // The time read may be of a successor, unless the process that the descriptor names is still there.
-    sys::process::send_signal(container.as_fd(), 0).map_err(|_gone| not_running())?;
-    Ok(container)
 }
 
 /// Which namespaces to enter: the user namespace only where it is another, for one's own cannot be entered; time only

@@ -1,7 +1,7 @@
 //! What a request must be like, in Docker's words.
 
 use super::request::{CreateContainer, Limits, MountRequest, MountSource, NetworkMode, RestartPolicy};
-use super::{conflict, invalid, name};
+use super::{conflict, invalid, name, spec};
 use crate::EngineError;
 use std::path::{Component, Path, PathBuf};
 
@@ -19,6 +19,9 @@ const LOG_OPTIONS: [&str; 9] = [
     "max-size",
     "mode",
 ];
+
+/// Names of the runtime: our own, and those by which scripts ask for Docker's default.
+const RUNTIMES: [&str; 4] = ["", "coracle", "io.containerd.runc.v2", "runc"];
 
 /// Checks all that can be checked without looking at the image. Returns warnings.
 pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineError> {
@@ -53,10 +56,12 @@ pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineEr
     {
         return Err(invalid(format!("invalid hostname: {hostname}")));
     }
-    limits(&request.limits)?;
+    limits(&request.limits, &mut warnings)?;
     network(request, &mut warnings)?;
     log(request)?;
-    security(request)?;
+    security(request, &mut warnings);
+    named_kinds(request)?;
+    super::sharing::check(request, &mut warnings)?;
     if let Some(parent) = &request.cgroup_parent
         && Path::new(parent)
             .components()
@@ -69,11 +74,6 @@ pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineEr
     for (name, value) in &request.sysctls {
         if name.contains(['/', '\0']) || value.contains('\0') {
             return Err(invalid(format!("invalid sysctl '{name}'")));
-        }
-        if name.starts_with("net.") && request.network == NetworkMode::Host {
-            return Err(invalid(format!(
-                "sysctl \"{name}\" not allowed in host network namespace"
-            )));
         }
     }
     runtime::capabilities::resolve(
@@ -99,7 +99,7 @@ pub(super) fn container_name(text: &str) -> Result<(), EngineError> {
     )))
 }
 
-fn limits(limits: &Limits) -> Result<(), EngineError> {
+fn limits(limits: &Limits, warnings: &mut Vec<String>) -> Result<(), EngineError> {
     let set = |value: Option<i64>| value.filter(|&value| value != 0);
     let memory = set(limits.memory);
     let swap = set(limits.memory_swap);
@@ -124,6 +124,18 @@ fn limits(limits: &Limits) -> Result<(), EngineError> {
         && memory < reservation
     {
         return refuse("Minimum memory limit can not be less than memory reservation limit, see usage");
+    }
+    if let Some(swappiness) = limits.memory_swappiness
+        && !(-1..=100).contains(&swappiness)
+    {
+        return Err(invalid(format!(
+            "Invalid value: {swappiness}, valid memory swappiness range is 0-100"
+        )));
+    }
+    if limits.oom_kill_disable && memory.is_none() {
+        warnings.push(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.".into(),
+        );
     }
     processor(limits)?;
     if limits
@@ -177,7 +189,7 @@ fn network(request: &CreateContainer, warnings: &mut Vec<String>) -> Result<(), 
             warnings.push("Published ports are discarded when using host network mode".into());
         }
         NetworkMode::Container(_) => {
-            if request.hostname.is_some() {
+            if request.hostname.is_some() || request.domain_name.is_some() {
                 return Err(invalid("conflicting options: hostname and the network mode"));
             }
             if publishes {
@@ -223,18 +235,40 @@ fn log(request: &CreateContainer) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// What cannot be enforced is refused rather than forgotten.
-fn security(request: &CreateContainer) -> Result<(), EngineError> {
+/// What no security module of this host enforces is told, where Docker says nothing.
+fn security(request: &CreateContainer, warnings: &mut Vec<String>) {
     match request.security.apparmor.as_deref() {
         None | Some("" | "unconfined") => {}
-        Some(profile) => {
-            return Err(EngineError::NotSupported(format!(
-                "the AppArmor profile '{profile}'"
-            )));
-        }
+        Some(profile) if !spec::security::has_apparmor() => warnings.push(format!(
+            "AppArmor is not enabled on this host: the profile '{profile}' confines nothing"
+        )),
+        Some(_) => {}
     }
     if let Some(label) = request.security.labels.iter().find(|label| *label != "disable") {
-        return Err(EngineError::NotSupported(format!("the SELinux label '{label}'")));
+        warnings.push(if spec::security::has_selinux() {
+            format!("SELinux labels are not supported yet: the label '{label}' was not set")
+        } else {
+            format!("SELinux is not enabled on this host: the label '{label}' confines nothing")
+        });
+    }
+}
+
+/// Checks what has one or a few names here.
+fn named_kinds(request: &CreateContainer) -> Result<(), EngineError> {
+    if let Some(name) = request.runtime.as_deref()
+        && !RUNTIMES.contains(&name)
+    {
+        return Err(EngineError::Invalid {
+            message: format!("unknown or invalid runtime name: {name}"),
+            hint: Some("there is one runtime, which is built in: leave --runtime out".into()),
+        });
+    }
+    if let Some(isolation) = request.isolation.as_deref()
+        && !matches!(isolation, "" | "default")
+    {
+        return Err(invalid(format!(
+            "Invalid isolation: \"{isolation}\" - linux only supports 'default'"
+        )));
     }
     Ok(())
 }
@@ -298,21 +332,44 @@ pub(super) fn mount(request: &MountRequest) -> Result<String, EngineError> {
                 tmpfs_option(option).map_err(refuse)?;
             }
         }
+        MountSource::Image { subpath, .. } => part(subpath.as_deref()).map_err(refuse)?,
         MountSource::Volume { name, subpath, .. } => {
             if let Some(name) = name {
                 volume_name(name)?;
+            } else if subpath.is_some() {
+                return Err(refuse("must not set Subpath when using anonymous volumes".into()));
             }
-            if subpath.is_some() {
-                return Err(EngineError::NotSupported("a volume's subpath".into()));
-            }
+            part(subpath.as_deref()).map_err(refuse)?;
         }
     }
     Ok(target)
 }
 
+/// A part of a volume or an image is named from its top, and does not lead out of it by its text; what links do is seen
+/// to when it is mounted.
+fn part(subpath: Option<&str>) -> Result<(), String> {
+    let Some(subpath) = subpath else {
+        return Ok(());
+    };
+    let mut depth = 0_i32;
+    for component in Path::new(subpath).components() {
+        depth += match component {
+            Component::Normal(_) => 1,
+            Component::ParentDir => -1,
+            Component::CurDir => 0,
+            Component::RootDir | Component::Prefix(_) => i32::MIN / 2,
+        };
+        if depth < 0 {
+            return Err("subpath must be a relative path within the volume".into());
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn kind_of(source: &MountSource) -> &'static str {
     match source {
         MountSource::Bind { .. } => "bind",
+        MountSource::Image { .. } => "image",
         MountSource::Tmpfs { .. } => "tmpfs",
         MountSource::Volume { .. } => "volume",
     }
@@ -452,7 +509,9 @@ mod tests {
                 create: false,
                 propagation: None,
                 recursive: true,
+                below: super::super::request::Below::ReadOnly,
             },
+            ..MountRequest::default()
         };
         for (request, expected) in [
             (

@@ -8,6 +8,7 @@ use crate::containers::record::{ContainerId, ExitRecord, Usage};
 use crate::containers::request::RestartPolicy;
 use crate::containers::running::{self, Ended, Running};
 use crate::containers::session::Mode;
+use crate::containers::sharing::{self, Join};
 use crate::containers::{finish, launch};
 use crate::events::now;
 use network::{Bridge, Endpoint};
@@ -55,6 +56,8 @@ pub(in crate::containers) struct MonitorPlan {
     pub(in crate::containers) recorded: bool,
     pub(in crate::containers) cgroup: PathBuf,
     pub(in crate::containers) started: i64,
+    /// Namespaces of other containers.
+    pub(in crate::containers) joins: Vec<Join>,
 }
 
 /// What is done with the network namespace before the process runs.
@@ -136,7 +139,7 @@ impl Life {
             failure: StartFailure::Setup,
             message: chain(error),
         };
-        let plan = match self.plan.plan.take() {
+        let mut plan = match self.plan.plan.take() {
             Some(plan) => plan,
             // It is kept in the memfd between starts, not in our heap.
             None => launch::read_plan::<MonitorPlan>(&self.plan_file)
@@ -144,6 +147,7 @@ impl Life {
                 .plan
                 .ok_or_else(|| setup(&io::Error::other("the plan is not there")))?,
         };
+        sharing::complete(&mut plan, &self.plan.joins, &self.locations)?;
         if self.relay.log.is_none()
             && let Some(log) = &self.plan.log
         {
