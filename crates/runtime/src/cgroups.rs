@@ -15,6 +15,7 @@ mod hierarchy;
 mod parents;
 mod processes;
 mod settings;
+mod support;
 mod usage;
 
 use devices::Rules;
@@ -29,6 +30,8 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 use sys::SysError;
+
+pub use support::unsupported;
 
 /// What every container gets on version 1: for `stats`, for `pause`, and for limits that are raised later.
 const USUAL_1: [&str; 7] = ["memory", "cpu", "cpuacct", "pids", "devices", "blkio", "freezer"];

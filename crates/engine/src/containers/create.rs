@@ -7,7 +7,7 @@ use super::mounts::{Mounts, NamedVolume};
 use super::record::{ContainerId, Settings, Status};
 use super::request::{CreateContainer, NetworkMode, UtsMode};
 use super::rows::{self, Record};
-use super::{Containers, conflict, name, validate};
+use super::{Containers, conflict, name, spec, validate};
 use crate::{EngineError, events, images::PullEvent, volumes};
 use rusqlite::Connection;
 use state::StateError;
@@ -31,7 +31,8 @@ impl Containers<'_> {
         mut request: CreateContainer,
         progress: &(dyn Fn(PullEvent) + Sync),
     ) -> Result<CreatedContainer, EngineError> {
-        let warnings = validate::request(&request)?;
+        let mut warnings = validate::request(&request)?;
+        warnings.extend(spec::limit_warnings(&request));
         self.resolve_peers(&mut request)?;
         let image =
             self.engine

@@ -261,8 +261,7 @@ impl Containers<'_> {
             .engine
             .database
             .read(|connection| layers_from(connection, id, number * create::LAYER_BLOCK))?;
-        // A union without an upper directory has two lower ones at least, so the skeleton is one of them.
-        Ok(self.engine.store.overlay(&layers, None, layers.len() < 2))
+        Ok(self.engine.store.overlay(&layers, None, false))
     }
 
     /// Takes back what a failed start has recorded, and leaves why it failed. The error that the user sees is that of

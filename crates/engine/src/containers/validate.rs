@@ -61,6 +61,8 @@ pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineEr
     log(request)?;
     security(request, &mut warnings);
     named_kinds(request)?;
+    storage(request)?;
+    rights(request, &mut warnings);
     super::sharing::check(request, &mut warnings)?;
     if let Some(parent) = &request.cgroup_parent
         && Path::new(parent)
@@ -250,6 +252,50 @@ fn security(request: &CreateContainer, warnings: &mut Vec<String>) {
         } else {
             format!("SELinux is not enabled on this host: the label '{label}' confines nothing")
         });
+    }
+}
+
+/// A limit on what a container writes takes a filesystem that counts by project, and somebody to set that up.
+fn storage(request: &CreateContainer) -> Result<(), EngineError> {
+    match request.storage_options.keys().next().map(String::as_str) {
+        None => Ok(()),
+        Some("size") => Err(EngineError::Invalid {
+            message: "--storage-opt is supported only for overlay over xfs with 'pquota' mount option".into(),
+            hint: Some("project quotas are not used yet: leave --storage-opt out, or give the container a volume of its own filesystem".into()),
+        }),
+        Some(other) => Err(invalid(format!("Unknown option {other}"))),
+    }
+}
+
+/// Says what will not be as asked because we have not the right to it. The kernel refuses it in the process that becomes
+/// the container's, where there is nobody left to tell.
+fn rights(request: &CreateContainer, warnings: &mut Vec<String>) {
+    let may = rustix::thread::capabilities(None).is_ok_and(|sets| {
+        sets.effective
+            .contains(rustix::thread::CapabilitySet::SYS_RESOURCE)
+    });
+    if may {
+        return;
+    }
+    let own_score = std::fs::read_to_string("/proc/self/oom_score_adj")
+        .ok()
+        .and_then(|text| text.trim().parse::<i32>().ok())
+        .unwrap_or(0);
+    if request.oom_score_adj < own_score && request.oom_score_adj != 0 {
+        warnings.push(format!(
+            "the OOM score adjustment {} takes CAP_SYS_RESOURCE, which we do not have: it stays {own_score}",
+            request.oom_score_adj
+        ));
+    }
+    for limit in &request.ulimits {
+        if let Some(most) = spec::hard_limit(&limit.name)
+            && u64::try_from(limit.hard).unwrap_or(u64::MAX) > most
+        {
+            warnings.push(format!(
+                "the ulimit {} of {} is above {most}, which takes CAP_SYS_RESOURCE, which we do not have: it was not set",
+                limit.name, limit.hard
+            ));
+        }
     }
 }
 

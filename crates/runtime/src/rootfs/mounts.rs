@@ -85,7 +85,7 @@ impl Mount {
         }
         let options = Options::parse(mount.options().as_deref().unwrap_or_default());
         let kind = mount.typ().as_deref().unwrap_or_default();
-        let source = if options.bind || matches!(kind, "bind" | "rbind") {
+        let source = if kind != TREE && (options.bind || matches!(kind, "bind" | "rbind")) {
             open_source(mount.source().as_deref(), &options)?
         } else {
             match kind {

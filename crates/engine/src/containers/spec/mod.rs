@@ -8,7 +8,7 @@ mod resources;
 pub(crate) mod security;
 
 use super::record::{ContainerMount, Settings};
-use super::request::{Below, CreateContainer, IpcMode, NamespaceMode, Seccomp, UtsMode};
+use super::request::{Below, CreateContainer, IpcMode, Limits, NamespaceMode, Seccomp, UtsMode};
 use super::{invalid, network_files, sharing};
 use crate::{EngineError, cdi};
 use oci::Overlay;
@@ -16,6 +16,7 @@ use oci_spec::runtime::{
     Capability, Linux, LinuxCapabilities, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Mount, Process,
     Root, Spec, User,
 };
+pub(crate) use resources::hard_limit;
 use runtime::{Peer, Plan, Rootfs, TREE, TreeSource};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -137,6 +138,8 @@ pub(crate) fn plan(input: PlanInput<'_>) -> Result<Plan, EngineError> {
         .set_mounts(Some(mounts))
         .set_process(Some(process))
         .set_linux(Some(linux));
+    // The default is not none.
+    spec.set_hostname(None);
     if request.uts == UtsMode::Own {
         spec.set_hostname(Some(settings.hostname.clone()))
             .set_domainname(request.domain_name.clone());
@@ -261,6 +264,18 @@ fn environment(settings: &Settings, host_ca: Option<&crate::ca::Injection>) -> V
 
 fn name_of(variable: &str) -> &str {
     variable.split_once('=').map_or(variable, |(name, _)| name)
+}
+
+/// Returns warnings about limits that this host cannot set.
+pub(crate) fn limit_warnings(request: &CreateContainer) -> Vec<String> {
+    if request.limits == Limits::default() {
+        return Vec::new();
+    }
+    // What is wrong with a device is said when the container is started.
+    resources::resources(&request.limits, 0, Vec::new())
+        .ok()
+        .and_then(|resources| runtime::cgroups::unsupported(&resources).ok())
+        .unwrap_or_default()
 }
 
 /// Returns the namespaces that are made; those that are joined are found when the process is made.
@@ -451,7 +466,15 @@ fn container_mount(
         let overlay = images
             .next()
             .ok_or_else(|| invalid(format!("the image for '{}' is not there", asked.target)))?;
-        return Ok(tree(TreeSource::Union { overlay, subpath }, &["ro"]));
+        // One layer makes no union.
+        let source = match &overlay.lower[..] {
+            [layer] => TreeSource::Directory {
+                path: layer.clone(),
+                subpath: Path::new("/").join(subpath),
+            },
+            _ => TreeSource::Union { overlay, subpath },
+        };
+        return Ok(tree(source, &["ro"]));
     }
     if asked.subpath.is_some() {
         let path = asked.source.clone();

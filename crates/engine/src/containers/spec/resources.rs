@@ -148,6 +148,30 @@ pub(super) fn rlimits(ulimits: &[Ulimit]) -> Result<Vec<PosixRlimit>, EngineErro
         .collect()
 }
 
+/// Returns our own hard limit of a kind that has a name, if it has one.
+pub(crate) fn hard_limit(name: &str) -> Option<u64> {
+    use rustix::process::Resource;
+    let resource = match kind(name)? {
+        PosixRlimitType::RlimitAs => Resource::As,
+        PosixRlimitType::RlimitCore => Resource::Core,
+        PosixRlimitType::RlimitCpu => Resource::Cpu,
+        PosixRlimitType::RlimitData => Resource::Data,
+        PosixRlimitType::RlimitFsize => Resource::Fsize,
+        PosixRlimitType::RlimitLocks => Resource::Locks,
+        PosixRlimitType::RlimitMemlock => Resource::Memlock,
+        PosixRlimitType::RlimitMsgqueue => Resource::Msgqueue,
+        PosixRlimitType::RlimitNice => Resource::Nice,
+        PosixRlimitType::RlimitNofile => Resource::Nofile,
+        PosixRlimitType::RlimitNproc => Resource::Nproc,
+        PosixRlimitType::RlimitRss => Resource::Rss,
+        PosixRlimitType::RlimitRtprio => Resource::Rtprio,
+        PosixRlimitType::RlimitRttime => Resource::Rttime,
+        PosixRlimitType::RlimitSigpending => Resource::Sigpending,
+        PosixRlimitType::RlimitStack => Resource::Stack,
+    };
+    rustix::process::getrlimit(resource).maximum
+}
+
 fn kind(name: &str) -> Option<PosixRlimitType> {
     Some(match name {
         "as" => PosixRlimitType::RlimitAs,
