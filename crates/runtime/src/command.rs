@@ -4,6 +4,7 @@
 use crate::channel::{Channel, Message};
 use crate::error::{failed, reason, with_causes};
 use crate::lsm::Labels;
+use crate::parent::Parent;
 use crate::sysctl::PrivateProc;
 use crate::user::{Identity, Numbers};
 use crate::{StartError, Streams, capabilities, lookup, seccomp, user};
@@ -37,8 +38,8 @@ pub(crate) struct Command {
     limits: Vec<Limit>,
     umask: u32,
     labels: Labels,
-    /// Whether it dies with its parent.
-    pub(crate) dies_with_parent: bool,
+    /// With whom it dies, if with anybody.
+    pub(crate) parent: Option<Parent>,
 }
 
 #[derive(Debug)]
@@ -155,7 +156,7 @@ impl Command {
                 process.apparmor_profile().as_deref(),
                 process.selinux_label().as_deref(),
             ),
-            dies_with_parent: false,
+            parent: None,
         })
     }
 
@@ -220,9 +221,11 @@ impl Command {
         let environment = strings(&self.environment, "environment variable")?;
 
         // After the change of ids, which forgets it.
-        let signal = self.dies_with_parent.then_some(rustix::process::Signal::KILL);
-        rustix::process::set_parent_process_death_signal(signal)
-            .map_err(failed("settle what the parent's death means"))?;
+        match &self.parent {
+            Some(parent) => parent.die_with()?,
+            None => rustix::process::set_parent_process_death_signal(None)
+                .map_err(failed("outlive the parent"))?,
+        }
         if self.no_new_privileges {
             rustix::thread::set_no_new_privs(true).map_err(failed("set no_new_privs"))?;
         }

@@ -6,9 +6,9 @@ use crate::command::{Command, Stdio, Streamed, hide};
 use crate::container::{join_cgroup, report};
 use crate::error::failed;
 use crate::namespaces::ChildrenElsewhere;
+use crate::parent::Parent;
 use crate::process::Process;
 use crate::{ExecPlan, Peer, StartError, Streams, rootfs};
-use rustix::process::Signal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use sys::path::Tree;
@@ -32,6 +32,7 @@ pub fn exec(plan: &ExecPlan, streams: Streams) -> Result<(Process, Option<OwnedF
     let stdio = Stdio::prepare(streams)?;
     let namespaces = namespaces(plan)?;
     let (channel, theirs) = Channel::pair()?;
+    let parent = Parent::this()?;
     // Its children are born where the container's are; so one clone is enough.
     let elsewhere = ChildrenElsewhere::enter(&container)?;
     let child = sys::process::fork(
@@ -40,6 +41,7 @@ pub fn exec(plan: &ExecPlan, streams: Streams) -> Result<(Process, Option<OwnedF
         || {
             let Err(error) = set_up(
                 command,
+                &parent,
                 stdio,
                 container.as_fd(),
                 namespaces,
@@ -89,6 +91,7 @@ fn namespaces(plan: &ExecPlan) -> Result<Namespaces, StartError> {
 /// The steps of the new process, from clone to exec.
 fn set_up(
     command: Command,
+    parent: &Parent,
     stdio: Stdio,
     container: BorrowedFd<'_>,
     namespaces: Namespaces,
@@ -97,8 +100,7 @@ fn set_up(
 ) -> Result<std::convert::Infallible, StartError> {
     // Before the container's processes can see this one's files.
     hide()?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(failed("ask to die with the parent"))?;
+    parent.die_with()?;
     join_cgroup(cgroup)?;
     sys::process::enter_namespaces(container, namespaces).map_err(failed("enter the container"))?;
     rustix::process::chdir("/").map_err(failed("enter the container's root"))?;

@@ -24,6 +24,7 @@ mod links;
 mod lookup;
 mod lsm;
 mod namespaces;
+mod parent;
 mod peer;
 mod process;
 mod rootfs;

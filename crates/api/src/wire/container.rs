@@ -5,12 +5,12 @@
 )]
 
 use super::{HostConfig, none_if_empty, time};
-use engine::containers::record::{Activity, Container, EndpointRecord};
+use engine::containers::record::{Activity, Check, Container, EndpointRecord, Health, HealthStatus};
 use engine::network::Protocol;
 use oci::{Empty, Healthcheck};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// `GET /containers/{id}/json`.
 #[derive(Debug, Serialize)]
@@ -61,6 +61,25 @@ struct State {
     error: String,
     started_at: String,
     finished_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<HealthState>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthState {
+    status: &'static str,
+    failing_streak: u32,
+    log: Vec<HealthResult>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthResult {
+    start: String,
+    end: String,
+    exit_code: i32,
+    output: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -200,8 +219,9 @@ pub fn status_text(activity: Activity) -> &'static str {
 }
 
 impl ContainerInspect {
-    /// Makes it of a container; `root` is where the engine keeps its things.
-    pub fn new(container: &Container, root: &Path) -> Self {
+    /// Makes it of a container; `root` is where the engine keeps its things, `lower` the directories of its image's
+    /// layers, the topmost first.
+    pub fn new(container: &Container, root: &Path, lower: &[PathBuf]) -> Self {
         let directory = root.join("containers").join(container.id.as_str());
         let file = |name: &str| directory.join(name).display().to_string();
         let settings = &container.settings;
@@ -232,7 +252,21 @@ impl ContainerInspect {
             exec_ids: None,
             host_config: HostConfig::new(settings),
             graph_driver: GraphDriver {
-                data: [("UpperDir", file("upper")), ("WorkDir", file("work"))].into(),
+                data: [
+                    ("ID", container.id.to_string()),
+                    ("LowerDir", directories(lower)),
+                    // Nothing is mounted on the host: what the container sees is found through its process.
+                    (
+                        "MergedDir",
+                        container
+                            .pid
+                            .map(|pid| format!("/proc/{pid}/root"))
+                            .unwrap_or_default(),
+                    ),
+                    ("UpperDir", file("upper")),
+                    ("WorkDir", file("work")),
+                ]
+                .into(),
                 name: "overlay2",
             },
             size_rw: container.size_rw,
@@ -242,6 +276,12 @@ impl ContainerInspect {
             network_settings: NetworkSettings::new(container),
         }
     }
+}
+
+/// Directories as overlayfs takes them.
+pub(super) fn directories(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join(":")
 }
 
 impl State {
@@ -265,6 +305,27 @@ impl State {
             error: exit.and_then(|exit| exit.error.clone()).unwrap_or_default(),
             started_at: time(status.started),
             finished_at: time(exit.map(|exit| exit.finished)),
+            health: container.health.as_ref().map(HealthState::new),
+        }
+    }
+}
+
+impl HealthState {
+    fn new(health: &Health) -> Self {
+        let result = |check: &Check| HealthResult {
+            start: time(Some(check.started)),
+            end: time(Some(check.finished)),
+            exit_code: check.code,
+            output: check.output.clone(),
+        };
+        Self {
+            status: match health.status {
+                HealthStatus::Healthy => "healthy",
+                HealthStatus::Starting => "starting",
+                HealthStatus::Unhealthy => "unhealthy",
+            },
+            failing_streak: health.failing_streak,
+            log: health.log.iter().map(result).collect(),
         }
     }
 }

@@ -14,6 +14,7 @@ use state::StateError;
 use std::collections::BTreeMap;
 use std::path::Path;
 use store::Image;
+use sys::failpoint;
 
 /// A container that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +51,7 @@ impl Containers<'_> {
             removing: false,
         };
         self.insert(&mut record, &image, &mut mounts)?;
+        failpoint::pass("create.recorded");
         if let Err(error) = self.furnish(&record, &image, &mounts.volumes) {
             self.undo(&record, &mounts.volumes);
             return Err(error);
@@ -167,26 +169,20 @@ impl Containers<'_> {
                 volume.made = volumes::insert(transaction, &volume.name, volume.anonymous, labels)?;
                 volumes::refer(transaction, &record.id, &volume.name)?;
             }
-            let attributes = [
-                ("name", record.name.as_str()),
-                ("image", &record.settings.image_name),
-            ];
-            Ok(events::record(
-                transaction,
-                "container",
-                "create",
-                record.id.as_str(),
-                &attributes,
-            )?)
+            let (id, name, settings) = (&record.id, &record.name, &record.settings);
+            Ok(events::container(transaction, "create", id, name, settings, &[])?)
         })
     }
 
     /// Makes the directories, and copies the image's content into empty volumes.
     fn furnish(self, record: &Record, image: &Image, volumes: &[NamedVolume]) -> Result<(), EngineError> {
+        failpoint::reach("create.furnish")?;
         make_directories(&self.engine.locations().container_directory(&record.id))?;
+        failpoint::reach("create.directories")?;
         let mut filler = None;
         for volume in volumes {
             volumes::make(self.engine.locations(), &volume.name)?;
+            failpoint::reach("create.volume")?;
             let filler = match &mut filler {
                 Some(filler) => filler,
                 none => none.insert(volumes::copy_up::Filler::open(self.engine, image)?),
@@ -212,12 +208,13 @@ impl Containers<'_> {
             .filter(|volume| volume.made)
             .map(|volume| volume.name.as_str())
             .collect();
+        failpoint::pass("create.undoing");
         let gone = self.engine.database.write(|transaction| {
             rows::delete(transaction, &record.id)?;
-            volumes::delete_unused(transaction, made.iter().copied())
+            volumes::delete_unused(transaction, locations, made.iter().copied())
         });
-        for name in gone.unwrap_or_default() {
-            volumes::discard(locations, &name);
+        for volume in gone.unwrap_or_default() {
+            volume.finish().unwrap_or_default();
         }
     }
 }
@@ -226,6 +223,7 @@ impl Containers<'_> {
 pub(super) fn make_directories(directory: &Path) -> Result<(), EngineError> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     crate::make_private_directory(directory)?;
+    failpoint::reach("container.directory")?;
     for (name, mode) in [("upper", 0o755), ("work", 0o700)] {
         let path = directory.join(name);
         let failed = |error: &std::io::Error| sys::SysError::io("make the directory", &path, error);

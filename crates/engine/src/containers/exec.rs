@@ -3,8 +3,8 @@ use super::monitor::{self, ExecMonitorPlan};
 use super::record::{Activity, ContainerId, Settings};
 use super::rows::Record;
 use super::session::{Session, SessionEvent};
-use super::{Containers, conflict, invalid, launch, request::ExecRequest, running, spec, wait};
-use crate::{EngineError, ca};
+use super::{Containers, conflict, invalid, launch, places, request::ExecRequest, running, spec, wait};
+use crate::{EngineError, ca, events};
 use runtime::ExecPlan;
 
 impl Containers<'_> {
@@ -31,8 +31,13 @@ impl Containers<'_> {
             _ => return Err(conflict(format!("container {id} is not running"))),
         }
         let launched = launch::launch(monitor::EXEC)?;
+        sys::failpoint::reach("exec.launched")?;
         let plan = self.exec_plan(&record, request)?;
         let mut session = Session::new(launched.hand_over(&plan, &[])?);
+        // While the other process gets going.
+        self.note_exec(&record, &plan.exec_id, &request.command)?;
+        session.set_exec_id(plan.exec_id);
+        sys::failpoint::pass("exec.handed-over");
         if !request.detach {
             return Ok(Some(session));
         }
@@ -40,6 +45,24 @@ impl Containers<'_> {
             Some(SessionEvent::Failed(error)) => Err(error.into()),
             _ => Ok(None),
         }
+    }
+
+    /// Records both of Docker's events of a beginning in one transaction.
+    fn note_exec(self, record: &Record, exec_id: &str, command: &[String]) -> Result<(), EngineError> {
+        let words = command.join(" ");
+        self.engine.database.write(|transaction| {
+            for action in ["exec_create", "exec_start"] {
+                events::container(
+                    transaction,
+                    &format!("{action}: {words}"),
+                    &record.id,
+                    &record.name,
+                    &record.settings,
+                    &[("execID", exec_id)],
+                )?;
+            }
+            Ok(())
+        })
     }
 
     fn exec_plan(self, record: &Record, request: &ExecRequest) -> Result<ExecMonitorPlan, EngineError> {
@@ -71,6 +94,9 @@ impl Containers<'_> {
             open_stdin: request.open_stdin,
             size: request.size,
             detach: request.detach,
+            root: locations.root.clone(),
+            container: record.id.clone(),
+            exec_id: places::hex(&places::random::<32>()?),
         })
     }
 }

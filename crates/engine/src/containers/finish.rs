@@ -4,29 +4,33 @@
 //! been told. Whoever moves something there holds `containers/.removed/lock` shared until it has deleted it; so when
 //! that lock is free, what lies there is a dead process's, and recovery deletes it.
 
+use super::history;
 use super::record::ContainerId;
-use super::rows;
+use super::rows::{self, Record};
 use super::running::Ended;
+use crate::volumes::removal::{self, Removal};
 use crate::{EngineError, Locations, events, volumes};
 use rusqlite::Connection;
 use state::Database;
 use std::path::PathBuf;
-use sys::SysError;
 use sys::lock::Lock;
+use sys::{SysError, failpoint};
 
 /// What is out of sight and still to be deleted.
 #[derive(Debug, Default)]
 pub(super) struct Leavings {
     directory: Option<(PathBuf, Lock)>,
-    volumes: Vec<String>,
+    volumes: Vec<Removal>,
 }
 
 impl Leavings {
     /// Deletes it. What cannot be deleted stays in `.removed`, where recovery tries again.
-    pub(super) fn reap(self, locations: &Locations) {
-        for name in &self.volumes {
-            volumes::discard(locations, name);
+    pub(super) fn reap(self) {
+        failpoint::pass("reap.volumes");
+        for volume in self.volumes {
+            volume.finish().unwrap_or_default();
         }
+        failpoint::pass("reap.directory");
         if let Some((directory, lock)) = self.directory {
             std::fs::remove_dir_all(directory).unwrap_or_default();
             drop(lock);
@@ -47,18 +51,24 @@ pub(super) fn record(
             rows::release(transaction, id.as_str())?;
             return Ok(Leavings::default());
         };
-        let attributes = [
-            ("name", record.name.as_str()),
-            ("image", &record.settings.image_name),
-            ("exitCode", &code),
-        ];
+        let tell = |action, more: &[(&str, &str)]| {
+            events::container(transaction, action, id, &record.name, &record.settings, more)
+        };
         if ended.exit.oom_killed {
-            events::record(transaction, "container", "oom", id.as_str(), &attributes[..2])?;
+            tell("oom", &[])?;
         }
-        events::record(transaction, "container", "die", id.as_str(), &attributes)?;
-        rows::end_run(transaction, id, &ended.exit)?;
+        let lasted = (ended.exit.finished - ended.started).max(0) / 1_000_000_000;
+        tell(
+            "die",
+            &[("exitCode", &code), ("execDuration", &lasted.to_string())],
+        )?;
+        let endpoint = record.status.endpoint.as_ref();
+        events::detach_network(transaction, id, &record.settings, endpoint)?;
+        events::unmount_volumes(transaction, id, &record.settings)?;
+        history::end(transaction, id, &ended.exit)?;
+        rows::release(transaction, id.as_str())?;
         if record.settings.request.remove_when_done || record.removing {
-            return remove(transaction, locations, id, &record.name, true);
+            return remove(transaction, locations, &record, true);
         }
         record.status.exit = Some(ended.exit.clone());
         record.status.started = Some(ended.started)
@@ -82,33 +92,27 @@ pub(super) fn release(database: &Database, id: &ContainerId) -> Result<(), Engin
 pub(super) fn remove(
     connection: &Connection,
     locations: &Locations,
-    id: &ContainerId,
-    name: &str,
+    record: &Record,
     with_volumes: bool,
 ) -> Result<Leavings, EngineError> {
+    let id = &record.id;
     let directory = move_aside(locations, id)?;
+    failpoint::reach("finish.moved-aside")?;
     let anonymous = if with_volumes {
         volumes::anonymous_of(connection, id)?
     } else {
         Vec::new()
     };
     rows::delete(connection, id)?;
-    let volumes = volumes::delete_unused(connection, anonymous.iter().map(String::as_str))?;
-    events::record(connection, "container", "destroy", id.as_str(), &[("name", name)])?;
+    let volumes = volumes::delete_unused(connection, locations, anonymous.iter().map(String::as_str))?;
+    events::container(connection, "destroy", id, &record.name, &record.settings, &[])?;
     Ok(Leavings { directory, volumes })
 }
 
 fn move_aside(locations: &Locations, id: &ContainerId) -> Result<Option<(PathBuf, Lock)>, EngineError> {
     let from = locations.container_directory(id);
-    let trash = locations.trash();
-    match std::fs::create_dir(&trash) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(SysError::io("make the directory", &trash, &error).into());
-        }
-        _ => {}
-    }
-    let lock = Lock::shared(&trash.join("lock"))?;
-    let to = trash.join(id.as_str());
+    let lock = locations.open_trash()?;
+    let to = locations.trash().join(id.as_str());
     match std::fs::rename(&from, &to) {
         Ok(()) => Ok(Some((to, lock))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -117,7 +121,7 @@ fn move_aside(locations: &Locations, id: &ContainerId) -> Result<Option<(PathBuf
 }
 
 /// Deletes what dead processes left in `.removed`.
-pub(super) fn sweep_removed(locations: &Locations) -> Result<(), EngineError> {
+pub(super) fn sweep_removed(database: &Database, locations: &Locations) -> Result<(), EngineError> {
     let trash = locations.trash();
     let entries = match std::fs::read_dir(&trash) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -134,7 +138,11 @@ pub(super) fn sweep_removed(locations: &Locations) -> Result<(), EngineError> {
     if let Some(_alone) = Lock::try_exclusive(&trash.join("lock"))? {
         for directory in left {
             // One that cannot be deleted must not keep every command from its work.
-            std::fs::remove_dir_all(directory).unwrap_or_default();
+            if removal::is_removal(&directory) {
+                removal::sweep(database, locations, &directory).unwrap_or_default();
+            } else {
+                std::fs::remove_dir_all(directory).unwrap_or_default();
+            }
         }
     }
     Ok(())
@@ -159,7 +167,11 @@ pub(super) fn remove_run_directory(locations: &Locations, id: &ContainerId) {
         "exit.new",
         "lock",
     ] {
+        if name == "exit" || name == "lock" {
+            failpoint::pass("run-directory.emptying");
+        }
         std::fs::remove_file(directory.join(name)).unwrap_or_default();
     }
+    failpoint::pass("run-directory.emptied");
     std::fs::remove_dir(&directory).unwrap_or_default();
 }

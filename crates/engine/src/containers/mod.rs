@@ -5,10 +5,13 @@
 //! talks to that monitor through a [`session`].
 
 pub mod attach;
+pub mod commit;
 pub mod copy;
 pub mod create;
+mod diff;
 pub mod exec;
 mod finish;
+pub mod history;
 pub mod inspect;
 mod launch;
 pub mod list;
@@ -18,6 +21,7 @@ mod mounts;
 mod name;
 mod network_files;
 pub(crate) mod places;
+pub mod policy;
 pub mod record;
 pub mod recover;
 pub mod remove;
@@ -28,10 +32,15 @@ pub mod session;
 mod sharing;
 pub(crate) mod spec;
 pub mod start;
+pub mod stats;
 pub(crate) mod step;
 pub mod stop;
+pub mod top;
+pub mod update;
 pub(crate) mod validate;
 pub mod wait;
+
+pub use store::{Change, ChangeKind};
 
 use crate::{Engine, EngineError};
 

@@ -2,10 +2,13 @@
 
 use super::record::{ContainerId, ExitRecord};
 use crate::{EngineError, Locations};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use sys::SysError;
+use sys::{SysError, failpoint};
 
 /// None of these documents is larger.
 const LARGEST: u64 = 1 << 20;
@@ -32,6 +35,20 @@ pub(crate) struct Ended {
     pub(crate) started: i64,
     pub(crate) restarts: u32,
     pub(crate) stopped_by_user: bool,
+}
+
+/// Opens `/proc/PID` of a container's first process; `None` if that is gone. What is opened below it is that process's
+/// even when its number has been given to another.
+pub(crate) fn open_process(running: &Running) -> Result<Option<OwnedFd>, SysError> {
+    let path = format!("/proc/{}", running.pid);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = match rustix::fs::open(&path, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        opened => opened.map_err(SysError::on("open", &path))?,
+    };
+    // The descriptor belongs to one process; once the start time is seen to be right, it stays right.
+    let same = sys::process::start_time(running.pid).is_ok_and(|time| time == running.start_time);
+    Ok(same.then_some(opened))
 }
 
 /// Reads `process`; `None` while there is none.
@@ -73,6 +90,7 @@ pub(crate) fn replace(directory: &Path, name: &str, document: &impl Serialize) -
         .open(&aside)
         .map_err(failed)?;
     std::io::Write::write_all(&mut file, &text).map_err(failed)?;
+    failpoint::reach("running.written")?;
     std::fs::rename(&aside, &path).map_err(failed)?;
     Ok(())
 }

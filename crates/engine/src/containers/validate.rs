@@ -56,7 +56,12 @@ pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineEr
     {
         return Err(invalid(format!("invalid hostname: {hostname}")));
     }
-    limits(&request.limits, &mut warnings)?;
+    limits(&request.limits)?;
+    if request.limits.oom_kill_disable && request.limits.memory.unwrap_or(0) == 0 {
+        warnings.push(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.".into(),
+        );
+    }
     network(request, &mut warnings)?;
     log(request)?;
     security(request, &mut warnings);
@@ -101,7 +106,8 @@ pub(super) fn container_name(text: &str) -> Result<(), EngineError> {
     )))
 }
 
-fn limits(limits: &Limits, warnings: &mut Vec<String>) -> Result<(), EngineError> {
+/// Checks limits, each and against each other.
+pub(super) fn limits(limits: &Limits) -> Result<(), EngineError> {
     let set = |value: Option<i64>| value.filter(|&value| value != 0);
     let memory = set(limits.memory);
     let swap = set(limits.memory_swap);
@@ -133,11 +139,6 @@ fn limits(limits: &Limits, warnings: &mut Vec<String>) -> Result<(), EngineError
         return Err(invalid(format!(
             "Invalid value: {swappiness}, valid memory swappiness range is 0-100"
         )));
-    }
-    if limits.oom_kill_disable && memory.is_none() {
-        warnings.push(
-            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.".into(),
-        );
     }
     processor(limits)?;
     if limits

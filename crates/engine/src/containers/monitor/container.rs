@@ -9,7 +9,7 @@ use crate::containers::request::RestartPolicy;
 use crate::containers::running::{self, Ended, Running};
 use crate::containers::session::Mode;
 use crate::containers::sharing::{self, Join};
-use crate::containers::{finish, launch};
+use crate::containers::{finish, launch, update};
 use crate::events::now;
 use network::{Bridge, Endpoint};
 use runtime::{Created, Plan, Process, StartError, StartFailure};
@@ -22,6 +22,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use sys::failpoint;
 
 /// Docker's pauses before a restart: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -141,11 +142,7 @@ impl Life {
         };
         let mut plan = match self.plan.plan.take() {
             Some(plan) => plan,
-            // It is kept in the memfd between starts, not in our heap.
-            None => launch::read_plan::<MonitorPlan>(&self.plan_file)
-                .map_err(|error| setup(&error))?
-                .plan
-                .ok_or_else(|| setup(&io::Error::other("the plan is not there")))?,
+            None => self.reread_plan()?,
         };
         sharing::complete(&mut plan, &self.plan.joins, &self.locations)?;
         if self.relay.log.is_none()
@@ -164,9 +161,12 @@ impl Life {
         };
         let (streams, ends) = streams::make(shape).map_err(|error| setup(&error))?;
         self.relay.ends = ends;
+        failpoint::reach("monitor.prepared")?;
         let mut created = runtime::create(&plan, streams)?;
+        failpoint::pass("monitor.created");
         drop(plan);
         let begun = self.equip(&mut created).and_then(|()| created.start());
+        failpoint::pass("monitor.begun");
         if begun.is_err() {
             self.relay.ends = streams::Ends::default();
             self.take_network_away();
@@ -176,6 +176,23 @@ impl Life {
         let process = begun?;
         self.started = now();
         Ok(process)
+    }
+
+    /// Reads the plan again, which is kept in the memfd between starts, not in our heap.
+    fn reread_plan(&self) -> Result<Plan, StartError> {
+        let setup = |error: &dyn std::error::Error| StartError {
+            failure: StartFailure::Setup,
+            message: chain(error),
+        };
+        let mut plan = launch::read_plan::<MonitorPlan>(&self.plan_file)
+            .map_err(|error| setup(&error))?
+            .plan
+            .ok_or_else(|| setup(&io::Error::other("the plan is not there")))?;
+        // Its limits may have been changed since.
+        if let Some(database) = self.open_database().map_err(|error| setup(&error))? {
+            update::renew(&mut plan, &database, &self.plan.id).map_err(|error| setup(&error))?;
+        }
+        Ok(plan)
     }
 
     /// Gives the waiting process its network, while it makes its mounts, and us its terminal.
@@ -192,6 +209,7 @@ impl Life {
             }
             .map_err(|error| setup(&error))?;
         }
+        failpoint::reach("monitor.equipped")?;
         if self.plan.terminal {
             created.ready()?;
             if let Some(master) = created.take_terminal() {
@@ -210,9 +228,11 @@ impl Life {
         let mut last_exit: Option<ExitRecord> = None;
         let mut told = false;
         let (end, cable) = loop {
+            failpoint::pass("monitor.running");
             self.write_process(process.pid(), last_exit.clone());
             if !told {
                 self.relay.tell_started();
+                failpoint::pass("monitor.told-start");
                 told = true;
             }
             let begun = Instant::now();
@@ -269,21 +289,32 @@ impl Life {
         let mut settled = false;
         loop {
             let patience = (!settled).then_some(SETTLING);
-            match self.relay.round(Some(process.pidfd()), patience) {
-                Ok(true) => break,
-                Ok(false) => {}
+            let ended = match self.relay.round(Some(process.pidfd()), patience) {
+                Ok(ended) => ended,
                 // Without poll there is no watching: better it ends than that nobody watches it.
                 Err(failure) => {
                     error = Some(failure.to_string());
                     process.kill(9).unwrap_or_default();
-                    break;
+                    true
                 }
-            }
+            };
             for request in std::mem::take(&mut self.relay.requests) {
-                let (Request::Signal(signal) | Request::Stop(signal)) = request;
-                self.stopped |= matches!(request, Request::Stop(_));
+                let signal = match request {
+                    Request::Signal(signal) => signal,
+                    Request::Stop(signal) => {
+                        self.stopped = true;
+                        signal
+                    }
+                    Request::Policy(policy) => {
+                        self.plan.restart = policy;
+                        continue;
+                    }
+                };
                 // A process that is just ending cannot be signalled; it ends.
                 process.kill(signal).unwrap_or_default();
+            }
+            if ended {
+                break;
             }
             if !self.plan.recorded && self.relay.is_deserted() {
                 process.kill(9).unwrap_or_default();
@@ -304,11 +335,14 @@ impl Life {
                 (137, None)
             }
         };
+        failpoint::pass("monitor.ended");
         let cable = self.unplug();
+        failpoint::pass("monitor.unplugged");
         if let Err(failure) = self.relay.drain() {
             error = Some(failure.to_string());
         }
         // A cgroup whose processes will not go is left to recovery.
+        failpoint::pass("monitor.drained");
         let usage = runtime::close_cgroup(&self.plan.cgroup, CGROUP_PATIENCE);
         let exit = ExitRecord {
             code,
@@ -379,9 +413,13 @@ impl Life {
             }
             self.relay.round(None, Some(left))?;
             for request in std::mem::take(&mut self.relay.requests) {
-                if matches!(request, Request::Stop(_)) {
-                    self.stopped = true;
-                    return Ok(false);
+                match request {
+                    Request::Signal(_) => {}
+                    Request::Stop(_) => {
+                        self.stopped = true;
+                        return Ok(false);
+                    }
+                    Request::Policy(policy) => self.plan.restart = policy,
                 }
             }
         }
@@ -399,18 +437,22 @@ impl Life {
         if self.plan.recorded {
             running::write_end(&self.locations, &self.plan.id, &ended).unwrap_or_default();
         }
+        failpoint::pass("monitor.end-written");
         let leavings = self.record(&ended);
+        failpoint::pass("monitor.recorded");
         cable.wait_until_gone();
         if leavings.is_ok() {
             finish::remove_run_directory(&self.locations, &self.plan.id);
         }
         drop(self.ports);
         drop(self.lock);
+        failpoint::pass("monitor.released");
         self.relay.tell_exited(&ended.exit, true)?;
         self.relay.say_goodbye()?;
+        failpoint::pass("monitor.told-end");
         // Nobody waits for us any more.
         if let Ok(leavings) = leavings {
-            leavings.reap(&self.locations);
+            leavings.reap();
         }
         if let Some(database) = &self.database {
             database.tidy().unwrap_or_default();

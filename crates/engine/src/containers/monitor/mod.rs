@@ -78,5 +78,6 @@ fn settle_down() -> io::Result<(UnixStream, Inherited)> {
         others: descriptors.collect(),
     };
     client.set_nonblocking(true)?;
+    sys::failpoint::pass("monitor.settled");
     Ok((client, inherited))
 }

@@ -4,6 +4,7 @@ use super::client::{BACKLOG, Client, Message};
 use super::log::{Log, Source};
 use super::streams::Ends;
 use crate::containers::record::ExitRecord;
+use crate::containers::request::RestartPolicy;
 use crate::containers::session::{Kind, LONGEST, Mode, WINDOW};
 use crate::events::now;
 use runtime::StartError;
@@ -24,6 +25,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(super) enum Request {
     Signal(i32),
     Stop(i32),
+    Policy(RestartPolicy),
 }
 
 /// Input on its way to the process.
@@ -315,6 +317,10 @@ impl Relay {
                 Message::Resize(rows, columns) => set_size(self.ends.terminal.as_ref(), rows, columns),
                 Message::Signal(signal) => self.requests.push(Request::Signal(signal)),
                 Message::Stop(signal) => self.requests.push(Request::Stop(signal)),
+                Message::Policy(policy) => {
+                    self.requests.push(Request::Policy(policy));
+                    client.tell(Kind::Noted, &[]);
+                }
             }
         }
         self.write_input();

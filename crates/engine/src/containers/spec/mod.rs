@@ -13,8 +13,8 @@ use super::{invalid, network_files, sharing};
 use crate::{EngineError, cdi};
 use oci::Overlay;
 use oci_spec::runtime::{
-    Capability, Linux, LinuxCapabilities, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Mount, Process,
-    Root, Spec, User,
+    Capability, Linux, LinuxCapabilities, LinuxNamespace, LinuxNamespaceType, LinuxResources, LinuxSeccomp,
+    Mount, Process, Root, Spec, User,
 };
 pub(crate) use resources::hard_limit;
 use runtime::{Peer, Plan, Rootfs, TREE, TreeSource};
@@ -163,6 +163,13 @@ pub(crate) fn plan(input: PlanInput<'_>) -> Result<Plan, EngineError> {
         trees,
         links: edits.links.clone(),
     })
+}
+
+/// Returns limits as the kernel takes them, without devices: for a cgroup that lives.
+pub(super) fn limits(limits: &Limits, pids_default: i64) -> Result<LinuxResources, EngineError> {
+    let mut resources = resources::resources(limits, pids_default, Vec::new())?;
+    resources.set_devices(None);
+    Ok(resources)
 }
 
 /// Describes the process that a container's settings ask for.
