@@ -2,8 +2,10 @@
 #![cfg(test)]
 
 mod attach;
+mod attacks;
 mod build;
 mod cp;
+mod devices;
 mod errors;
 mod exec;
 mod hello;
@@ -11,12 +13,16 @@ mod image;
 mod inspect;
 mod isolation;
 mod leaks;
+mod limits;
 mod log_drivers;
 mod logs;
+mod mounts;
+mod namespaces;
 mod network;
 mod ps;
 mod pull;
 mod run;
+mod security_options;
 mod stop;
 mod system;
 mod terminal;
@@ -33,7 +39,7 @@ fn sandbox() -> Sandbox {
 /// A root with the image `busybox`, for a test of what Docker does too. Such tests are in a module `both` of their
 /// command's file.
 fn both() -> Sandbox {
-    Sandbox::new(env!("CARGO_BIN_EXE_coracle"))
+    Sandbox::comparable(env!("CARGO_BIN_EXE_coracle"))
 }
 
 /// A root with nothing in it.

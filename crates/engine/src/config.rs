@@ -14,6 +14,10 @@ const LARGEST: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Directories with specifications of the Container Device Interface; a later one counts more.
+    pub cdi_directories: Vec<PathBuf>,
+    /// Who makes containers' cgroups.
+    pub cgroup_driver: CgroupDriver,
     /// Whether containers and builds trust the host's own extra CA certificates.
     pub host_ca: HostCa,
     /// Registries (`host[:port]`) reached over plain HTTP or with certificates nobody vouches for.
@@ -30,6 +34,19 @@ pub struct Config {
     pub pids_limit: i64,
     /// Subnet of the default bridge, `172.30.0.0/16`; picked free if there is none.
     pub subnet: Option<ipnet::Ipv4Net>,
+}
+
+/// Who makes containers' cgroups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CgroupDriver {
+    /// systemd where it runs with cgroup version 2 alone, otherwise we.
+    #[default]
+    Auto,
+    /// systemd: each container has a scope.
+    Systemd,
+    /// We, directly in the hierarchies.
+    Cgroupfs,
 }
 
 /// Whether the host's own extra CA certificates are trusted inside containers.
@@ -68,6 +85,8 @@ impl std::fmt::Display for OptionValue {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            cdi_directories: crate::cdi::DIRECTORIES.map(PathBuf::from).to_vec(),
+            cgroup_driver: CgroupDriver::Auto,
             host_ca: HostCa::Auto,
             insecure_registries: Vec::new(),
             journal_socket: "/run/systemd/journal/socket".into(),

@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use rustix::io::Errno;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use sys::failpoint;
 use sys::netlink::{Answer, Batch, Family, Socket, inside};
 
 /// A bridge and what belongs to it. All names derive from `name` and `table`, so that a dead process's leavings can
@@ -24,6 +25,30 @@ pub struct Bridge {
     pub mtu: u32,
     /// The `nf_tables` table (family `inet`) of this root. Bridges of one root share it.
     pub table: String,
+    /// What passes it.
+    #[serde(default)]
+    pub traffic: Traffic,
+}
+
+/// What passes a bridge. `Default` is what Docker's default bridge lets pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Traffic {
+    /// Nothing passes between it and the outside, in either direction, but the host itself reaches its endpoints.
+    pub internal: bool,
+    /// Endpoints reach each other.
+    pub between_endpoints: bool,
+    /// What goes out has the host's address as its source.
+    pub masquerade: bool,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self {
+            internal: false,
+            between_endpoints: true,
+            masquerade: true,
+        }
+    }
 }
 
 /// What [`Bridge::ensure`] found.
@@ -46,9 +71,11 @@ impl Bridge {
         let mut route = Socket::open(Family::Route)?;
         if !self.is_up(&mut route)? {
             self.make(&mut route)?;
+            failpoint::reach("bridge.up")?;
         }
         let mut netfilter = Socket::open(Family::Netfilter)?;
         let found = firewall::ensure(&mut netfilter, self)?;
+        failpoint::reach("bridge.firewall")?;
         if found.docker_user {
             passage::open(&mut netfilter, self)?;
         }
@@ -75,9 +102,12 @@ impl Bridge {
             name: self.name.clone(),
         })?;
         self.make_cable(&mut route, netns, endpoint)?;
+        failpoint::pass("cable.made");
         let result = self
             .plug(&mut route, netns, endpoint, &bridge)
+            .and_then(|()| Ok(failpoint::reach("cable.plugged")?))
             .and_then(|()| self.publish(std::slice::from_ref(endpoint)));
+        failpoint::pass("cable.published");
         if result.is_err() {
             // The first error is the one to tell; the link's end goes with the namespace in any case.
             match remove_link(&mut route, &endpoint.host_link) {
@@ -93,6 +123,7 @@ impl Bridge {
     /// end anyway, and the link with it, [`Bridge::unpublish`] is enough.
     pub fn detach(&self, endpoint: &Endpoint) -> Result<(), NetworkError> {
         let ports = self.unpublish(&endpoint.published());
+        failpoint::pass("bridge.unpublished");
         let link = Socket::open(Family::Route)
             .map_err(NetworkError::from)
             .and_then(|mut route| remove_link(&mut route, &endpoint.host_link));
@@ -164,6 +195,7 @@ impl Bridge {
                 let table = firewall::remove(&mut netfilter, self);
                 passage::close(&mut netfilter, self).and(table)
             });
+        failpoint::pass("bridge.firewall-gone");
         let mut route = Socket::open(Family::Route)?;
         if self.find(&mut route)?.is_some() {
             remove_link(&mut route, &self.name)?;
@@ -218,6 +250,7 @@ impl Bridge {
         let mut batch = Batch::new();
         rtnl::make_bridge(&mut batch, &self.name, self.mac());
         rtnl::accept(route.exchange(batch)?, "make bridge", &self.name, &[Errno::EXIST])?;
+        failpoint::reach("bridge.made")?;
         host::refuse_ipv6(&self.name)?;
         host::forward()?;
         let link = self.find(route)?.ok_or_else(|| NetworkError::LinkVanished {
@@ -286,7 +319,7 @@ impl Bridge {
     ) -> Result<(), NetworkError> {
         let mut batch = Batch::new();
         rtnl::plug(&mut batch, &endpoint.host_link, bridge.index, host::has_ipv6());
-        rtnl::reflect(&mut batch, &endpoint.host_link);
+        rtnl::set_port(&mut batch, &endpoint.host_link, !self.traffic.between_endpoints);
         rtnl::accept(route.exchange(batch)?, "plug link", &endpoint.host_link, &[])?;
 
         let mut there = inside(netns, || -> Result<Socket, NetworkError> {
@@ -300,7 +333,9 @@ impl Bridge {
         rtnl::raise_loopback(&mut batch);
         rtnl::add_address(&mut batch, link.index, endpoint.address, self.subnet);
         rtnl::raise(&mut batch, link.index);
-        rtnl::add_default_route(&mut batch, link.index, self.gateway);
+        if endpoint.default_route && !self.traffic.internal {
+            rtnl::set_default_route(&mut batch, link.index, self.gateway);
+        }
         rtnl::accept(there.exchange(batch)?, "set up link", &endpoint.link, &[])?;
         // In this order: the carrier of the host's end is what gives the bridge its own.
         rtnl::wait_until_running(&mut there, &endpoint.link)?;
@@ -310,6 +345,21 @@ impl Bridge {
         }
         rtnl::wait_until_running(route, &self.name)
     }
+}
+
+/// Sends what a namespace has no other route for through `gateway` by its link `link`; without a gateway, nowhere.
+pub fn set_default_route(netns: BorrowedFd<'_>, route: Option<(&str, Ipv4Addr)>) -> Result<(), NetworkError> {
+    let mut socket = inside(netns, || Socket::open(Family::Route))??;
+    let mut batch = Batch::new();
+    let Some((name, gateway)) = route else {
+        rtnl::remove_default_route(&mut batch);
+        return rtnl::accept(socket.exchange(batch)?, "remove route", "default", &[Errno::SRCH]);
+    };
+    let link = rtnl::link(&mut socket, name)?.ok_or_else(|| NetworkError::LinkVanished {
+        name: name.to_owned(),
+    })?;
+    rtnl::set_default_route(&mut batch, link.index, gateway);
+    rtnl::accept(socket.exchange(batch)?, "make route", "default", &[])
 }
 
 /// Brings `lo` up in a namespace.

@@ -3,6 +3,9 @@
 
 use crate::channel::{Channel, Message};
 use crate::error::{failed, reason, with_causes};
+use crate::lsm::Labels;
+use crate::parent::Parent;
+use crate::sysctl::PrivateProc;
 use crate::user::{Identity, Numbers};
 use crate::{StartError, Streams, capabilities, lookup, seccomp, user};
 use oci_spec::runtime::{Capabilities, LinuxSeccomp, LinuxSeccompFilterFlag, PosixRlimitType, Process};
@@ -34,8 +37,9 @@ pub(crate) struct Command {
     filter: Option<Filter>,
     limits: Vec<Limit>,
     umask: u32,
-    /// Whether it dies with its parent.
-    pub(crate) dies_with_parent: bool,
+    labels: Labels,
+    /// With whom it dies, if with anybody.
+    pub(crate) parent: Option<Parent>,
 }
 
 #[derive(Debug)]
@@ -97,20 +101,6 @@ impl Command {
         if arguments.is_empty() {
             return Err(StartError::setup("no command specified"));
         }
-        if process
-            .selinux_label()
-            .as_deref()
-            .is_some_and(|label| !label.is_empty())
-        {
-            return Err(StartError::setup("SELinux labels are not supported"));
-        }
-        if process
-            .apparmor_profile()
-            .as_deref()
-            .is_some_and(|profile| !matches!(profile, "" | "unconfined"))
-        {
-            return Err(StartError::setup("AppArmor profiles are not supported"));
-        }
         if process.scheduler().is_some()
             || process.io_priority().is_some()
             || process.exec_cpu_affinity().is_some()
@@ -162,7 +152,11 @@ impl Command {
                 })
                 .collect(),
             umask: identity.umask().unwrap_or(0o022),
-            dies_with_parent: false,
+            labels: Labels::new(
+                process.apparmor_profile().as_deref(),
+                process.selinux_label().as_deref(),
+            ),
+            parent: None,
         })
     }
 
@@ -201,6 +195,11 @@ impl Command {
         drop(root);
 
         self.set_limits(channel)?;
+        if !self.labels.is_empty() {
+            // Told now, with full rights; it is in force from exec on.
+            self.labels
+                .announce(PrivateProc::new()?.of_this_process()?.as_fd())?;
+        }
         self.drop_rights(&identity)?;
 
         if !entered {
@@ -222,9 +221,11 @@ impl Command {
         let environment = strings(&self.environment, "environment variable")?;
 
         // After the change of ids, which forgets it.
-        let signal = self.dies_with_parent.then_some(rustix::process::Signal::KILL);
-        rustix::process::set_parent_process_death_signal(signal)
-            .map_err(failed("settle what the parent's death means"))?;
+        match &self.parent {
+            Some(parent) => parent.die_with()?,
+            None => rustix::process::set_parent_process_death_signal(None)
+                .map_err(failed("outlive the parent"))?,
+        }
         if self.no_new_privileges {
             rustix::thread::set_no_new_privs(true).map_err(failed("set no_new_privs"))?;
         }

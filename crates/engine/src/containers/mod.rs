@@ -5,31 +5,45 @@
 //! talks to that monitor through a [`session`].
 
 pub mod attach;
+pub mod boot;
+pub mod commit;
 pub mod copy;
 pub mod create;
+mod diff;
 pub mod exec;
 mod finish;
+mod health;
+pub mod history;
 pub mod inspect;
 mod launch;
 pub mod list;
 pub mod logs;
 pub mod monitor;
+mod mounts;
 mod name;
 mod network_files;
 pub(crate) mod places;
+pub mod policy;
 pub mod record;
 pub mod recover;
 pub mod remove;
 pub mod request;
 pub(crate) mod rows;
 pub(crate) mod running;
+pub(crate) mod seat;
 pub mod session;
+mod sharing;
 pub(crate) mod spec;
 pub mod start;
+pub mod stats;
 pub(crate) mod step;
 pub mod stop;
+pub mod top;
+pub mod update;
 pub(crate) mod validate;
 pub mod wait;
+
+pub use store::{Change, ChangeKind};
 
 use crate::{Engine, EngineError};
 
@@ -47,6 +61,11 @@ impl Containers<'_> {
             .read(|connection| Ok::<_, EngineError>(rows::by_id(connection, id)?))?
             .ok_or_else(|| not_found(id.as_str()))
     }
+}
+
+/// Says whether version 2 of control groups rules alone on this host.
+pub fn has_version_2_alone() -> bool {
+    std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
 }
 
 pub(crate) fn not_found(name: &str) -> EngineError {

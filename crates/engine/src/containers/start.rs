@@ -1,17 +1,18 @@
 //! `start`: the record is resolved into a plan, and a monitor is started on it.
 use super::launch::Launched;
 use super::logs;
-use super::monitor::{self, MonitorPlan, NetworkPlan};
+use super::monitor::{self, Care, MonitorPlan, NetworkPlan};
 use super::network_files::{self, View};
 use super::record::{ContainerId, ContainerMount, EndpointRecord, ExitRecord};
-use super::request::{NetworkMode, PublishRequest};
+use super::request::{CreateContainer, NetworkMode, PublishRequest};
 use super::rows::{self, Record};
 use super::running;
+use super::seat::{self, Seat};
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
-use super::{Containers, conflict, create, finish, launch, wait};
+use super::{Containers, conflict, create, finish, history, launch, stop, wait};
 use crate::networks::{self, BridgeNetwork, Place};
-use crate::{EngineError, ca, events, volumes};
+use crate::{EngineError, ca, cdi, events, volumes};
 use network::Protocol;
 use oci::Overlay;
 use runtime::StartError;
@@ -20,9 +21,10 @@ use state::StateError;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use store::LayerId;
-use sys::SysError;
 use sys::lock::Lock;
+use sys::{SysError, failpoint};
 
 /// How to start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,6 +70,7 @@ impl Containers<'_> {
                 "container {id} is marked for removal and cannot be started"
             )));
         }
+        failpoint::pass("start.claimed");
         match self.start_claimed(&record, &layers, request, &lock) {
             Ok(session) => Ok(session),
             Err(error) => {
@@ -91,10 +94,15 @@ impl Containers<'_> {
                 continue;
             }
             // It is just ending: its end is written, and its lock is about to be free.
-            if running::read_end(locations, id).is_none() {
+            if running::read_end(locations, id).is_some() {
+                self.wait_for_release(id)?;
+                continue;
+            }
+            if running::read(locations, id).is_some() {
                 return Ok(None);
             }
-            self.wait_for_release(id)?;
+            // Somebody else is about to start it, copies files from it, or removes it.
+            std::thread::sleep(GLANCE);
         }
     }
 
@@ -107,7 +115,10 @@ impl Containers<'_> {
     ) -> Result<Option<Session>, EngineError> {
         let locations = self.engine.locations();
         let settings = &record.settings;
-        let launched = launch::launch(monitor::CONTAINER)?;
+        let parent = settings.request.cgroup_parent.as_deref();
+        let Seat { cgroup, scope } = seat::assign(self.engine.config(), locations, &record.id, parent)?;
+        let launched = launch::launch(monitor::CONTAINER, scope.as_ref())?;
+        failpoint::reach("start.launched")?;
         let directory = locations.container_directory(&record.id);
         create::make_directories(&directory)?;
         let log = logs::options::plan(self.engine.config(), record, &directory)?;
@@ -115,12 +126,21 @@ impl Containers<'_> {
             make_source(self, mount)?;
         }
         let started = events::now();
-        let (network, place) = self.prepare_network(record, started)?;
+        let joins = self.joins(record)?;
+        let images = (1..)
+            .zip(settings.mounts.iter().filter(|mount| mount.kind == "image"))
+            .map(|(number, _)| self.image_mount(&record.id, number))
+            .collect::<Result<_, _>>()?;
+        let edits = self.device_edits(&settings.request)?;
+        let (network, place) = self.prepare_network(record, started, request)?;
+        failpoint::reach("start.placed")?;
         if let Some(view) = network.view {
             network_files::write(&network.files, settings, view)?;
         }
+        failpoint::reach("start.files")?;
         if let NetworkPlan::Bridge(bridge, _) = &network.plan {
             bridge.ensure()?;
+            failpoint::reach("start.bridge")?;
         }
         let upper = (directory.join("upper"), directory.join("work"));
         let top = Some((upper.0.as_path(), upper.1.as_path()));
@@ -129,7 +149,6 @@ impl Containers<'_> {
             temporary: settings.request.remove_when_done,
             ..self.engine.store.overlay(layers, top, true)
         };
-        let cgroup = locations.cgroup(&record.id, settings.request.cgroup_parent.as_deref());
         let plan = spec::plan(PlanInput {
             settings,
             rootfs,
@@ -139,6 +158,8 @@ impl Containers<'_> {
             pids_limit: self.engine.config().pids_limit,
             host_ca: ca::for_container(self.engine, settings.request.host_ca),
             mounts: Vec::new(),
+            images,
+            edits,
         })?;
         let monitor_plan = MonitorPlan {
             root: locations.root.clone(),
@@ -153,11 +174,19 @@ impl Containers<'_> {
             network: network.plan,
             log,
             restart: settings.request.restart,
+            care: Care {
+                stop_signal: stop::signal_number(&settings.stop_signal)?,
+                stop_patience: stop::patience(settings),
+                timeout: settings.request.timeout,
+                health: self.health_plan(record)?,
+            },
             recorded: true,
             cgroup,
             started,
+            joins,
         };
         let listener = listen(&locations.run_directory(&record.id))?;
+        failpoint::reach("start.listening")?;
         let mut descriptors: Vec<BorrowedFd<'_>> = vec![lock.file().as_fd(), listener.as_fd()];
         descriptors.extend(
             place
@@ -165,12 +194,18 @@ impl Containers<'_> {
                 .flat_map(|place| place.sockets.iter().map(AsFd::as_fd)),
         );
         let session = begin(&record.id, launched, &monitor_plan, &descriptors)?;
+        failpoint::pass("start.begun");
         Ok(request.attach.then_some(session))
     }
 
     /// Decides where the container's network is and notes in the same transaction that it is being started: from then
     /// on recovery looks after it.
-    fn prepare_network(self, record: &Record, started: i64) -> Result<(Network, Option<Place>), EngineError> {
+    fn prepare_network(
+        self,
+        record: &Record,
+        started: i64,
+        request: StartRequest,
+    ) -> Result<(Network, Option<Place>), EngineError> {
         let own_files = self.engine.locations().container_directory(&record.id);
         let mut network = Network {
             namespace: NetworkNamespace::Own,
@@ -191,7 +226,7 @@ impl Containers<'_> {
             }
             NetworkMode::Container(other) => {
                 let other = ContainerId(other.clone());
-                network.namespace = NetworkNamespace::Join(self.namespace_of(&other)?);
+                network.namespace = NetworkNamespace::Joined;
                 network.plan = NetworkPlan::Shared;
                 network.files = self.engine.locations().container_directory(&other);
                 network.view = None;
@@ -207,15 +242,12 @@ impl Containers<'_> {
             status.started = Some(started);
             status.restarts = 0;
             status.stopped_by_user = false;
+            status.interrupted = false;
             status.boot = boot;
             status.endpoint = place.as_ref().map(|place: &Place| place.record.clone());
             rows::set_status(transaction, &record.id, &status)?;
-            rows::begin_run(transaction, &record.id, started)?;
-            let attributes = [
-                ("name", record.name.as_str()),
-                ("image", &record.settings.image_name),
-            ];
-            events::record(transaction, "container", "start", record.id.as_str(), &attributes)?;
+            history::begin(transaction, record, started)?;
+            note_start(transaction, record, request, status.endpoint.as_ref())?;
             Ok::<_, EngineError>(place)
         })?;
         if let (Some(place), Some(bridge)) = (&place, bridge) {
@@ -228,15 +260,33 @@ impl Containers<'_> {
         Ok((network, place))
     }
 
-    /// Returns the path of a running container's network namespace.
-    fn namespace_of(self, id: &ContainerId) -> Result<PathBuf, EngineError> {
-        let running = running::read(self.engine.locations(), id).filter(|running| {
-            running.pid > 0
-                && sys::process::start_time(running.pid).is_ok_and(|time| time == running.start_time)
-        });
-        let running = running
-            .ok_or_else(|| conflict(format!("cannot join network of a non running container: {id}")))?;
-        Ok(PathBuf::from(format!("/proc/{}/ns/net", running.pid)))
+    /// Returns what the devices that are given by name bring with them. They are looked for at every start: drivers are
+    /// updated.
+    fn device_edits(self, request: &CreateContainer) -> Result<cdi::Edits, EngineError> {
+        if request.cdi_devices.is_empty() && request.gpus.is_empty() {
+            return Ok(cdi::Edits::default());
+        }
+        let directories = &self.engine.config().cdi_directories;
+        let registry = cdi::Registry::read(directories);
+        let resolve = || {
+            let mut names = request.cdi_devices.clone();
+            names.extend(cdi::gpu_names(&request.gpus, &registry)?);
+            registry.resolve(&names)
+        };
+        resolve().map_err(|error| EngineError::Invalid {
+            message: error.to_string(),
+            hint: Some(error.hint(directories)),
+        })
+    }
+
+    /// Returns the union of the nth image that is mounted in a container. What a record's layers are is known since it
+    /// was made: another image may have its name by now.
+    fn image_mount(self, id: &ContainerId, number: i64) -> Result<Overlay, EngineError> {
+        let layers = self
+            .engine
+            .database
+            .read(|connection| layers_from(connection, id, number * create::LAYER_BLOCK))?;
+        Ok(self.engine.store.overlay(&layers, None, false))
     }
 
     /// Takes back what a failed start has recorded, and leaves why it failed. The error that the user sees is that of
@@ -254,20 +304,67 @@ impl Containers<'_> {
             ..ExitRecord::default()
         });
         let locations = self.engine.locations();
+        // A monitor that could say why it failed has cleared up. One that was killed has not, and once the run is closed
+        // in the database, recovery would not look for it any more.
+        let cleared = self
+            .record(&record.id)
+            .and_then(|as_started| self.clear_kernel(&record.id, Some(&as_started)));
+        if cleared.is_err() {
+            return;
+        }
+        failpoint::pass("start.cleared");
         let undone = self.engine.database.write(|transaction| {
             let exit = status.exit.clone().unwrap_or_default();
-            rows::end_run(transaction, &record.id, &exit)?;
+            history::end(transaction, &record.id, &exit)?;
+            rows::release(transaction, record.id.as_str())?;
+            let code = exit.code.to_string();
+            let more = [("execDuration", "0"), ("exitCode", code.as_str())];
+            events::container(
+                transaction,
+                "die",
+                &record.id,
+                &record.name,
+                &record.settings,
+                &more,
+            )?;
             if record.settings.request.remove_when_done {
-                return finish::remove(transaction, locations, &record.id, &record.name, true);
+                return finish::remove(transaction, locations, record, true);
             }
             rows::set_status(transaction, &record.id, &status)?;
             Ok(finish::Leavings::default())
         });
         if let Ok(leavings) = undone {
+            failpoint::pass("start.undone");
             finish::remove_run_directory(locations, &record.id);
-            leavings.reap(locations);
+            leavings.reap();
         }
     }
+}
+
+/// How often it is looked what becomes of a container that somebody holds who has no process to show.
+const GLANCE: Duration = Duration::from_millis(1);
+/// Records what Docker tells of a start, in its order.
+fn note_start(
+    connection: &Connection,
+    record: &Record,
+    request: StartRequest,
+    endpoint: Option<&EndpointRecord>,
+) -> Result<(), StateError> {
+    let (id, settings) = (&record.id, &record.settings);
+    let tell = |action, more: &[(&str, &str)]| {
+        events::container(connection, action, id, &record.name, settings, more)
+    };
+    if request.attach {
+        tell("attach", &[])?;
+    }
+    events::join_network(connection, id, settings, endpoint)?;
+    events::mount_volumes(connection, id, settings)?;
+    tell("start", &[])?;
+    if let Some((rows, columns)) = request.size.filter(|_| settings.request.terminal) {
+        let (height, width) = (rows.to_string(), columns.to_string());
+        tell("resize", &[("height", &height), ("width", &width)])?;
+    }
+    Ok(())
 }
 
 /// Gives the monitor its plan and waits until it has started the process.
@@ -278,6 +375,7 @@ pub(super) fn begin(
     descriptors: &[BorrowedFd<'_>],
 ) -> Result<Session, EngineError> {
     let mut session = Session::new(launched.hand_over(plan, descriptors)?);
+    failpoint::pass("start.handed-over");
     match session.next().map_err(wait::session_error(id))? {
         Some(SessionEvent::Started) => Ok(session),
         Some(SessionEvent::Failed(error)) => Err(error.into()),
@@ -289,10 +387,19 @@ pub(super) fn begin(
     }
 }
 
+/// Returns the layers that a container stands on, the bottom first.
 pub(super) fn layers_of(connection: &Connection, id: &ContainerId) -> Result<Vec<LayerId>, StateError> {
-    let mut query = connection
-        .prepare_cached("SELECT layer FROM container_layers WHERE container = ?1 ORDER BY position")?;
-    let layers = query.query_map([id.as_str()], |row| row.get::<_, String>(0))?;
+    layers_from(connection, id, 0)
+}
+
+/// Returns the layers from a position on, to the end of its block.
+fn layers_from(connection: &Connection, id: &ContainerId, first: i64) -> Result<Vec<LayerId>, StateError> {
+    let mut query = connection.prepare_cached(
+        "SELECT layer FROM container_layers WHERE container = ?1 AND position >= ?2 AND position < ?3
+         ORDER BY position",
+    )?;
+    let bounds = (id.as_str(), first, first + create::LAYER_BLOCK);
+    let layers = query.query_map(bounds, |row| row.get::<_, String>(0))?;
     layers
         .map(|layer| {
             serde_json::from_value(serde_json::Value::String(layer?)).map_err(|error| {
@@ -320,7 +427,11 @@ fn make_source(containers: Containers<'_>, mount: &ContainerMount) -> Result<(),
 
 fn place_on(connection: &Connection, network: &BridgeNetwork, record: &Record) -> Result<Place, EngineError> {
     let publish = publications(record);
-    networks::allot(connection, network, &record.id, &record.name, &publish)
+    let mut place = networks::allot(connection, network, &record.id, &record.name, &publish)?;
+    if let Some(mac) = record.settings.request.mac_address {
+        place.record.endpoint.mac = mac;
+    }
+    Ok(place)
 }
 
 /// Returns what is published: what was asked for, and with `-P` every other exposed port on a free one.

@@ -5,6 +5,7 @@ use super::log::Log;
 use super::streams::Ends;
 use crate::containers::logs::Source;
 use crate::containers::record::ExitRecord;
+use crate::containers::request::RestartPolicy;
 use crate::containers::session::{Kind, LONGEST, Mode, WINDOW};
 use crate::events::now;
 use runtime::StartError;
@@ -27,11 +28,27 @@ const QUIET: Duration = Duration::from_secs(1);
 /// How long a client that is not in the foreground may take for its last bytes.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// How often a stream is read at most when its process has ended. What was left in it is less; but whoever else has it
+/// open may go on writing for ever, and clients would have to be sent all of it.
+const MOST_LEFT: u32 = 1024;
+
 /// What clients asked of the monitor, beyond streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Request {
     Signal(i32),
     Stop(i32),
+    Policy(RestartPolicy),
+    /// The host goes down.
+    Leave,
+}
+
+/// What a round has brought.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Round {
+    /// The process has ended.
+    pub(super) ended: bool,
+    /// Which of the other descriptors were ready, the first the lowest bit.
+    pub(super) ready: u32,
 }
 
 /// Input on its way to the process.
@@ -65,6 +82,7 @@ enum Who {
     Input,
     Listener,
     Log,
+    Other(usize),
     Output(Source),
     Process,
 }
@@ -117,25 +135,27 @@ impl Relay {
         self.clients.is_empty()
     }
 
-    /// Waits until something happens, at most for `timeout`, and deals with it. Returns whether the process has ended.
+    /// Waits until something happens, at most for `timeout`, and deals with it, but for what is up with `others`.
     pub(super) fn round(
         &mut self,
         process: Option<BorrowedFd<'_>>,
+        others: &[(BorrowedFd<'_>, PollFlags)],
         timeout: Option<Duration>,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Round> {
         let patience = if self.is_warm() {
             Some(timeout.map_or(QUIET, |timeout| timeout.min(QUIET)))
         } else {
             timeout
         };
-        let ready = self.wait(process, patience)?;
+        let ready = self.wait(process, others, patience)?;
         if ready.is_empty() && patience == Some(QUIET) {
             self.cool();
         }
-        let mut ended = false;
+        let mut round = Round::default();
         for (who, flags) in ready {
             match who {
-                Who::Process => ended = true,
+                Who::Process => round.ended = true,
+                Who::Other(index) => round.ready |= 1 << index,
                 Who::Listener => self.accept(),
                 Who::Output(source) => {
                     self.read_output(source)?;
@@ -154,14 +174,17 @@ impl Relay {
             log.flush();
         }
         self.flush_clients();
-        Ok(ended)
+        Ok(round)
     }
 
     /// Takes what the process, which has ended, left in its pipes or its terminal, and finishes the log.
     pub(super) fn drain(&mut self) -> io::Result<()> {
         // In turns, so that neither stream's last words come before all of the other's.
         let mut more = [true; 2];
-        while more != [false; 2] {
+        for _ in 0..MOST_LEFT {
+            if more == [false; 2] {
+                break;
+            }
             for source in [Source::Stdout, Source::Stderr] {
                 more[source as usize] = more[source as usize] && self.read_output(source)?;
             }
@@ -189,7 +212,7 @@ impl Relay {
             if left.is_zero() {
                 self.clients.retain(|client| client.foreground);
             }
-            self.round(None, (!left.is_zero()).then_some(left))?;
+            self.round(None, &[], (!left.is_zero()).then_some(left))?;
         }
         Ok(())
     }
@@ -211,13 +234,19 @@ impl Relay {
     fn wait(
         &self,
         process: Option<BorrowedFd<'_>>,
+        others: &[(BorrowedFd<'_>, PollFlags)],
         timeout: Option<Duration>,
     ) -> io::Result<Vec<(Who, PollFlags)>> {
-        let mut set = Vec::with_capacity(5 + self.clients.len());
-        let mut whose = Vec::with_capacity(5 + self.clients.len());
+        let most = 5 + others.len() + self.clients.len();
+        let mut set = Vec::with_capacity(most);
+        let mut whose = Vec::with_capacity(most);
         if let Some(process) = process {
             whose.push(Who::Process);
             set.push(PollFd::from_borrowed_fd(process, PollFlags::IN));
+        }
+        for (index, (descriptor, flags)) in others.iter().enumerate() {
+            whose.push(Who::Other(index));
+            set.push(PollFd::from_borrowed_fd(*descriptor, *flags));
         }
         if let Some(listener) = &self.listener {
             whose.push(Who::Listener);
@@ -372,6 +401,11 @@ impl Relay {
                 Message::Resize(rows, columns) => set_size(self.ends.terminal.as_ref(), rows, columns),
                 Message::Signal(signal) => self.requests.push(Request::Signal(signal)),
                 Message::Stop(signal) => self.requests.push(Request::Stop(signal)),
+                Message::Leave => self.requests.push(Request::Leave),
+                Message::Policy(policy) => {
+                    self.requests.push(Request::Policy(policy));
+                    client.tell(Kind::Noted, &[]);
+                }
             }
         }
         self.write_input();
