@@ -70,7 +70,6 @@ impl Containers<'_> {
             found.directory.as_fd(),
             &found.name,
             OsStr::new(stat.name.trim_start_matches('/')),
-            false,
             into,
         )?;
         Ok(stat)
@@ -100,10 +99,19 @@ impl Containers<'_> {
         Ok(store::unpack_into(directory, tar, keep_owner)?)
     }
 
-    /// Writes the whole root filesystem as a tar, without what is mounted in it (`export`).
+    /// Writes the whole root filesystem as a tar, without what is mounted in it (`export`): mount points are empty.
     pub fn export(&self, id: &ContainerId, into: &mut dyn Write) -> Result<(), EngineError> {
+        let layers = self
+            .engine
+            .database
+            .read(|connection| Ok::<_, EngineError>(start::layers_of(connection, id)?))?;
         let view = self.view(id, false)?;
-        store::write_tree(view.root.as_fd(), OsStr::new("."), OsStr::new(""), true, into)?;
+        let mut under = Vec::with_capacity(layers.len() + 2);
+        let upper = self.engine.locations().container_directory(id).join("upper");
+        for directory in std::iter::once(upper).chain(self.engine.store.overlay(&layers, None, true).lower) {
+            under.push(Tree::open(&directory)?);
+        }
+        store::write_root(view.root.as_fd(), &under, into)?;
         let record = self.record(id)?;
         self.note(&record.name, id, "export")
     }
