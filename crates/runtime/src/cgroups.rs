@@ -12,9 +12,11 @@
 mod devices;
 mod directory;
 mod hierarchy;
+pub mod oom;
 mod parents;
 mod processes;
 mod settings;
+pub mod systemd;
 mod undo;
 mod usage;
 
@@ -131,6 +133,7 @@ impl Cgroup {
             }
             // memory.use_hierarchy needs no setting: since Linux 5.11 limits always count for what is below, too.
             let directory = Directory::make(&hierarchy.mount, &self.relative)?;
+            sys::failpoint::reach("cgroup.directory")?;
             let version = hierarchy.version;
             self.members.push(Member { hierarchy, directory });
             if let (Version::One, Some(member)) = (version, self.members.last()) {

@@ -131,7 +131,9 @@ impl Database {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(StateError::from)?;
         let result = work(&transaction)?;
+        sys::failpoint::pass("state.written");
         transaction.commit().map_err(StateError::from)?;
+        sys::failpoint::pass("state.committed");
         Ok(result)
     }
 

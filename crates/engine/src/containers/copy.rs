@@ -72,6 +72,7 @@ impl Containers<'_> {
             OsStr::new(stat.name.trim_start_matches('/')),
             into,
         )?;
+        self.note(&self.record(id)?, "archive-path", &[])?;
         Ok(stat)
     }
 
@@ -85,6 +86,7 @@ impl Containers<'_> {
         keep_owner: bool,
     ) -> Result<(), EngineError> {
         let view = self.view(id, true)?;
+        sys::failpoint::reach("copy.opened")?;
         let found = view.find(id, &format!("{path}/"))?;
         if !found.writable {
             return Err(conflict("container rootfs is marked read-only"));
@@ -96,7 +98,8 @@ impl Containers<'_> {
             }
             opened => opened.map_err(SysError::on("open", path))?,
         };
-        Ok(store::unpack_into(directory, tar, keep_owner)?)
+        store::unpack_into(directory, tar, keep_owner)?;
+        self.note(&self.record(id)?, "extract-to-dir", &[])
     }
 
     /// Writes the whole root filesystem as a tar, without what is mounted in it (`export`): mount points are empty.
@@ -113,7 +116,7 @@ impl Containers<'_> {
         }
         store::write_root(view.root.as_fd(), &under, into)?;
         let record = self.record(id)?;
-        self.note(&record.name, id, "export")
+        self.note(&record, "export", &[])
     }
 
     fn view(self, id: &ContainerId, write: bool) -> Result<View, EngineError> {

@@ -44,6 +44,8 @@ pub(super) enum Kind {
     Stop = 5,
     /// Client: another restart policy, a document.
     Policy = 6,
+    /// Client: end the container, for the host goes down.
+    Leave = 7,
     /// Monitor: the process runs.
     Started = 16,
     /// Monitor: it does not, a document.
@@ -70,6 +72,7 @@ impl Kind {
             Self::Signal,
             Self::Stop,
             Self::Policy,
+            Self::Leave,
             Self::Started,
             Self::Failed,
             Self::Stdout,
@@ -144,6 +147,7 @@ pub struct Session {
     credit: u32,
     /// What came while we waited for leave to send.
     early: VecDeque<SessionEvent>,
+    exec_id: Option<String>,
 }
 
 impl Session {
@@ -153,7 +157,17 @@ impl Session {
             stream,
             credit: 0,
             early: VecDeque::new(),
+            exec_id: None,
         }
+    }
+
+    pub(super) fn set_exec_id(&mut self, exec_id: String) {
+        self.exec_id = Some(exec_id);
+    }
+
+    /// Returns what events call the process, if `exec` started it.
+    pub fn exec_id(&self) -> Option<&str> {
+        self.exec_id.as_deref()
     }
 
     /// Wraps a fresh connection and says what we want.
@@ -229,6 +243,11 @@ impl Session {
     /// Sends a signal to the process, and tells the monitor not to start it again.
     pub(super) fn stop(&mut self, number: i32) -> io::Result<()> {
         self.send(Kind::Stop, &number.to_le_bytes())
+    }
+
+    /// Tells the monitor to end the container as when the host goes down.
+    pub(super) fn leave(&mut self) -> io::Result<()> {
+        self.send(Kind::Leave, &[])
     }
 
     /// Gives the container another restart policy; returns when the monitor has noted it, or is gone.
