@@ -7,7 +7,12 @@ mod both {
     use testkit::Sandbox;
 
     fn changes(coracle: &Sandbox, name: &str) -> Vec<String> {
-        let mut lines: Vec<String> = coracle.run(["diff", name]).ok().lines().map(str::to_owned).collect();
+        let mut lines: Vec<String> = coracle
+            .run(["diff", name])
+            .ok()
+            .lines()
+            .map(str::to_owned)
+            .collect();
         // Docker's order is its daemon's of the moment.
         lines.sort_by(|one, other| one[2..].cmp(&other[2..]));
         lines
@@ -19,11 +24,29 @@ mod both {
         let script = "echo x >/etc/new; mkdir -p /q/r/s; echo y >/q/r/f; rm /bin/ls; chmod 700 /home; \
                       rm -rf /usr; mkdir /usr; ln -s a /l; mkfifo /fifo; touch /tmp/t; rm -rf /var; echo file >/var; \
                       mv /root /root2; : >>/etc/group; echo ready; sleep 1000";
-        coracle.run(["run", "-d", "--name", "it", "busybox", "sh", "-c", script]).ok();
+        coracle
+            .run(["run", "-d", "--name", "it", "busybox", "sh", "-c", script])
+            .ok();
         while !coracle.run(["logs", "it"]).ok().contains("ready") {}
         let expected = [
-            "C /bin", "D /bin/ls", "C /etc", "A /etc/new", "A /fifo", "C /home", "A /l", "A /q", "A /q/r",
-            "A /q/r/f", "A /q/r/s", "D /root", "A /root2", "C /tmp", "A /tmp/t", "C /usr", "D /usr/bin", "C /var",
+            "C /bin",
+            "D /bin/ls",
+            "C /etc",
+            "A /etc/new",
+            "A /fifo",
+            "C /home",
+            "A /l",
+            "A /q",
+            "A /q/r",
+            "A /q/r/f",
+            "A /q/r/s",
+            "D /root",
+            "A /root2",
+            "C /tmp",
+            "A /tmp/t",
+            "C /usr",
+            "D /usr/bin",
+            "C /var",
         ];
         assert_eq!(changes(&coracle, "it"), expected);
         coracle.run(["kill", "it"]).ok();
@@ -47,7 +70,9 @@ mod both {
         let coracle = both();
         let command = "echo x >/deep/er/file; echo x >/home/file";
         coracle
-            .run(["run", "--name", "it", "-v", "/deep/er", "--tmpfs", "/home", "busybox", "sh", "-c", command])
+            .run([
+                "run", "--name", "it", "-v", "/deep/er", "--tmpfs", "/home", "busybox", "sh", "-c", command,
+            ])
             .ok();
         assert_eq!(changes(&coracle, "it"), ["A /deep", "A /deep/er"]);
         coracle.run(["rm", "-v", "it"]).ok();
@@ -58,7 +83,9 @@ mod both {
 fn changes_come_sorted() {
     let coracle = sandbox();
     let script = "mkdir /b /a; touch /b/2 /b/1 /a/x; rm /bin/ls /bin/cat";
-    coracle.run(["run", "--name", "it", "busybox", "sh", "-c", script]).ok();
+    coracle
+        .run(["run", "--name", "it", "busybox", "sh", "-c", script])
+        .ok();
     assert_eq!(
         coracle.run(["diff", "it"]).ok(),
         "A /a\nA /a/x\nA /b\nA /b/1\nA /b/2\nC /bin\nD /bin/cat\nD /bin/ls\n"

@@ -4,9 +4,12 @@
 mod attach;
 mod attacks;
 mod build;
+mod commit;
 mod cp;
+mod diff;
 mod errors;
 mod exec;
+mod export;
 mod hello;
 mod image;
 mod inspect;
@@ -16,11 +19,15 @@ mod logs;
 mod network;
 mod ps;
 mod pull;
+mod rename;
 mod run;
+mod stats;
 mod stop;
 mod system;
 mod terminal;
+mod top;
 mod tutorial;
+mod update;
 mod volume;
 
 use testkit::Sandbox;

@@ -9,7 +9,16 @@ mod both {
     fn the_processes_are_shown_as_ps_shows_them() {
         let coracle = both();
         coracle
-            .run(["run", "-d", "--name", "it", "busybox", "sh", "-c", "sleep 1001 & sleep 1002; true"])
+            .run([
+                "run",
+                "-d",
+                "--name",
+                "it",
+                "busybox",
+                "sh",
+                "-c",
+                "sleep 1001 & sleep 1002; true",
+            ])
             .ok();
         while coracle.run(["top", "it"]).ok().lines().count() < 4 {}
         let top = coracle.run(["top", "it"]).ok();
@@ -19,13 +28,24 @@ mod both {
         assert!(top.lines().all(|line| line.len() > 140), "{top}");
         let mut commands: Vec<&str> = top.lines().skip(1).map(|line| line[140..].trim()).collect();
         commands.sort_unstable();
-        assert_eq!(commands, ["sh -c sleep 1001 & sleep 1002; true", "sleep 1001", "sleep 1002"]);
+        assert_eq!(
+            commands,
+            ["sh -c sleep 1001 & sleep 1002; true", "sleep 1001", "sleep 1002"]
+        );
         let some = coracle.run(["top", "it", "-eo", "pid,ppid,user,comm"]).ok();
-        let rows: Vec<Vec<&str>> = some.lines().map(|line| line.split_whitespace().collect()).collect();
+        let rows: Vec<Vec<&str>> = some
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
         assert_eq!(rows[0], ["PID", "PPID", "USER", "COMMAND"]);
         assert_eq!(rows.len(), 4);
         let shell = rows.iter().find(|row| row[3] == "sh").unwrap();
-        assert!(rows[1..].iter().all(|row| row[2] == "root" && (row[3] == "sh" || row[1] == shell[0])), "{some}");
+        assert!(
+            rows[1..]
+                .iter()
+                .all(|row| row[2] == "root" && (row[3] == "sh" || row[1] == shell[0])),
+            "{some}"
+        );
         let wide = coracle.run(["top", "it", "aux"]).ok();
         let titles: Vec<&str> = wide.lines().next().unwrap().split_whitespace().collect();
         let expected = [
@@ -38,7 +58,9 @@ mod both {
     #[test]
     fn a_paused_container_has_processes_and_a_stopped_one_has_none() {
         let coracle = both();
-        coracle.run(["run", "-d", "--name", "it", "busybox", "sleep", "1000"]).ok();
+        coracle
+            .run(["run", "-d", "--name", "it", "busybox", "sleep", "1000"])
+            .ok();
         coracle.run(["pause", "it"]).ok();
         assert!(coracle.run(["top", "it"]).ok().contains("sleep 1000"));
         coracle.run(["unpause", "it"]).ok();
@@ -52,7 +74,9 @@ mod both {
     #[test]
     fn what_exec_runs_is_among_them() {
         let coracle = both();
-        coracle.run(["run", "-d", "--name", "it", "busybox", "sleep", "1000"]).ok();
+        coracle
+            .run(["run", "-d", "--name", "it", "busybox", "sleep", "1000"])
+            .ok();
         coracle.run(["exec", "-d", "it", "sleep", "2000"]).ok();
         let mut shown = String::new();
         while !shown.contains("sleep 2000") {
@@ -68,7 +92,9 @@ fn nothing_in_a_name_acts_on_the_terminal_and_no_program_of_the_image_runs() {
     let coracle = sandbox();
     let script = "cp /bin/busybox /bin/ps; echo '#!/bin/sh\ntouch /tmp/ran' >/bin/ps; \
                   exec sh -c 'sleep 1000; true' \"$(printf 'a\\033[2J\\nb')\"";
-    coracle.run(["run", "-d", "--name", "it", "busybox", "sh", "-c", script]).ok();
+    coracle
+        .run(["run", "-d", "--name", "it", "busybox", "sh", "-c", script])
+        .ok();
     let mut shown = String::new();
     while !shown.contains("sleep 1000; true a") {
         shown = coracle.run(["top", "it", "-o", "args"]).ok();
@@ -81,7 +107,9 @@ fn nothing_in_a_name_acts_on_the_terminal_and_no_program_of_the_image_runs() {
 #[test]
 fn options_that_mean_nothing_here_are_named() {
     let coracle = sandbox();
-    coracle.run(["run", "-d", "--name", "it", "busybox", "sleep", "1000"]).ok();
+    coracle
+        .run(["run", "-d", "--name", "it", "busybox", "sleep", "1000"])
+        .ok();
     for (option, part) in [("--sort=pid", "--sort=pid"), ("-Z", "-Z"), ("-onosuch", "nosuch")] {
         let message = coracle.run(["top", "it", option]).fails(1);
         assert!(message.contains(part), "{message}");

@@ -38,7 +38,10 @@ struct View {
     _lock: Option<Lock>,
     /// Stopped: where other trees would be mounted, the deepest first.
     mounts: Vec<(PathBuf, PathBuf, bool)>,
+    /// Stopped: whether its root is to be written.
     read_only: bool,
+    /// Running: what can be written is as it is mounted.
+    lives: bool,
 }
 
 /// A path in it, resolved as far as its last component.
@@ -53,7 +56,9 @@ impl Containers<'_> {
     pub fn stat_path(&self, id: &ContainerId, path: &str) -> Result<PathStat, EngineError> {
         let view = self.view(id, false)?;
         let found = view.find(id, path)?;
-        view.describe(&found, id, path)
+        let stat = view.describe(&found, id, path)?;
+        is_as_named(path, &stat)?;
+        Ok(stat)
     }
 
     /// Writes `path` as a tar whose top entry is the path's last component (Docker's `GET …/archive`).
@@ -66,6 +71,7 @@ impl Containers<'_> {
         let view = self.view(id, false)?;
         let found = view.find(id, path)?;
         let stat = view.describe(&found, id, path)?;
+        is_as_named(path, &stat)?;
         store::write_tree(
             found.directory.as_fd(),
             &found.name,
@@ -88,7 +94,9 @@ impl Containers<'_> {
         let view = self.view(id, true)?;
         sys::failpoint::reach("copy.opened")?;
         let found = view.find(id, &format!("{path}/"))?;
-        if !found.writable {
+        let mounted = rustix::fs::fstatvfs(&found.directory).map_err(SysError::on("look at", path))?;
+        let mounted_writable = !mounted.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+        if !found.writable || (view.lives && !mounted_writable) {
             return Err(conflict("container rootfs is marked read-only"));
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -129,7 +137,8 @@ impl Containers<'_> {
                         root,
                         _lock: None,
                         mounts: Vec::new(),
-                        read_only: record.settings.request.read_only,
+                        read_only: false,
+                        lives: true,
                     });
                 }
                 self.wait_for_release(id)?;
@@ -176,6 +185,7 @@ impl Containers<'_> {
             _lock: Some(lock),
             mounts,
             read_only: record.settings.request.read_only,
+            lives: false,
         })
     }
 }
@@ -266,6 +276,8 @@ impl View {
                 .unwrap_or_default();
         }
         let name = match Path::new(path).file_name() {
+            // The content alone: every member's name begins with a dot.
+            _ if path.ends_with("/.") => ".".into(),
             Some(name) => name.to_string_lossy().into_owned(),
             None => "/".into(),
         };
@@ -288,6 +300,15 @@ fn place(tree: &Tree, resolved: &Path) -> Result<(OwnedFd, OsString), SysError> 
         return Ok((tree.locate(Path::new("/"), true)?, OsString::from(".")));
     }
     tree.parent(resolved)
+}
+
+/// What is named with a slash behind it is a directory.
+fn is_as_named(path: &str, stat: &PathStat) -> Result<(), EngineError> {
+    let directory = FileType::from_raw_mode(stat.mode) == FileType::Directory;
+    if directory || !(path.ends_with('/') || path.ends_with("/.")) {
+        return Ok(());
+    }
+    Err(super::invalid(format!("{path}: not a directory")))
 }
 
 fn no_such_path(id: &ContainerId, path: &str) -> EngineError {
