@@ -94,9 +94,7 @@ impl Containers<'_> {
         let view = self.view(id, true)?;
         sys::failpoint::reach("copy.opened")?;
         let found = view.find(id, &format!("{path}/"))?;
-        let mounted = rustix::fs::fstatvfs(&found.directory).map_err(SysError::on("look at", path))?;
-        let mounted_writable = !mounted.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
-        if !found.writable || (view.lives && !mounted_writable) {
+        if !found.writable {
             return Err(conflict("container rootfs is marked read-only"));
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -104,8 +102,14 @@ impl Containers<'_> {
             Err(Errno::NOTDIR) => {
                 return Err(super::invalid("extraction point is not a directory"));
             }
+            Err(Errno::NOENT) => return Err(no_such_path(id, path)),
             opened => opened.map_err(SysError::on("open", path))?,
         };
+        // In a container that runs, what is mounted there says.
+        let mounted = rustix::fs::fstatvfs(&directory).map_err(SysError::on("look at", path))?;
+        if view.lives && mounted.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+            return Err(conflict("container rootfs is marked read-only"));
+        }
         store::unpack_into(directory, tar, keep_owner)?;
         self.note(&self.record(id)?, "extract-to-dir", &[])
     }
