@@ -50,6 +50,9 @@ impl Containers<'_> {
     /// Starting one that runs does nothing, as with Docker.
     pub fn start(&self, id: &ContainerId, request: StartRequest) -> Result<Option<Session>, EngineError> {
         let Some(lock) = self.claim_for_start(id)? else {
+            if running::is_paused(self.engine.locations(), id) {
+                return Err(conflict("cannot start a paused container, try unpause instead"));
+            }
             return if request.attach {
                 self.attach(id).map(Some)
             } else {

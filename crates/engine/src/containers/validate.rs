@@ -3,6 +3,7 @@
 use super::request::{CreateContainer, Limits, MountRequest, MountSource, NetworkMode, RestartPolicy};
 use super::{conflict, health, invalid, name, spec};
 use crate::EngineError;
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 /// The least memory that a container can start with.
@@ -128,6 +129,16 @@ pub(super) fn limits(limits: &Limits) -> Result<(), EngineError> {
         )));
     }
     processor(limits)?;
+    available(
+        limits.cpuset_cpus.as_deref(),
+        "CPUs",
+        "/sys/devices/system/cpu/online",
+    )?;
+    available(
+        limits.cpuset_mems.as_deref(),
+        "memory nodes",
+        "/sys/devices/system/node/has_memory",
+    )?;
     if limits
         .blkio_weight
         .is_some_and(|weight| weight != 0 && !(10..=1000).contains(&weight))
@@ -135,6 +146,37 @@ pub(super) fn limits(limits: &Limits) -> Result<(), EngineError> {
         return refuse("Range of blkio weight is from 10 to 1000");
     }
     Ok(())
+}
+
+/// Checks a list of processors or memory nodes against what the host has. A host that does not tell has the kernel judge.
+fn available(asked: Option<&str>, what: &str, file: &str) -> Result<(), EngineError> {
+    let Some(asked) = asked.filter(|asked| !asked.is_empty()) else {
+        return Ok(());
+    };
+    let wanted = numbers(asked).ok_or_else(|| invalid(format!("invalid list of {what}: '{asked}'")))?;
+    let there = std::fs::read_to_string(file).unwrap_or_default();
+    match numbers(there.trim()) {
+        Some(known) if !wanted.is_subset(&known) => Err(invalid(format!(
+            "Requested {what} are not available - requested {asked}, available: {}",
+            there.trim()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a list like `0-2,4` (cpuset(7)).
+fn numbers(text: &str) -> Option<BTreeSet<u32>> {
+    let mut numbers = BTreeSet::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        // No kernel has more processors, and nobody shall make us count further.
+        if first > last || last > 65_535 {
+            return None;
+        }
+        numbers.extend(first..=last);
+    }
+    Some(numbers)
 }
 
 fn processor(limits: &Limits) -> Result<(), EngineError> {
