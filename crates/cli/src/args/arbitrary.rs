@@ -43,9 +43,21 @@ fn nearly() -> impl Strategy<Value = String> {
         Just("\u{202e}"),
         Just("é"),
     ];
-    let separator = prop_oneof![Just(":"), Just(","), Just("="), Just("/"), Just("-"), Just(""), Just(" ")];
-    proptest::collection::vec((word, separator), 0..8)
-        .prop_map(|parts| parts.into_iter().map(|(word, separator)| format!("{word}{separator}")).collect())
+    let separator = prop_oneof![
+        Just(":"),
+        Just(","),
+        Just("="),
+        Just("/"),
+        Just("-"),
+        Just(""),
+        Just(" ")
+    ];
+    proptest::collection::vec((word, separator), 0..8).prop_map(|parts| {
+        parts
+            .into_iter()
+            .map(|(word, separator)| format!("{word}{separator}"))
+            .collect()
+    })
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -57,7 +69,10 @@ fn check(request: &MountRequest) {
     match &request.source {
         MountSource::Bind { path, .. } => assert!(path.is_absolute(), "{request:?}"),
         MountSource::Volume { name: Some(name), .. } => {
-            assert!(!name.contains(['/', '\0']) && !name.starts_with('.'), "{request:?}");
+            assert!(
+                !name.contains(['/', '\0']) && !name.starts_with('.'),
+                "{request:?}"
+            );
         }
         MountSource::Volume { .. } | MountSource::Tmpfs { .. } => {}
     }
