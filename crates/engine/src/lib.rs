@@ -24,6 +24,8 @@ mod hello;
 mod system;
 pub mod usage;
 
+pub use sys::fs::write_atomically;
+pub use sys::signal::name as signal_name;
 pub use {builder, network, runtime};
 
 pub mod builds;
@@ -34,7 +36,7 @@ pub mod networks;
 pub mod pattern;
 pub mod volumes;
 
-pub use config::{Config, ConfigError, HostCa};
+pub use config::{CgroupDriver, Config, ConfigError, HostCa};
 pub use error::{EngineError, Kind};
 pub use system::{Info, PruneRequest, Pruned};
 

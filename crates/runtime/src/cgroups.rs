@@ -12,9 +12,11 @@
 mod devices;
 mod directory;
 mod hierarchy;
+pub mod oom;
 mod parents;
 mod processes;
 mod settings;
+pub mod systemd;
 mod undo;
 mod usage;
 
