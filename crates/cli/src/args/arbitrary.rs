@@ -53,10 +53,8 @@ fn nearly() -> impl Strategy<Value = String> {
         Just(" ")
     ];
     proptest::collection::vec((word, separator), 0..8).prop_map(|parts| {
-        parts
-            .into_iter()
-            .map(|(word, separator)| format!("{word}{separator}"))
-            .collect()
+        let both = |(word, separator): (&'static str, &'static str)| [word, separator];
+        parts.into_iter().flat_map(both).collect()
     })
 }
 
