@@ -7,10 +7,12 @@ use super::relay::{Relay, Request};
 use super::streams::{self, Shape};
 use crate::Locations;
 use crate::containers::health::HealthPlan;
+use crate::containers::logs::options::LogPlan;
 use crate::containers::record::{ContainerId, ExitRecord};
 use crate::containers::request::RestartPolicy;
 use crate::containers::running::{self, Ended, Running};
 use crate::containers::session::Mode;
+use crate::containers::sharing::{self, Join};
 use crate::containers::{finish, launch, update};
 use crate::events::now;
 use network::{Bridge, Endpoint};
@@ -62,6 +64,8 @@ pub(in crate::containers) struct MonitorPlan {
     pub(in crate::containers) recorded: bool,
     pub(in crate::containers) cgroup: PathBuf,
     pub(in crate::containers) started: i64,
+    /// Namespaces of other containers.
+    pub(in crate::containers) joins: Vec<Join>,
 }
 
 /// How a container is looked after.
@@ -84,14 +88,6 @@ pub(in crate::containers) enum NetworkPlan {
     Loopback,
     /// It is somebody else's.
     Shared,
-}
-
-/// Where the log is.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::containers) struct LogPlan {
-    pub(in crate::containers) path: PathBuf,
-    pub(in crate::containers) max_size: u64,
-    pub(in crate::containers) max_files: u32,
 }
 
 /// Runs a container to its end.
@@ -188,16 +184,17 @@ impl Life {
             failure: StartFailure::Setup,
             message: chain(error),
         };
-        let plan = match self.plan.plan.take() {
+        let mut plan = match self.plan.plan.take() {
             Some(plan) => plan,
             None => self.reread_plan()?,
         };
+        sharing::complete(&mut plan, &self.plan.joins, &self.locations)?;
         if self.relay.log.is_none()
             && let Some(log) = &self.plan.log
         {
-            let opened = Log::open(&log.path, log.max_size, log.max_files).map_err(|error| StartError {
+            let opened = Log::open(log).map_err(|error| StartError {
                 failure: StartFailure::Setup,
-                message: format!("cannot open the log '{}': {error}", log.path.display()),
+                message: format!("failed to initialize logging driver: {error}"),
             })?;
             self.relay.log = Some(opened);
         }
