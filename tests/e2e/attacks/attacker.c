@@ -20,6 +20,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -53,7 +54,10 @@ static int exe(void) {
       }
       known[count] = st;
       held[count++] = fd;
-      printf("seen %llu:%llu\n", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+      struct statvfs mount;
+      fstatvfs(fd, &mount);
+      printf("seen %llu:%llu %s\n", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino,
+             mount.f_flag & ST_RDONLY ? "ro" : "rw");
     }
     closedir(proc);
     for (int i = 0; i < count; i++) {

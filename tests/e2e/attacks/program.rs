@@ -38,6 +38,13 @@ fn the_program_cannot_be_overwritten_through_proc_exe() {
     let found = finish(&coracle, "it");
     assert!(found.contains("done\n"), "{found}");
     assert!(found.contains("seen "), "the attack saw nothing: {found}");
+    // While some process of ours runs, its file is busy and cannot be written anyway. What the attacker holds must be
+    // of no use to it when none does.
+    let held = format!("seen {device}:{inode} rw");
+    assert!(
+        !found.contains(&held),
+        "the attacker holds the program itself: {found}"
+    );
     let stolen = format!("writable {device}:{inode}");
     assert!(
         !found.contains(&stolen),
