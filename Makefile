@@ -5,7 +5,7 @@ TARGET := $(shell uname -m)-unknown-linux-gnu
 BINARY := target/$(TARGET)/release/coracle
 KILLS ?= 1000
 
-.PHONY: help demo test test-reference chaos load bench check build install
+.PHONY: help attacks demo test test-reference chaos load bench check build install
 
 help:
 	@echo 'make demo     build coracle and play the tutorial with it'
@@ -13,6 +13,7 @@ help:
 	@echo 'make test-reference   run the tests of what Docker does too against Docker (needs root)'
 	@echo 'make chaos    kill 1000 commands and monitors at random moments (needs root)'
 	@echo 'make load     500 containers at once, 2000 short ones at 32 in parallel, floods (needs root)'
+	@echo 'make attacks  attack containers at length, also of an engine without its defences (needs root, takes long)'
 	@echo 'make check    format, lints, licences, crate borders'
 	@echo 'make bench    time coracle against docker, podman and runc (needs root)'
 	@echo 'make build    build the release binary: $(BINARY)'
@@ -36,6 +37,10 @@ test:
 test-reference:
 	@scripts/needs build test reference
 	scripts/as-root scripts/test-reference
+
+attacks:
+	@scripts/needs build test
+	scripts/as-root scripts/attacks
 
 check:
 	@scripts/needs build check
