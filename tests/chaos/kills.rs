@@ -34,7 +34,7 @@ fn killed_at_random_moments() {
     let rounds = number("CORACLE_CHAOS_KILLS", 40);
     let seed = number("CORACLE_CHAOS_SEED", usize::try_from(std::process::id()).unwrap());
     report(&format!("{rounds} kills at random moments, CORACLE_CHAOS_SEED={seed}"));
-    let mut random = Random(seed as u64 * 0x9e37_79b9_7f4a_7c15 + 1);
+    let mut random = Random((seed as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let scenarios: Vec<_> = SCENARIOS
         .iter()
         .map(|(name, scenario)| (*name, commands(&world, scenario)))
