@@ -134,7 +134,9 @@ mod compiled_in {
         fn note(&self, key: &str, what: &str) {
             if let Some(mut trace) = self.trace.as_ref() {
                 // One write, so that lines of several processes do not mix.
-                trace.write_all(format!("{key} {what}\n").as_bytes()).unwrap_or_default();
+                trace
+                    .write_all(format!("{key} {what}\n").as_bytes())
+                    .unwrap_or_default();
             }
         }
     }

@@ -279,4 +279,3 @@ pub(crate) fn make(locations: &Locations, name: &str) -> Result<(), EngineError>
             .map_err(|error| sys::SysError::io("set the mode of", &data, &error).into()),
     }
 }
-

@@ -107,7 +107,10 @@ pub(crate) fn is_removal(entry: &Path) -> bool {
 pub(crate) fn sweep(database: &Database, locations: &Locations, aside: &Path) -> Result<(), EngineError> {
     let failed = |error: std::io::Error| SysError::io("look at", aside, &error);
     let names = std::fs::read_dir(aside).map_err(failed)?;
-    for name in names.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+    for name in names
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+    {
         let moved = changed(aside).map_err(failed)?;
         let created: Option<i64> = database.read(|connection| {
             Ok::<_, StateError>(
@@ -214,7 +217,11 @@ mod tests {
             for aside in trash(&locations) {
                 sweep(&database, &locations, &aside).unwrap();
             }
-            assert_eq!(super::super::data(&locations, name).join("file").exists(), back, "{name}");
+            assert_eq!(
+                super::super::data(&locations, name).join("file").exists(),
+                back,
+                "{name}"
+            );
             assert_eq!(trash(&locations), Vec::<PathBuf>::new(), "{name}");
         }
     }

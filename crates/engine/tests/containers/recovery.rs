@@ -89,7 +89,10 @@ fn cgroups_of(root: &Root, id: &ContainerId) -> Vec<PathBuf> {
         .mark()
         .to_owned();
     let top = PathBuf::from("/sys/fs/cgroup");
-    let hierarchies = std::fs::read_dir(&top).unwrap().flatten().map(|entry| entry.path());
+    let hierarchies = std::fs::read_dir(&top)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path());
     hierarchies
         .chain([top])
         .map(|hierarchy| hierarchy.join(format!("coracle-{name}")).join(id.as_str()))
