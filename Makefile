@@ -5,11 +5,12 @@ TARGET := $(shell uname -m)-unknown-linux-gnu
 BINARY := target/$(TARGET)/release/coracle
 KILLS ?= 1000
 
-.PHONY: help demo test chaos load bench check build install
+.PHONY: help demo test test-reference chaos load bench check build install
 
 help:
 	@echo 'make demo     build coracle and play the tutorial with it'
 	@echo 'make test     run every test (needs root)'
+	@echo 'make test-reference   run the tests of what Docker does too against Docker (needs root)'
 	@echo 'make chaos    kill 1000 commands and monitors at random moments (needs root)'
 	@echo 'make load     500 containers at once, 2000 short ones at 32 in parallel, floods (needs root)'
 	@echo 'make check    format, lints, licences, crate borders'
@@ -31,6 +32,10 @@ demo: build
 test:
 	@scripts/needs build test
 	scripts/as-root scripts/test
+
+test-reference:
+	@scripts/needs build test reference
+	scripts/as-root scripts/test-reference
 
 check:
 	@scripts/needs build check

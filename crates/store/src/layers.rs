@@ -461,7 +461,8 @@ fn check(what: String, expected: &Digest, found: &Digest) -> Result<(), StoreErr
     })
 }
 
-fn open_directory(path: &Path) -> Result<std::os::fd::OwnedFd, SysError> {
+/// Opens one of the store's own directories, to walk from it.
+pub(crate) fn open_directory(path: &Path) -> Result<std::os::fd::OwnedFd, SysError> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(SysError::on("open the directory", path))

@@ -9,12 +9,17 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
+/// Names the `docker` client to be tried in place of coracle; `DOCKER_HOST` names its daemon.
+const REFERENCE: &str = "CORACLE_TEST_REFERENCE";
+
 /// An engine under test: its root, and the host as it was before. Tests that have one run one after the other, so
 /// that whatever changes on the host is theirs.
 #[derive(Debug)]
 pub struct Sandbox {
     program: PathBuf,
     directory: TempDir,
+    /// Docker is the engine: what its daemon leaves on the host is not ours to judge.
+    reference: bool,
     /// The host as it was, and the lock that keeps other tests from it.
     alone: Option<(HostState, File)>,
 }
@@ -71,8 +76,40 @@ impl Sandbox {
         Self {
             program: program.as_ref().to_owned(),
             directory,
+            reference: false,
             alone: None,
         }
+    }
+
+    /// Makes a root that has the image `busybox`, for a test of what Docker does too. With `CORACLE_TEST_REFERENCE`
+    /// in the environment the engine is that docker client, and its daemon is emptied before and after.
+    pub fn comparable(program: impl AsRef<Path>) -> Self {
+        let Some(reference) = std::env::var_os(REFERENCE) else {
+            return Self::new(program);
+        };
+        let mut sandbox = Self::empty(Path::new(&reference));
+        sandbox.reference = true;
+        sandbox.clear();
+        sandbox.load_busybox();
+        sandbox
+    }
+
+    /// Removes everything through the engine itself.
+    fn clear(&self) -> Outcome {
+        let containers = self.run(["ps", "-aq"]);
+        let ids: Vec<&str> = containers.stdout.split_whitespace().collect();
+        if !ids.is_empty() {
+            self.run(["rm", "-f"].into_iter().chain(ids));
+        }
+        if self.reference {
+            // Docker's prune spares volumes with names.
+            let volumes = self.run(["volume", "ls", "-q"]);
+            let names: Vec<&str> = volumes.stdout.split_whitespace().collect();
+            if !names.is_empty() {
+                self.run(["volume", "rm", "-f"].into_iter().chain(names));
+            }
+        }
+        self.run(["system", "prune", "-af", "--volumes"])
     }
 
     fn alone(mut self, alone: (HostState, File)) -> Self {
@@ -186,17 +223,14 @@ fn busybox_archive() -> &'static Path {
 impl Drop for Sandbox {
     /// Removes everything through the engine itself, then checks that the host is as it was.
     fn drop(&mut self) {
-        let containers = self.run(["ps", "-aq"]);
-        let ids: Vec<&str> = containers.stdout.split_whitespace().collect();
-        if !ids.is_empty() {
-            self.run(["rm", "-f"].into_iter().chain(ids));
-        }
-        let pruned = self.run(["system", "prune", "-af", "--volumes"]);
+        let pruned = self.clear();
         if std::thread::panicking() {
             return;
         }
         assert_eq!(pruned.code, 0, "system prune failed: {}", pruned.stderr);
-        if let Some((before, _lock)) = &self.alone {
+        if let Some((before, _lock)) = &self.alone
+            && !self.reference
+        {
             before.assert_restored();
         }
     }

@@ -6,7 +6,7 @@
 use super::record::{ContainerId, ContainerMount, Settings, Status};
 use super::request::{CreateContainer, MountRequest, MountSource, NetworkMode};
 use super::rows::{self, Record};
-use super::{Containers, conflict, invalid, name, places, validate};
+use super::{Containers, conflict, health, invalid, name, places, validate};
 use crate::{EngineError, events, images::PullEvent, volumes};
 use rusqlite::Connection;
 use state::StateError;
@@ -42,7 +42,7 @@ impl Containers<'_> {
         mut request: CreateContainer,
         progress: &(dyn Fn(PullEvent) + Sync),
     ) -> Result<CreatedContainer, EngineError> {
-        let warnings = validate::request(&request)?;
+        let mut warnings = validate::request(&request)?;
         if let NetworkMode::Container(other) = &request.network {
             request.network = NetworkMode::Container(self.find(other)?.as_str().to_owned());
         }
@@ -52,6 +52,7 @@ impl Containers<'_> {
                 .ensure(&request.image, request.platform.as_ref(), request.pull, progress)?;
         let id = ContainerId::random()?;
         let (settings, mut volumes) = self.settle(&id, request, &image)?;
+        warnings.extend(health::warning(&settings));
         let mut record = Record {
             name: settings.request.name.clone().unwrap_or_default(),
             id,
@@ -135,7 +136,8 @@ impl Containers<'_> {
                 request.log_options.clone()
             },
             log_driver,
-            healthcheck: config.healthcheck.clone(),
+            healthcheck: health::in_force(&request.health, config.healthcheck.as_ref()),
+            shell: config.shell.clone(),
             request,
         };
         Ok((settings, volumes))
@@ -279,17 +281,8 @@ impl Containers<'_> {
                 volume.made = volumes::insert(transaction, &volume.name, volume.anonymous, BTreeMap::new())?;
                 volumes::refer(transaction, &record.id, &volume.name)?;
             }
-            let attributes = [
-                ("name", record.name.as_str()),
-                ("image", &record.settings.image_name),
-            ];
-            Ok(events::record(
-                transaction,
-                "container",
-                "create",
-                record.id.as_str(),
-                &attributes,
-            )?)
+            let (id, name, settings) = (&record.id, &record.name, &record.settings);
+            Ok(events::container(transaction, "create", id, name, settings, &[])?)
         })
     }
 

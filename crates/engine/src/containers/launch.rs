@@ -97,7 +97,8 @@ pub(super) fn reap() {
     children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
 }
 
-fn write_plan(plan: &impl Serialize) -> std::io::Result<File> {
+/// Writes a plan into a memfd.
+pub(super) fn write_plan(plan: &impl Serialize) -> std::io::Result<File> {
     let file = File::from(memfd_create("coracle-plan", MemfdFlags::CLOEXEC)?);
     let mut writer = BufWriter::with_capacity(32 << 10, file);
     serde_json::to_writer(&mut writer, plan)?;

@@ -1,6 +1,6 @@
 //! A build's `RUN`: a command in a container that leaves no record.
 
-use super::monitor::{self, MonitorPlan, NetworkPlan};
+use super::monitor::{self, Care, MonitorPlan, NetworkPlan};
 use super::network_files::{self, View};
 use super::record::{ContainerId, ExitRecord, Settings};
 use super::request::{CreateContainer, NetworkMode, RestartPolicy};
@@ -104,6 +104,7 @@ fn run_claimed(
         network: network_plan,
         log: None,
         restart: RestartPolicy::No,
+        care: Care::default(),
         recorded: false,
         cgroup,
         started: crate::events::now(),
