@@ -2,6 +2,7 @@
 
 use crate::containers::record::{Activity, Container};
 use crate::containers::request::ListContainers;
+use crate::containers::seat::by_systemd;
 use crate::{Engine, EngineError, HostCa};
 use oci::Platform;
 use std::collections::BTreeMap;
@@ -48,7 +49,7 @@ pub struct Info {
     pub name: String,
     /// `1`, `2` or `hybrid`.
     pub cgroup_version: String,
-    /// `cgroupfs`.
+    /// `systemd` or `cgroupfs`.
     pub cgroup_driver: String,
     /// Of the kernel: `seccomp`, `apparmor`, …
     pub security: Vec<String>,
@@ -146,7 +147,12 @@ impl Engine {
             processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
             memory: total_memory(&proc_text("/proc/meminfo")),
             name: uname.nodename().to_string_lossy().into_owned(),
-            cgroup_driver: "cgroupfs".into(),
+            cgroup_driver: if by_systemd(self.config()) {
+                "systemd"
+            } else {
+                "cgroupfs"
+            }
+            .into(),
             security: security(),
             settings: self.settings(),
             warnings,
@@ -199,10 +205,7 @@ impl Engine {
             ),
             ("Insecure registries", list(&config.insecure_registries)),
             ("Logging driver", config.log_driver.clone()),
-            (
-                "Log rotation",
-                format!("{} files of {} bytes", config.log_max_files, config.log_max_size),
-            ),
+            ("Logging options", log_options(config)),
             ("Mirrors", list(&mirrors)),
             ("Pids limit", pids),
             ("Subnet of the default bridge", subnet),
@@ -426,6 +429,20 @@ fn security() -> Vec<String> {
         names.push("cgroupns".to_owned());
     }
     names
+}
+
+/// Returns the options of containers that name no log driver.
+fn log_options(config: &crate::Config) -> String {
+    let (_, options) = crate::containers::logs::options::in_force(config, None, &BTreeMap::new());
+    let options: Vec<String> = options
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    if options.is_empty() {
+        "none".into()
+    } else {
+        options.join(", ")
+    }
 }
 
 #[cfg(test)]

@@ -215,7 +215,9 @@ impl ContainerInspect {
         let settings = &container.settings;
         let mut command = settings.entrypoint.iter().chain(&settings.command).cloned();
         let log_path = if settings.log_driver == "json-file" {
-            file("log")
+            engine::containers::logs::json_file(&directory, &container.id)
+                .display()
+                .to_string()
         } else {
             String::new()
         };
@@ -304,11 +306,15 @@ impl Mount {
     fn new(mount: &engine::containers::record::ContainerMount) -> Self {
         Self {
             kind: mount.kind.clone(),
-            name: mount.name.clone(),
-            source: mount.source.display().to_string(),
+            // Of an image it is what is mounted.
+            name: mount.name.clone().filter(|_| mount.kind == "volume"),
+            source: match &mount.name {
+                Some(image) if mount.kind == "image" => image.clone(),
+                _ => mount.source.display().to_string(),
+            },
             destination: mount.target.clone(),
-            driver: mount.name.as_ref().map(|_| "local"),
-            mode: mount.options.join(","),
+            driver: (mount.kind == "volume").then_some("local"),
+            mode: mount.mode.clone(),
             writable: mount.writable,
             propagation: mount.propagation.clone(),
         }

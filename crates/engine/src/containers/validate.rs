@@ -1,24 +1,14 @@
 //! What a request must be like, in Docker's words.
 
 use super::request::{CreateContainer, Limits, MountRequest, MountSource, NetworkMode, RestartPolicy};
-use super::{conflict, health, invalid, name};
+use super::{conflict, health, invalid, name, spec};
 use crate::EngineError;
 use std::path::{Component, Path, PathBuf};
 
 /// The least memory that a container can start with.
 const LEAST_MEMORY: i64 = 6 << 20;
-/// Options of the json-file driver that mean something here; the others of Docker's are taken and change nothing.
-const LOG_OPTIONS: [&str; 9] = [
-    "compress",
-    "env",
-    "env-regex",
-    "labels",
-    "labels-regex",
-    "max-buffer-size",
-    "max-file",
-    "max-size",
-    "mode",
-];
+/// Names of the runtime: our own, and those by which scripts ask for Docker's default.
+const RUNTIMES: [&str; 4] = ["", "coracle", "io.containerd.runc.v2", "runc"];
 
 /// Checks all that can be checked without looking at the image. Returns warnings.
 pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineError> {
@@ -55,9 +45,17 @@ pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineEr
     }
     limits(&request.limits)?;
     health::validate(&request.health)?;
+    if request.limits.oom_kill_disable && request.limits.memory.unwrap_or(0) == 0 {
+        warnings.push(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.".into(),
+        );
+    }
     network(request, &mut warnings)?;
-    log(request)?;
-    security(request)?;
+    security(request, &mut warnings);
+    named_kinds(request)?;
+    storage(request)?;
+    rights(request, &mut warnings);
+    super::sharing::check(request, &mut warnings)?;
     if let Some(parent) = &request.cgroup_parent
         && Path::new(parent)
             .components()
@@ -70,11 +68,6 @@ pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineEr
     for (name, value) in &request.sysctls {
         if name.contains(['/', '\0']) || value.contains('\0') {
             return Err(invalid(format!("invalid sysctl '{name}'")));
-        }
-        if name.starts_with("net.") && request.network == NetworkMode::Host {
-            return Err(invalid(format!(
-                "sysctl \"{name}\" not allowed in host network namespace"
-            )));
         }
     }
     runtime::capabilities::resolve(
@@ -126,6 +119,13 @@ pub(super) fn limits(limits: &Limits) -> Result<(), EngineError> {
         && memory < reservation
     {
         return refuse("Minimum memory limit can not be less than memory reservation limit, see usage");
+    }
+    if let Some(swappiness) = limits.memory_swappiness
+        && !(-1..=100).contains(&swappiness)
+    {
+        return Err(invalid(format!(
+            "Invalid value: {swappiness}, valid memory swappiness range is 0-100"
+        )));
     }
     processor(limits)?;
     if limits
@@ -179,7 +179,7 @@ fn network(request: &CreateContainer, warnings: &mut Vec<String>) -> Result<(), 
             warnings.push("Published ports are discarded when using host network mode".into());
         }
         NetworkMode::Container(_) => {
-            if request.hostname.is_some() {
+            if request.hostname.is_some() || request.domain_name.is_some() {
                 return Err(invalid("conflicting options: hostname and the network mode"));
             }
             if publishes {
@@ -199,60 +199,86 @@ fn network(request: &CreateContainer, warnings: &mut Vec<String>) -> Result<(), 
     Ok(())
 }
 
-fn log(request: &CreateContainer) -> Result<(), EngineError> {
-    let driver = request.log_driver.as_deref().unwrap_or("json-file");
-    if !matches!(driver, "" | "json-file" | "none") {
-        return Err(EngineError::Invalid {
-            message: format!("logger: no log driver named '{driver}' is registered"),
-            hint: Some("use json-file or none".into()),
-        });
-    }
-    for name in request.log_options.keys() {
-        if driver == "none" || !LOG_OPTIONS.contains(&name.as_str()) {
-            return Err(invalid(format!(
-                "unknown log opt '{name}' for {driver} log driver"
-            )));
-        }
-    }
-    if let Some(size) = request.log_options.get("max-size") {
-        size_in_bytes(size).ok_or_else(|| invalid(format!("invalid size: '{size}'")))?;
-    }
-    if let Some(files) = request.log_options.get("max-file")
-        && files.parse::<u32>().map_or(true, |files| files == 0)
-    {
-        return Err(invalid("max-file cannot be less than 1"));
-    }
-    Ok(())
-}
-
-/// What cannot be enforced is refused rather than forgotten.
-fn security(request: &CreateContainer) -> Result<(), EngineError> {
+/// What no security module of this host enforces is told, where Docker says nothing.
+fn security(request: &CreateContainer, warnings: &mut Vec<String>) {
     match request.security.apparmor.as_deref() {
         None | Some("" | "unconfined") => {}
-        Some(profile) => {
-            return Err(EngineError::NotSupported(format!(
-                "the AppArmor profile '{profile}'"
-            )));
-        }
+        Some(profile) if !spec::security::has_apparmor() => warnings.push(format!(
+            "AppArmor is not enabled on this host: the profile '{profile}' confines nothing"
+        )),
+        Some(_) => {}
     }
     if let Some(label) = request.security.labels.iter().find(|label| *label != "disable") {
-        return Err(EngineError::NotSupported(format!("the SELinux label '{label}'")));
+        warnings.push(if spec::security::has_selinux() {
+            format!("SELinux labels are not supported yet: the label '{label}' was not set")
+        } else {
+            format!("SELinux is not enabled on this host: the label '{label}' confines nothing")
+        });
     }
-    Ok(())
 }
 
-/// Reads a size as Docker writes it: `10m`, `1g`, `512k`, `100`.
-pub(super) fn size_in_bytes(text: &str) -> Option<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let lower = lower.strip_suffix('b').unwrap_or(&lower);
-    let (digits, shift) = match lower.as_bytes().last()? {
-        b'k' => (&lower[..lower.len() - 1], 10),
-        b'm' => (&lower[..lower.len() - 1], 20),
-        b'g' => (&lower[..lower.len() - 1], 30),
-        b't' => (&lower[..lower.len() - 1], 40),
-        _ => (lower, 0),
-    };
-    digits.trim().parse::<u64>().ok()?.checked_mul(1 << shift)
+/// A limit on what a container writes takes a filesystem that counts by project, and somebody to set that up.
+fn storage(request: &CreateContainer) -> Result<(), EngineError> {
+    match request.storage_options.keys().next().map(String::as_str) {
+        None => Ok(()),
+        Some("size") => Err(EngineError::Invalid {
+            message: "--storage-opt is supported only for overlay over xfs with 'pquota' mount option".into(),
+            hint: Some("project quotas are not used yet: leave --storage-opt out, or give the container a volume of its own filesystem".into()),
+        }),
+        Some(other) => Err(invalid(format!("Unknown option {other}"))),
+    }
+}
+
+/// Says what will not be as asked because we have not the right to it. The kernel refuses it in the process that becomes
+/// the container's, where there is nobody left to tell.
+fn rights(request: &CreateContainer, warnings: &mut Vec<String>) {
+    let may = rustix::thread::capabilities(None).is_ok_and(|sets| {
+        sets.effective
+            .contains(rustix::thread::CapabilitySet::SYS_RESOURCE)
+    });
+    if may {
+        return;
+    }
+    let own_score = std::fs::read_to_string("/proc/self/oom_score_adj")
+        .ok()
+        .and_then(|text| text.trim().parse::<i32>().ok())
+        .unwrap_or(0);
+    if request.oom_score_adj < own_score && request.oom_score_adj != 0 {
+        warnings.push(format!(
+            "the OOM score adjustment {} takes CAP_SYS_RESOURCE, which we do not have: it stays {own_score}",
+            request.oom_score_adj
+        ));
+    }
+    for limit in &request.ulimits {
+        if let Some(most) = spec::hard_limit(&limit.name)
+            && u64::try_from(limit.hard).unwrap_or(u64::MAX) > most
+        {
+            warnings.push(format!(
+                "the ulimit {} of {} is above {most}, which takes CAP_SYS_RESOURCE, which we do not have: it was not set",
+                limit.name, limit.hard
+            ));
+        }
+    }
+}
+
+/// Checks what has one or a few names here.
+fn named_kinds(request: &CreateContainer) -> Result<(), EngineError> {
+    if let Some(name) = request.runtime.as_deref()
+        && !RUNTIMES.contains(&name)
+    {
+        return Err(EngineError::Invalid {
+            message: format!("unknown or invalid runtime name: {name}"),
+            hint: Some("there is one runtime, which is built in: leave --runtime out".into()),
+        });
+    }
+    if let Some(isolation) = request.isolation.as_deref()
+        && !matches!(isolation, "" | "default")
+    {
+        return Err(invalid(format!(
+            "Invalid isolation: \"{isolation}\" - linux only supports 'default'"
+        )));
+    }
+    Ok(())
 }
 
 /// Checks a mount and returns its cleaned target.
@@ -300,21 +326,44 @@ pub(super) fn mount(request: &MountRequest) -> Result<String, EngineError> {
                 tmpfs_option(option).map_err(refuse)?;
             }
         }
+        MountSource::Image { subpath, .. } => part(subpath.as_deref()).map_err(refuse)?,
         MountSource::Volume { name, subpath, .. } => {
             if let Some(name) = name {
                 volume_name(name)?;
+            } else if subpath.is_some() {
+                return Err(refuse("must not set Subpath when using anonymous volumes".into()));
             }
-            if subpath.is_some() {
-                return Err(EngineError::NotSupported("a volume's subpath".into()));
-            }
+            part(subpath.as_deref()).map_err(refuse)?;
         }
     }
     Ok(target)
 }
 
+/// A part of a volume or an image is named from its top, and does not lead out of it by its text; what links do is seen
+/// to when it is mounted.
+fn part(subpath: Option<&str>) -> Result<(), String> {
+    let Some(subpath) = subpath else {
+        return Ok(());
+    };
+    let mut depth = 0_i32;
+    for component in Path::new(subpath).components() {
+        depth += match component {
+            Component::Normal(_) => 1,
+            Component::ParentDir => -1,
+            Component::CurDir => 0,
+            Component::RootDir | Component::Prefix(_) => i32::MIN / 2,
+        };
+        if depth < 0 {
+            return Err("subpath must be a relative path within the volume".into());
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn kind_of(source: &MountSource) -> &'static str {
     match source {
         MountSource::Bind { .. } => "bind",
+        MountSource::Image { .. } => "image",
         MountSource::Tmpfs { .. } => "tmpfs",
         MountSource::Volume { .. } => "volume",
     }
@@ -411,10 +460,6 @@ mod tests {
             "Invalid container name (-x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
         );
         assert_eq!(
-            refusal(|r| r.log_driver = Some("splunk".into())),
-            "logger: no log driver named 'splunk' is registered"
-        );
-        assert_eq!(
             refusal(|r| r.limits.memory_swap = Some(1 << 30)),
             "You should always set the Memory limit when using Memoryswap limit, see usage"
         );
@@ -454,7 +499,9 @@ mod tests {
                 create: false,
                 propagation: None,
                 recursive: true,
+                below: super::super::request::Below::ReadOnly,
             },
+            ..MountRequest::default()
         };
         for (request, expected) in [
             (
@@ -473,20 +520,5 @@ mod tests {
             assert_eq!(mount(&request).unwrap_err().to_string(), expected);
         }
         assert_eq!(mount(&bind("/", "//a/./b/../c/")).unwrap(), "/a/c");
-    }
-
-    #[test]
-    fn sizes() {
-        for (text, size) in [
-            ("10m", Some(10 << 20)),
-            ("1G", Some(1 << 30)),
-            ("512kb", Some(512 << 10)),
-            ("7", Some(7)),
-            ("", None),
-            ("x", None),
-            ("99999999999999t", None),
-        ] {
-            assert_eq!(size_in_bytes(text), size, "{text}");
-        }
     }
 }

@@ -7,13 +7,16 @@ use super::relay::{Relay, Request};
 use super::streams::{self, Shape};
 use crate::Locations;
 use crate::containers::health::HealthPlan;
+use crate::containers::logs::options::LogPlan;
 use crate::containers::record::{ContainerId, ExitRecord};
 use crate::containers::request::RestartPolicy;
 use crate::containers::running::{self, Ended, Running};
 use crate::containers::session::Mode;
+use crate::containers::sharing::{self, Join};
 use crate::containers::{finish, launch, update};
 use crate::events::now;
 use network::{Bridge, Endpoint};
+use runtime::cgroups::systemd::{Requested, ScopeError};
 use runtime::{Created, Plan, Process, StartError, StartFailure};
 use rustix::event::PollFlags;
 use serde::{Deserialize, Serialize};
@@ -61,6 +64,8 @@ pub(in crate::containers) struct MonitorPlan {
     pub(in crate::containers) recorded: bool,
     pub(in crate::containers) cgroup: PathBuf,
     pub(in crate::containers) started: i64,
+    /// Namespaces of other containers.
+    pub(in crate::containers) joins: Vec<Join>,
 }
 
 /// How a container is looked after.
@@ -85,16 +90,13 @@ pub(in crate::containers) enum NetworkPlan {
     Shared,
 }
 
-/// Where the log is.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::containers) struct LogPlan {
-    pub(in crate::containers) path: PathBuf,
-    pub(in crate::containers) max_size: u64,
-    pub(in crate::containers) max_files: u32,
-}
-
 /// Runs a container to its end.
-pub(super) fn run(client: UnixStream, plan_file: File, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+pub(super) fn run(
+    client: UnixStream,
+    plan_file: File,
+    descriptors: Vec<OwnedFd>,
+    scope: Option<Result<Requested, ScopeError>>,
+) -> io::Result<()> {
     let mut plan: MonitorPlan = launch::read_plan(&plan_file)?;
     let mut descriptors = descriptors.into_iter();
     let missing = || io::Error::other("a monitor got no lock");
@@ -138,6 +140,7 @@ pub(super) fn run(client: UnixStream, plan_file: File, descriptors: Vec<OwnedFd>
         database: None,
         ports: descriptors.collect(),
         lock,
+        scope,
     };
     match life.begin() {
         Ok(process) => life.live(process),
@@ -170,6 +173,8 @@ pub(super) struct Life {
     /// Bound sockets that keep the published ports ours.
     ports: Vec<OwnedFd>,
     lock: OwnedFd,
+    /// What systemd was asked for, until it is waited for.
+    scope: Option<Result<Requested, ScopeError>>,
 }
 
 impl Life {
@@ -179,16 +184,17 @@ impl Life {
             failure: StartFailure::Setup,
             message: chain(error),
         };
-        let plan = match self.plan.plan.take() {
+        let mut plan = match self.plan.plan.take() {
             Some(plan) => plan,
             None => self.reread_plan()?,
         };
+        sharing::complete(&mut plan, &self.plan.joins, &self.locations)?;
         if self.relay.log.is_none()
             && let Some(log) = &self.plan.log
         {
-            let opened = Log::open(&log.path, log.max_size, log.max_files).map_err(|error| StartError {
+            let opened = Log::open(log).map_err(|error| StartError {
                 failure: StartFailure::Setup,
-                message: format!("cannot open the log '{}': {error}", log.path.display()),
+                message: format!("failed to initialize logging driver: {error}"),
             })?;
             self.relay.log = Some(opened);
         }
@@ -199,6 +205,9 @@ impl Life {
         };
         let (streams, ends) = streams::make(shape).map_err(|error| setup(&error))?;
         self.relay.ends = ends;
+        if let Some(scope) = self.scope.take() {
+            scope.and_then(Requested::settle).map_err(|error| setup(&error))?;
+        }
         failpoint::reach("monitor.prepared")?;
         let mut created = runtime::create(&plan, streams)?;
         failpoint::pass("monitor.created");
