@@ -56,7 +56,7 @@ chaos:
 load: build
 	@scripts/needs build test
 	scripts/as-root env CORACLE_PROGRAM=$(abspath $(BINARY)) CORACLE_LOAD_IDLE=500 CORACLE_LOAD_RUNS=2000 \
-	  CORACLE_LOAD_PARALLEL=32 cargo test -p cli --locked --test chaos -- --test-threads 1 --nocapture load:: floods::
+	  CORACLE_LOAD_PARALLEL=32 CORACLE_LOAD_ROUNDS=20 cargo test -p cli --locked --test chaos -- --test-threads 1 --nocapture load:: floods::
 
 bench: build
 	@scripts/needs bench

@@ -45,6 +45,15 @@ impl Containers<'_> {
     fn remove_claimed(self, record: &Record, volumes: bool) -> Result<(), EngineError> {
         let locations = self.engine.locations();
         let id = &record.id;
+        // Its monitor may have died since this command has healed what it found. Once the record is gone, nobody looks for
+        // what that one left in the kernel.
+        let (now, open) = self.engine.database.read(|connection| {
+            let open = rows::unfinished(connection)?.contains(id);
+            Ok::<_, EngineError>((rows::by_id(connection, id)?, open))
+        })?;
+        if open {
+            self.clear_kernel(id, now.as_ref())?;
+        }
         // From here on recovery finishes what we begin.
         self.engine.database.write(|transaction| {
             transaction

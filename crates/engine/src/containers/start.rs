@@ -49,20 +49,29 @@ impl Containers<'_> {
     /// Starts a container and returns when its command has been executed, with a session if one was asked for.
     /// Starting one that runs does nothing, as with Docker.
     pub fn start(&self, id: &ContainerId, request: StartRequest) -> Result<Option<Session>, EngineError> {
-        let Some(lock) = self.claim_for_start(id)? else {
-            if running::is_paused(self.engine.locations(), id) {
-                return Err(conflict("cannot start a paused container, try unpause instead"));
-            }
-            return if request.attach {
-                self.attach(id).map(Some)
-            } else {
-                Ok(None)
+        let (lock, record, layers) = loop {
+            let Some(lock) = self.claim_for_start(id)? else {
+                if running::is_paused(self.engine.locations(), id) {
+                    return Err(conflict("cannot start a paused container, try unpause instead"));
+                }
+                return if request.attach {
+                    self.attach(id).map(Some)
+                } else {
+                    Ok(None)
+                };
             };
+            let (record, layers, open) = self.engine.database.read(|connection| {
+                let record = rows::by_id(connection, id)?;
+                let open = rows::unfinished(connection)?.contains(id);
+                Ok::<_, EngineError>((record, layers_of(connection, id)?, open))
+            })?;
+            if !open {
+                break (lock, record, layers);
+            }
+            // A monitor died before it had a process to show: its leavings go first.
+            drop(lock);
+            self.recover()?;
         };
-        let (record, layers) = self.engine.database.read(|connection| {
-            let record = rows::by_id(connection, id)?;
-            Ok::<_, EngineError>((record, layers_of(connection, id)?))
-        })?;
         let Some(record) = record else {
             finish::remove_run_directory(self.engine.locations(), id);
             return Err(super::not_found(id.as_str()));
