@@ -19,7 +19,7 @@ mod inspect;
 mod kill;
 mod load;
 mod logs;
-mod network;
+pub(crate) mod network;
 mod pause;
 mod port;
 mod prune;
@@ -37,6 +37,8 @@ mod unpause;
 pub(crate) mod version;
 mod volume;
 mod wait;
+
+pub(crate) use context::NAME as CONTEXT;
 
 use crate::dispatch::{Arity, Entry, Names, execute, flags};
 use crate::failure::Failure;
