@@ -3,8 +3,10 @@
 
 mod attach;
 mod build;
+mod completion;
 mod cp;
 mod errors;
+mod events;
 mod exec;
 mod hello;
 mod image;

@@ -23,6 +23,8 @@ pub(crate) struct ClientConfig {
     pub prune_filters: Vec<String>,
     /// Format of `ps`.
     pub ps_format: Option<String>,
+    /// Format of `stats`.
+    pub stats_format: Option<String>,
     /// Format of `volume ls`.
     pub volumes_format: Option<String>,
 }

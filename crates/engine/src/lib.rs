@@ -24,6 +24,8 @@ mod hello;
 mod system;
 pub mod usage;
 
+pub use sys::fs::write_atomically;
+pub use sys::signal::name as signal_name;
 pub use {builder, network, runtime};
 
 pub mod builds;

@@ -1,6 +1,6 @@
 //! A root of its own for a test of the binary, and the host compared afterwards.
 
-use crate::{HostState, images};
+use crate::{HostState, Residue, images};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
@@ -18,9 +18,10 @@ const REFERENCE: &str = "CORACLE_TEST_REFERENCE";
 pub struct Sandbox {
     program: PathBuf,
     directory: TempDir,
-    /// `None` where Docker is the engine: what its daemon leaves on the host is not ours to judge.
-    before: Option<HostState>,
-    _alone: File,
+    /// Docker is the engine: what its daemon leaves on the host is not ours to judge.
+    reference: bool,
+    /// The host as it was, and the lock that keeps other tests from it.
+    alone: Option<(HostState, File)>,
 }
 
 /// How a command ended and what it wrote.
@@ -58,7 +59,26 @@ impl Sandbox {
     /// Makes an empty root for `program`, the coracle binary. Panics unless we are root: what these tests look at
     /// cannot be seen otherwise, and a test that skips says nothing.
     pub fn empty(program: impl AsRef<Path>) -> Self {
-        Self::alone(program.as_ref(), true)
+        assert!(rustix::process::geteuid().is_root(), "this test needs root");
+        let alone = File::create("/tmp/coracle-tests.lock").expect("the lock file is made");
+        rustix::fs::flock(&alone, rustix::fs::FlockOperation::LockExclusive).expect("the lock is taken");
+        let before = HostState::now();
+        Self::on_a_busy_host(program).alone((before, alone))
+    }
+
+    /// Makes an empty root for `program` without waiting for other tests; the host is not compared: see
+    /// [`Sandbox::residue`].
+    pub fn on_a_busy_host(program: impl AsRef<Path>) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("coracle-test-")
+            .tempdir()
+            .expect("a directory is made");
+        Self {
+            program: program.as_ref().to_owned(),
+            directory,
+            reference: false,
+            alone: None,
+        }
     }
 
     /// Makes a root that has the image `busybox`, for a test of what Docker does too. With `CORACLE_TEST_REFERENCE`
@@ -67,40 +87,11 @@ impl Sandbox {
         let Some(reference) = std::env::var_os(REFERENCE) else {
             return Self::new(program);
         };
-        let sandbox = Self::alone(Path::new(&reference), false);
+        let mut sandbox = Self::empty(Path::new(&reference));
+        sandbox.reference = true;
         sandbox.clear();
         sandbox.load_busybox();
         sandbox
-    }
-
-    fn alone(program: &Path, judged: bool) -> Self {
-        assert!(rustix::process::geteuid().is_root(), "this test needs root");
-        let alone = File::create("/tmp/coracle-tests.lock").expect("the lock file is made");
-        rustix::fs::flock(&alone, rustix::fs::FlockOperation::LockExclusive).expect("the lock is taken");
-        let before = judged.then(HostState::now);
-        let directory = tempfile::Builder::new()
-            .prefix("coracle-test-")
-            .tempdir()
-            .expect("a directory is made");
-        Self {
-            program: program.to_owned(),
-            directory,
-            before,
-            _alone: alone,
-        }
-    }
-
-    /// Makes a root that has the image `busybox`.
-    pub fn new(program: impl AsRef<Path>) -> Self {
-        let sandbox = Self::empty(program);
-        sandbox.load_busybox();
-        sandbox
-    }
-
-    fn load_busybox(&self) {
-        let archive = busybox_archive();
-        self.run(["load", "-q", "-i", archive.to_str().expect("the path is UTF-8")])
-            .ok();
     }
 
     /// Removes everything through the engine itself.
@@ -110,7 +101,7 @@ impl Sandbox {
         if !ids.is_empty() {
             self.run(["rm", "-f"].into_iter().chain(ids));
         }
-        if self.before.is_none() {
+        if self.reference {
             // Docker's prune spares volumes with names.
             let volumes = self.run(["volume", "ls", "-q"]);
             let names: Vec<&str> = volumes.stdout.split_whitespace().collect();
@@ -119,6 +110,30 @@ impl Sandbox {
             }
         }
         self.run(["system", "prune", "-af", "--volumes"])
+    }
+
+    fn alone(mut self, alone: (HostState, File)) -> Self {
+        self.alone = Some(alone);
+        self
+    }
+
+    /// Loads the image `busybox`.
+    pub fn load_busybox(&self) {
+        let archive = busybox_archive();
+        self.run(["load", "-q", "-i", archive.to_str().expect("the path is UTF-8")])
+            .ok();
+    }
+
+    /// Looks at what there is of this root on the host.
+    pub fn residue(&self) -> Residue {
+        Residue::of(&self.path().join("root"), &self.path().join("run"))
+    }
+
+    /// Makes a root that has the image `busybox`.
+    pub fn new(program: impl AsRef<Path>) -> Self {
+        let sandbox = Self::empty(program);
+        sandbox.load_busybox();
+        sandbox
     }
 
     /// Returns a directory for the test's own files.
@@ -213,7 +228,9 @@ impl Drop for Sandbox {
             return;
         }
         assert_eq!(pruned.code, 0, "system prune failed: {}", pruned.stderr);
-        if let Some(before) = &self.before {
+        if let Some((before, _lock)) = &self.alone
+            && !self.reference
+        {
             before.assert_restored();
         }
     }

@@ -1,13 +1,16 @@
 //! The commands: one file each, and the table that finds them.
 
 mod attach;
+mod boot;
 mod build;
 mod buildx;
+mod commit;
 mod completion;
 mod context;
 mod cp;
 mod create;
 mod df;
+mod diff;
 mod events;
 mod exec;
 mod export;
@@ -31,9 +34,12 @@ mod rmi;
 mod run;
 mod save;
 mod start;
+mod stats;
 mod stop;
 mod tag;
+mod top;
 mod unpause;
+mod update;
 pub(crate) mod version;
 mod volume;
 mod wait;
@@ -118,18 +124,8 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("buildx dial-stdio", "there is no BuildKit daemon to talk to"),
     ("buildx history", "see 'history' and 'build --explain'"),
     ("buildx policy", ""),
-    ("commit", "write a Dockerfile and 'build' it"),
     ("completion powershell", "there is bash, fish and zsh"),
     ("compose", "start the services one by one with 'run'"),
-    ("container commit", "write a Dockerfile and 'build' it"),
-    ("container diff", ""),
-    ("container stats", "see 'inspect'"),
-    ("container top", "use 'exec CONTAINER ps'"),
-    (
-        "container update",
-        "'rm' the container and 'run' it with other limits",
-    ),
-    ("diff", ""),
     (
         "image push",
         "'save' the image and copy it with a tool that pushes",
@@ -143,10 +139,7 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("network rm", "the default networks stay"),
     ("push", "'save' the image and copy it with a tool that pushes"),
     ("search", "search on the registry's own pages"),
-    ("stats", "see 'inspect'"),
     ("system dial-stdio", ""),
-    ("top", "use 'exec CONTAINER ps'"),
-    ("update", "'rm' the container and 'run' it with other limits"),
     ("context create", "there is one context: this program itself"),
     ("context export", "there is one context: this program itself"),
     ("context import", "there is one context: this program itself"),
@@ -222,10 +215,14 @@ use Arity::{AtLeast, AtMost, Between, Exactly};
 pub(crate) const COMMANDS: &[Entry] = &[
     entry!(attach::Attach, "container attach", ["attach"], "[OPTIONS] CONTAINER",
         "Attach local standard input, output, and error streams to a running container", Exactly(1), Running),
+    entry!(commit::Commit, "container commit", ["commit"], "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+        "Create a new image from a container's changes", Between(1, 2), Containers),
     entry!(cp::Cp, "container cp", ["cp"], "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n[OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
         "Copy files/folders between a container and the local filesystem", Exactly(2), Files),
     entry!(create::Create, "container create", ["create"], "[OPTIONS] IMAGE [COMMAND] [ARG...]",
         "Create a new container", AtLeast(1), Images, ends_flags),
+    entry!(diff::Diff, "container diff", ["diff"], "CONTAINER",
+        "Inspect changes to files or directories on a container's filesystem", Exactly(1), Containers),
     entry!(exec::Exec, "container exec", ["exec"], "[OPTIONS] CONTAINER COMMAND [ARG...]",
         "Execute a command in a running container", AtLeast(2), Running, ends_flags),
     entry!(export::Export, "container export", ["export"], "[OPTIONS] CONTAINER",
@@ -254,10 +251,16 @@ pub(crate) const COMMANDS: &[Entry] = &[
         "Create and run a new container from an image", AtLeast(1), Images, ends_flags),
     entry!(start::Start, "container start", ["start"], "[OPTIONS] CONTAINER [CONTAINER...]",
         "Start one or more stopped containers", AtLeast(1), Stopped),
+    entry!(stats::Stats, "container stats", ["stats"], "[OPTIONS] [CONTAINER...]",
+        "Display a live stream of container(s) resource usage statistics", AtLeast(0), Running),
     entry!(stop::Stop, "container stop", ["stop"], "[OPTIONS] CONTAINER [CONTAINER...]",
         "Stop one or more running containers", AtLeast(1), Running),
+    entry!(top::Top, "container top", ["top"], "CONTAINER [ps OPTIONS]",
+        "Display the running processes of a container", AtLeast(1), Running, ends_flags),
     entry!(unpause::Unpause, "container unpause", ["unpause"], "CONTAINER [CONTAINER...]",
         "Unpause all processes within one or more containers", AtLeast(1), Running),
+    entry!(update::Update, "container update", ["update"], "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Update configuration of one or more containers", AtLeast(1), Containers),
     entry!(wait::Wait, "container wait", ["wait"], "CONTAINER [CONTAINER...]",
         "Block until one or more containers stop, then print their exit codes", AtLeast(1), Containers),
 
@@ -313,6 +316,12 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(df::DiskUsage, "system df", [], "[OPTIONS]", "Show disk usage", Exactly(0), Nothing),
     entry!(events::Events, "system events", ["events"], "[OPTIONS]", "Get real time events from the server", Exactly(0), Nothing),
     entry!(info::Info, "system info", ["info"], "[OPTIONS]", "Display system-wide information", Exactly(0), Nothing),
+    entry!(boot::Install, "system install", [], "[OPTIONS]",
+        "Write a systemd unit that starts containers with a restart policy at boot", Exactly(0), Nothing),
+    entry!(boot::StartAll, "system start-all", [], "",
+        "Start every container that its restart policy wants to run after a reboot", Exactly(0), Nothing),
+    entry!(boot::StopAll, "system stop-all", [], "",
+        "Stop every running container so that start-all starts it again", Exactly(0), Nothing),
     entry!(prune::PruneSystem, "system prune", [], "[OPTIONS]", "Remove unused data", Exactly(0), Nothing),
     entry!(inspect::Inspect, "inspect", [], "[OPTIONS] NAME|ID [NAME|ID...]",
         "Return low-level information on containers, images, volumes and networks", AtLeast(1), Objects),

@@ -20,7 +20,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use sys::SysError;
+use sys::{SysError, failpoint};
 
 /// Descriptors that one message carries; the kernel allows 253 (SCM_MAX_FD).
 const PER_MESSAGE: usize = 64;
@@ -61,11 +61,13 @@ pub(super) fn launch(role: &str) -> Result<Launched, EngineError> {
     let failed = |error: std::io::Error| SysError::io("start the monitor", ARGUMENT, &error);
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
     let program = sys::exe::open_sealed()?;
+    failpoint::reach("launch.sealed")?;
     let child = Command::new(sys::mount::descriptor_path(program.as_fd()))
         .arg0("coracle")
         .arg(ARGUMENT)
         .arg(role)
         .env_clear()
+        .envs(failpoint::environment())
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
@@ -73,6 +75,7 @@ pub(super) fn launch(role: &str) -> Result<Launched, EngineError> {
         .spawn()
         .map_err(failed)?;
     remember(child);
+    failpoint::reach("launch.spawned")?;
     Ok(Launched {
         stream: ours,
         program,
@@ -94,7 +97,8 @@ pub(super) fn reap() {
     children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
 }
 
-fn write_plan(plan: &impl Serialize) -> std::io::Result<File> {
+/// Writes a plan into a memfd.
+pub(super) fn write_plan(plan: &impl Serialize) -> std::io::Result<File> {
     let file = File::from(memfd_create("coracle-plan", MemfdFlags::CLOEXEC)?);
     let mut writer = BufWriter::with_capacity(32 << 10, file);
     serde_json::to_writer(&mut writer, plan)?;

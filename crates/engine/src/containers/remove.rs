@@ -6,6 +6,7 @@ use crate::system::Filters;
 use crate::{EngineError, events};
 use runtime::cgroups::Cgroup;
 use std::time::Duration;
+use sys::failpoint;
 use sys::path::Tree;
 
 impl Containers<'_> {
@@ -46,12 +47,14 @@ impl Containers<'_> {
                 .map_err(state::StateError::from)?;
             Ok::<_, EngineError>(())
         })?;
+        failpoint::reach("remove.marked")?;
         let leavings = self
             .engine
             .database
             .write(|transaction| finish::remove(transaction, locations, record, volumes))?;
+        failpoint::pass("remove.removed");
         finish::remove_run_directory(locations, id);
-        leavings.reap(locations);
+        leavings.reap();
         Ok(())
     }
 

@@ -115,6 +115,7 @@ impl Networks<'_> {
             // Within the transaction, so that nobody records the network anew while it is taken away.
             if removed > 0 {
                 network.bridge.remove()?;
+                sys::failpoint::reach("network.removed")?;
             }
             Ok(())
         })
@@ -166,6 +167,7 @@ pub(crate) fn allot(
         .prepare_cached("INSERT INTO addresses (network, address, container) VALUES (?1, ?2, ?3)")
         .and_then(|mut statement| statement.execute((&network.id, address.to_string(), holder.as_str())))
         .map_err(query_error)?;
+    sys::failpoint::reach("network.address")?;
     let mut ports = Vec::with_capacity(publish.len());
     let mut sockets = Vec::new();
     for request in publish {

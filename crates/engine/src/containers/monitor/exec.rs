@@ -40,6 +40,7 @@ pub(super) fn run(client: UnixStream, plan_file: File) -> io::Result<()> {
         Ok(process) => process,
         Err(error) => return relay.tell_failed(&error),
     };
+    sys::failpoint::pass("exec.begun");
     let ExecMonitorPlan {
         root,
         container,
@@ -48,6 +49,7 @@ pub(super) fn run(client: UnixStream, plan_file: File) -> io::Result<()> {
     } = plan;
     relay.tell_started();
     let exit = watch(&mut relay, process)?;
+    sys::failpoint::pass("exec.ended");
     relay.tell_exited(&exit, true)?;
     relay.say_goodbye()?;
     // Nobody waits for us any more.
@@ -86,9 +88,11 @@ fn begin(plan: &ExecMonitorPlan, relay: &mut Relay) -> Result<Process, StartErro
 }
 
 fn watch(relay: &mut Relay, mut process: Process) -> io::Result<ExitRecord> {
-    while !relay.round(Some(process.pidfd()), None)? {
+    while !relay.round(Some(process.pidfd()), &[], None)?.ended {
         for request in std::mem::take(&mut relay.requests) {
-            let (Request::Signal(signal) | Request::Stop(signal)) = request;
+            let (Request::Signal(signal) | Request::Stop(signal)) = request else {
+                continue;
+            };
             // A process that is just ending cannot be signalled; it ends.
             process.kill(signal).unwrap_or_default();
         }
