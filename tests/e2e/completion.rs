@@ -34,7 +34,7 @@ fn shell(coracle: &Sandbox, program: &str, arguments: &[&str], source: &str) -> 
         .env("PATH", format!("{}/bin:{path}", coracle.path().display()))
         .env("HOME", coracle.path())
         .env("XDG_CONFIG_HOME", coracle.path())
-        .env("TERM", "dumb");
+        .env("TERM", "xterm");
     let mut seat = Seat::at(&command);
     seat.types(source);
     seat
@@ -96,7 +96,7 @@ fn zsh() {
     let coracle = furnished();
     coracle.write("a-file", "");
     let source = "PS1='> '; autoload -U compinit; compinit -u -D; source <(docker completion zsh); source <(coracle completion zsh); echo rea''dy\n";
-    let mut seat = shell(&coracle, "zsh", &["-f", "-i", "+Z"], source);
+    let mut seat = shell(&coracle, "zsh", &["-f", "-i"], source);
     seat.shows("ready");
     press_tab(seat, "", "\x15\x0b");
 }

@@ -46,6 +46,9 @@ impl Seat {
                 command.env(name, value);
             }
         }
+        if let Some(directory) = template.get_current_dir() {
+            command.current_dir(directory);
+        }
         command
             .stdin(slave.try_clone().unwrap())
             .stdout(slave.try_clone().unwrap())
