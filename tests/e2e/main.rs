@@ -5,6 +5,7 @@ mod attach;
 mod build;
 mod completion;
 mod cp;
+mod docker;
 mod errors;
 mod events;
 mod exec;
