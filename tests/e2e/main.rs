@@ -2,9 +2,11 @@
 #![cfg(test)]
 
 mod attach;
+mod attacks;
 mod build;
 mod completion;
 mod cp;
+mod devices;
 mod docker;
 mod errors;
 mod events;
@@ -14,11 +16,15 @@ mod image;
 mod inspect;
 mod isolation;
 mod leaks;
+mod limits;
 mod logs;
+mod mounts;
+mod namespaces;
 mod network;
 mod ps;
 mod pull;
 mod run;
+mod security_options;
 mod stop;
 mod system;
 mod terminal;

@@ -129,7 +129,7 @@ fn words_of(cli: &Cli, entry: &Entry, given: &[&String], current: &str) -> Vec<C
             }
             found
         }
-        ("container exec", 1..) | ("container create" | "container run", 1..) => files(),
+        ("container create" | "container exec" | "container run", 1..) => files(),
         ("container rename" | "container port" | "container commit", 1..) => Vec::new(),
         (_, count) => {
             let has_room = match entry.arity {
@@ -142,7 +142,7 @@ fn words_of(cli: &Cli, entry: &Entry, given: &[&String], current: &str) -> Vec<C
                 return Vec::new();
             }
             let mut found = values::names(cli, entry.names);
-            found.retain(|(name, _)| !given.iter().any(|word| *word == name));
+            found.retain(|(name, _)| !given.contains(&name));
             found
         }
     }
@@ -160,7 +160,8 @@ fn positional<'c>(command: &'c Command, entry: &Entry, words: &'c [String]) -> P
     let mut given = Vec::new();
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
-        let is_flag = word.starts_with('-') && word.len() > 1 && !(entry.ends_flags && !given.is_empty());
+        let may_be_flag = given.is_empty() || !entry.ends_flags;
+        let is_flag = may_be_flag && word.len() > 1 && word.starts_with('-');
         if !is_flag {
             given.push(word);
             continue;

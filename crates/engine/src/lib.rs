@@ -17,6 +17,7 @@
 //! ```
 
 mod ca;
+mod cdi;
 mod config;
 pub mod durable;
 mod error;
@@ -36,7 +37,7 @@ pub mod networks;
 pub mod pattern;
 pub mod volumes;
 
-pub use config::{Config, ConfigError, HostCa};
+pub use config::{CgroupDriver, Config, ConfigError, HostCa};
 pub use error::{EngineError, Kind};
 pub use system::{Info, PruneRequest, Pruned};
 

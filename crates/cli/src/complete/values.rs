@@ -249,10 +249,9 @@ fn of_filter(cli: &Cli, entry: &Entry, partial: &str) -> Vec<Candidate> {
         (_, "ancestor" | "image") | ("image ls", "before" | "since" | "reference") => {
             names(cli, Names::Images)
         }
-        ("container ls", "before" | "since") | (_, "container") => names(cli, Names::Containers),
+        ("container ls", "before" | "name" | "since") | (_, "container") => names(cli, Names::Containers),
         ("network ls", "name" | "id") | (_, "network") => names(cli, Names::Networks),
         ("volume ls", "name") | (_, "volume") => names(cli, Names::Volumes),
-        ("container ls", "name") => names(cli, Names::Containers),
         ("network ls", "driver") => plain(&["bridge", "host", "null"]),
         ("network ls", "type") => plain(&["builtin", "custom"]),
         ("system events", "type") => plain(&["builder", "container", "image", "network", "volume"]),

@@ -31,7 +31,7 @@ impl Containers<'_> {
             }
             _ => return Err(conflict(format!("container {id} is not running"))),
         }
-        let launched = launch::launch(monitor::EXEC)?;
+        let launched = launch::launch(monitor::EXEC, None)?;
         sys::failpoint::reach("exec.launched")?;
         let plan = self.exec_plan(&record, request)?;
         let mut session = Session::new(launched.hand_over(&plan, &[])?);
@@ -97,6 +97,9 @@ impl Containers<'_> {
         let capabilities = spec::capabilities(&settings, settings.request.privileged)?;
         let seccomp = spec::seccomp(&settings, Some(&capabilities))?;
         process.set_capabilities(Some(capabilities));
+        if request.privileged {
+            process.set_apparmor_profile(None);
+        }
         Ok(ExecPlan {
             container_pid: running.pid,
             container_start_time: running.start_time,

@@ -205,6 +205,7 @@ pub(super) fn remove_run_directory(locations: &Locations, id: &ContainerId) {
         "paused",
         "health",
         "health.new",
+        "cgroup",
         "endpoint",
         "endpoint.new",
         "hostname",
