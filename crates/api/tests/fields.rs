@@ -8,7 +8,8 @@ use engine::containers::record::{
     Activity, Check, Container, ContainerMount, EndpointRecord, Health, HealthStatus, Settings, Status,
 };
 use engine::containers::request::{
-    CreateContainer, DeviceRequest, GpuRequest, Limits, MountRequest, MountSource, PublishRequest, Ulimit,
+    Below, CreateContainer, DeviceRequest, GpuRequest, Limits, MountRequest, MountSource, PublishRequest,
+    Ulimit,
 };
 use engine::network::{Endpoint, Protocol, PublishedPort};
 use serde_json::Value;
@@ -32,26 +33,34 @@ fn request() -> CreateContainer {
         mounts: vec![
             MountRequest {
                 target: "/bound".into(),
+                long: false,
+                mode: String::new(),
                 read_only: true,
                 source: MountSource::Bind {
                     path: "/src".into(),
                     create: true,
                     propagation: Some("rslave".into()),
                     recursive: true,
+                    below: Below::default(),
                 },
             },
             MountRequest {
                 target: "/mounted".into(),
+                long: true,
+                mode: String::new(),
                 read_only: true,
                 source: MountSource::Bind {
                     path: "/src".into(),
                     create: false,
                     propagation: Some("rslave".into()),
                     recursive: false,
+                    below: Below::default(),
                 },
             },
             MountRequest {
                 target: "/tmpfs".into(),
+                long: false,
+                mode: String::new(),
                 read_only: false,
                 source: MountSource::Tmpfs {
                     size: Some(1024),
