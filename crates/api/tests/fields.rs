@@ -130,6 +130,7 @@ fn container() -> Container {
         endpoint: Endpoint {
             host_link: "ve0".into(),
             link: "eth0".into(),
+            default_route: true,
             address: Ipv4Addr::new(172, 17, 0, 2),
             mac: [2, 0x42, 172, 17, 0, 2],
             ports: vec![PublishedPort {
@@ -163,6 +164,9 @@ fn container() -> Container {
                 writable: true,
                 propagation: String::new(),
                 options: Vec::new(),
+                below: Below::default(),
+                mode: String::new(),
+                subpath: None,
             }],
             log_driver: "json-file".into(),
             log_options: map([("max-size", "1m")]),
