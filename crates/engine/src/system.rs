@@ -133,7 +133,9 @@ impl Engine {
                 ),
                 ("Supports d_type".into(), "true".into()),
             ],
-            log_drivers: vec!["json-file".into(), "none".into()],
+            log_drivers: ["journald", "json-file", "local", "none"]
+                .map(str::to_owned)
+                .to_vec(),
             controllers,
             swap_limit,
             forwards: proc_text("/proc/sys/net/ipv4/ip_forward").trim() == "1",
