@@ -241,6 +241,15 @@ fn cli(program: &str, globals: &Globals) -> Result<Cli, Failure> {
     })
 }
 
+/// Where the engine keeps its things unless it is told otherwise.
+pub(crate) fn default_locations() -> Locations {
+    Locations {
+        root: default_root(),
+        run_root: default_run_root(),
+        config: None,
+    }
+}
+
 fn default_root() -> PathBuf {
     if rustix::process::geteuid().is_root() {
         return "/var/lib/coracle".into();

@@ -25,6 +25,8 @@ mod hello;
 mod system;
 pub mod usage;
 
+pub use sys::fs::write_atomically;
+pub use sys::signal::name as signal_name;
 pub use {builder, network, runtime};
 
 pub mod builds;
@@ -35,7 +37,7 @@ pub mod networks;
 pub mod pattern;
 pub mod volumes;
 
-pub use config::{Config, ConfigError, HostCa};
+pub use config::{CgroupDriver, Config, ConfigError, HostCa};
 pub use error::{EngineError, Kind};
 pub use system::{Info, PruneRequest, Pruned};
 

@@ -2,6 +2,7 @@
 
 use crate::containers::record::{Activity, Container};
 use crate::containers::request::ListContainers;
+use crate::containers::seat::by_systemd;
 use crate::{Engine, EngineError, HostCa};
 use oci::Platform;
 use std::collections::BTreeMap;
@@ -48,7 +49,7 @@ pub struct Info {
     pub name: String,
     /// `1`, `2` or `hybrid`.
     pub cgroup_version: String,
-    /// `cgroupfs`.
+    /// `systemd` or `cgroupfs`.
     pub cgroup_driver: String,
     /// Of the kernel: `seccomp`, `apparmor`, …
     pub security: Vec<String>,
@@ -146,7 +147,12 @@ impl Engine {
             processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
             memory: total_memory(&proc_text("/proc/meminfo")),
             name: uname.nodename().to_string_lossy().into_owned(),
-            cgroup_driver: "cgroupfs".into(),
+            cgroup_driver: if by_systemd(self.config()) {
+                "systemd"
+            } else {
+                "cgroupfs"
+            }
+            .into(),
             security: security(),
             settings: self.settings(),
             warnings,

@@ -12,10 +12,12 @@
 mod devices;
 mod directory;
 mod hierarchy;
+pub mod oom;
 mod parents;
 mod processes;
 mod settings;
 mod support;
+pub mod systemd;
 mod undo;
 mod usage;
 

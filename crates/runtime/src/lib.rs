@@ -19,6 +19,7 @@ mod command;
 mod container;
 mod error;
 mod exec;
+mod family;
 mod init;
 mod links;
 mod lookup;
@@ -31,8 +32,9 @@ mod rootfs;
 mod sysctl;
 mod user;
 
+pub use cgroups::oom::OomWatch;
 pub use container::{Created, close_cgroup, create, remove_cgroup};
-pub use exec::exec;
+pub use exec::{Starting, begin_exec, exec};
 pub use peer::Peer;
 pub use process::Process;
 
@@ -180,4 +182,8 @@ pub struct ExecPlan {
     pub cgroup: Option<PathBuf>,
     /// Whether it has its own user namespace.
     pub user_namespace: bool,
+    /// Whether the process stays the ancestor of all that comes of it, so that [`Process::kill_family`] finds it:
+    /// orphans become its children, not those of the container's first process.
+    #[serde(default)]
+    pub keeps_orphans: bool,
 }

@@ -4,8 +4,9 @@
     reason = "Docker's shape: sets are maps to empty objects"
 )]
 
+use super::fate::{EndCause, HealthState, RunUsage};
 use super::{HostConfig, none_if_empty, time};
-use engine::containers::record::{Activity, Check, Container, EndpointRecord, Health, HealthStatus};
+use engine::containers::record::{Activity, Container, EndpointRecord};
 use engine::network::Protocol;
 use oci::{Empty, Healthcheck};
 use serde::Serialize;
@@ -63,23 +64,10 @@ struct State {
     finished_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     health: Option<HealthState>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct HealthState {
-    status: &'static str,
-    failing_streak: u32,
-    log: Vec<HealthResult>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct HealthResult {
-    start: String,
-    end: String,
-    exit_code: i32,
-    output: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<EndCause>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<RunUsage>,
 }
 
 #[derive(Debug, Serialize)]
@@ -298,7 +286,7 @@ impl State {
             running: is_running,
             paused: activity == Activity::Paused,
             restarting: activity == Activity::Restarting,
-            oom_killed: exit.is_some_and(|exit| exit.oom_killed),
+            oom_killed: container.oom_killed,
             dead: false,
             pid: container.pid.unwrap_or(0),
             exit_code: exit.filter(|_| !is_running).map_or(0, |exit| exit.code),
@@ -306,26 +294,8 @@ impl State {
             started_at: time(status.started),
             finished_at: time(exit.map(|exit| exit.finished)),
             health: container.health.as_ref().map(HealthState::new),
-        }
-    }
-}
-
-impl HealthState {
-    fn new(health: &Health) -> Self {
-        let result = |check: &Check| HealthResult {
-            start: time(Some(check.started)),
-            end: time(Some(check.finished)),
-            exit_code: check.code,
-            output: check.output.clone(),
-        };
-        Self {
-            status: match health.status {
-                HealthStatus::Healthy => "healthy",
-                HealthStatus::Starting => "starting",
-                HealthStatus::Unhealthy => "unhealthy",
-            },
-            failing_streak: health.failing_streak,
-            log: health.log.iter().map(result).collect(),
+            cause: exit.and_then(EndCause::new),
+            usage: exit.and_then(|exit| RunUsage::new(&exit.usage)),
         }
     }
 }

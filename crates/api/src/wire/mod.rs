@@ -2,6 +2,7 @@
 
 mod container;
 mod event;
+mod fate;
 mod host_config;
 mod image;
 mod info;
@@ -10,6 +11,7 @@ mod volume;
 
 pub use container::{ContainerInspect, status_text};
 pub use event::EventMessage;
+pub use fate::health_text;
 pub use host_config::HostConfig;
 pub use image::{HistoryEntry, ImageInspect};
 pub use info::SystemInfo;

@@ -1,5 +1,6 @@
 //! The flags that `run` and `create` share, and how they become a [`CreateContainer`].
 
+use super::health::HealthFlags;
 use super::limits::LimitFlags;
 use super::namespaces::NamespaceFlags;
 use super::others::Others;
@@ -178,6 +179,8 @@ pub(crate) struct ContainerFlags {
     #[arg(short, long, value_name = "string")]
     workdir: Option<String>,
     #[command(flatten)]
+    health: HealthFlags,
+    #[command(flatten)]
     limits: LimitFlags,
     #[command(flatten)]
     namespaces: NamespaceFlags,
@@ -312,6 +315,8 @@ impl ContainerFlags {
             log_options: self.log_opt.into_iter().collect(),
             cgroup_parent: self.cgroup_parent.filter(|parent| !parent.is_empty()),
             host_ca,
+            timeout: self.health.time_limit(),
+            health: self.health.request()?,
             ..CreateContainer::default()
         };
         Ok(Prepared { request, warnings })

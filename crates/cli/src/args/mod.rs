@@ -12,6 +12,7 @@ pub(crate) mod exec;
 pub(crate) mod extra_host;
 pub(crate) mod filter;
 pub(crate) mod gpus;
+pub(crate) mod health;
 pub(crate) mod integer;
 pub(crate) mod label;
 pub(crate) mod limits;

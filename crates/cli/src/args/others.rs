@@ -25,37 +25,6 @@ const FLAGS: &[(&str, &str, &str, Treatment)] = &[
         "Skip image verification (default true)",
         Ignore,
     ),
-    ("health-cmd", "string", "Command to run to check health", Ignore),
-    (
-        "health-interval",
-        "duration",
-        "Time between running the check (ms|s|m|h) (default 0s)",
-        Ignore,
-    ),
-    (
-        "health-retries",
-        "int",
-        "Consecutive failures needed to report unhealthy",
-        Ignore,
-    ),
-    (
-        "health-start-interval",
-        "duration",
-        "Time between running the check during the start period (ms|s|m|h) (default 0s)",
-        Ignore,
-    ),
-    (
-        "health-start-period",
-        "duration",
-        "Start period for the container to initialize before starting health-retries countdown (ms|s|m|h) (default 0s)",
-        Ignore,
-    ),
-    (
-        "health-timeout",
-        "duration",
-        "Maximum time to allow one check to run (ms|s|m|h) (default 0s)",
-        Ignore,
-    ),
     (
         "io-maxbandwidth",
         "bytes",
@@ -82,12 +51,6 @@ const FLAGS: &[(&str, &str, &str, Treatment)] = &[
         "network-alias",
         "list",
         "Add network-scoped alias for the container",
-        Ignore,
-    ),
-    (
-        "no-healthcheck",
-        "",
-        "Disable any container-specified HEALTHCHECK",
         Ignore,
     ),
     (

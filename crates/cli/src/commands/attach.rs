@@ -108,6 +108,7 @@ pub(super) fn finish(cli: &Cli, container: &Container, ending: Ending) -> Result
             if let Some(error) = &record.error {
                 output::note(error);
             }
+            output::end(&cli.program, &record);
             Ok(super::exit_code(record.code))
         }
         Ending::Interrupted(number) => Ok(super::exit_code(128 + number)),

@@ -1,6 +1,7 @@
 //! The commands: one file each, and the table that finds them.
 
 mod attach;
+mod boot;
 mod build;
 mod buildx;
 mod commit;
@@ -313,6 +314,12 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(df::DiskUsage, "system df", [], "[OPTIONS]", "Show disk usage", Exactly(0), Nothing),
     entry!(events::Events, "system events", ["events"], "[OPTIONS]", "Get real time events from the server", Exactly(0), Nothing),
     entry!(info::Info, "system info", ["info"], "[OPTIONS]", "Display system-wide information", Exactly(0), Nothing),
+    entry!(boot::Install, "system install", [], "[OPTIONS]",
+        "Write a systemd unit that starts containers with a restart policy at boot", Exactly(0), Nothing),
+    entry!(boot::StartAll, "system start-all", [], "",
+        "Start every container that its restart policy wants to run after a reboot", Exactly(0), Nothing),
+    entry!(boot::StopAll, "system stop-all", [], "",
+        "Stop every running container so that start-all starts it again", Exactly(0), Nothing),
     entry!(prune::PruneSystem, "system prune", [], "[OPTIONS]", "Remove unused data", Exactly(0), Nothing),
     entry!(inspect::Inspect, "inspect", [], "[OPTIONS] NAME|ID [NAME|ID...]",
         "Return low-level information on containers, images, volumes and networks", AtLeast(1), Objects),

@@ -6,7 +6,7 @@ use crate::dispatch::Verb;
 use crate::failure::Failure;
 use crate::front::Cli;
 use crate::output::table::{self, Layout, Row};
-use crate::output::{time, units};
+use crate::output::{fate, time, units};
 use clap::Args;
 use engine::containers::record::{Activity, Container, HealthStatus};
 use engine::containers::request::ListContainers;
@@ -231,18 +231,21 @@ fn status(container: &Container, now: i64) -> String {
         let (code, finished) = exit.map_or((0, now), |exit| (exit.code, exit.finished));
         format!("({code}) {}", time::ago(finished, now))
     };
+    let health = container.health.as_ref().map(|health| match health.status {
+        HealthStatus::Starting => " (health: starting)",
+        HealthStatus::Healthy => " (healthy)",
+        HealthStatus::Unhealthy => " (unhealthy)",
+    });
     match container.activity {
         Activity::Created => "Created".into(),
-        Activity::Exited => format!("Exited {}", ended()),
+        Activity::Exited => match exit.and_then(fate::short) {
+            Some(why) => format!("Exited {} ({why})", ended()),
+            None => format!("Exited {}", ended()),
+        },
         Activity::Paused => format!("Up {} (Paused)", up()),
         Activity::Removing => "Removal In Progress".into(),
         Activity::Restarting => format!("Restarting {}", ended()),
-        Activity::Running => match container.health.as_ref().map(|health| health.status) {
-            None => format!("Up {}", up()),
-            Some(HealthStatus::Healthy) => format!("Up {} (healthy)", up()),
-            Some(HealthStatus::Starting) => format!("Up {} (health: starting)", up()),
-            Some(HealthStatus::Unhealthy) => format!("Up {} (unhealthy)", up()),
-        },
+        Activity::Running => format!("Up {}{}", up(), health.unwrap_or_default()),
     }
 }
 

@@ -91,7 +91,10 @@ impl Run {
             containers.tell(&id, what)
         })? {
             Ending::Detached => Ok(ExitCode::SUCCESS),
-            Ending::Exited(record) => Ok(super::exit_code(record.code)),
+            Ending::Exited(record) => {
+                output::end(&cli.program, &record);
+                Ok(super::exit_code(record.code))
+            }
             Ending::Interrupted(number) if terminates(number) => Ok(super::exit_code(128 + number)),
             Ending::Interrupted(_) => Ok(ExitCode::FAILURE),
             Ending::Lost => match containers.wait(&id) {

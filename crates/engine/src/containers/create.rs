@@ -7,7 +7,7 @@ use super::mounts::{Mounts, NamedVolume};
 use super::record::{ContainerId, Settings, Status};
 use super::request::{CreateContainer, NetworkMode, UtsMode};
 use super::rows::{self, Record};
-use super::{Containers, conflict, name, spec, validate};
+use super::{Containers, conflict, health, name, seat, spec, validate};
 use crate::{EngineError, events, images::PullEvent, volumes};
 use rusqlite::Connection;
 use state::StateError;
@@ -34,6 +34,7 @@ impl Containers<'_> {
     ) -> Result<CreatedContainer, EngineError> {
         let mut warnings = validate::request(&request)?;
         warnings.extend(spec::limit_warnings(&request));
+        seat::check_parent(self.engine.config(), request.cgroup_parent.as_deref())?;
         self.resolve_peers(&mut request)?;
         let image =
             self.engine
@@ -41,6 +42,7 @@ impl Containers<'_> {
                 .ensure(&request.image, request.platform.as_ref(), request.pull, progress)?;
         let id = ContainerId::random()?;
         let (settings, mut mounts) = self.settle(&id, request, &image, progress)?;
+        warnings.extend(health::warning(&settings));
         let mut record = Record {
             name: settings.request.name.clone().unwrap_or_default(),
             id,
@@ -125,7 +127,8 @@ impl Containers<'_> {
                 request.log_options.clone()
             },
             log_driver,
-            healthcheck: config.healthcheck.clone(),
+            healthcheck: health::in_force(&request.health, config.healthcheck.as_ref()),
+            shell: config.shell.clone(),
             request,
         };
         Ok((settings, mounts))

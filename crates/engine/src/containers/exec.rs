@@ -2,8 +2,9 @@
 use super::monitor::{self, ExecMonitorPlan};
 use super::record::{Activity, ContainerId, Settings};
 use super::rows::Record;
+use super::running::{self, Running};
 use super::session::{Session, SessionEvent};
-use super::{Containers, conflict, invalid, launch, places, request::ExecRequest, running, spec, wait};
+use super::{Containers, conflict, invalid, launch, places, request::ExecRequest, spec, wait};
 use crate::{EngineError, ca, events};
 use runtime::ExecPlan;
 
@@ -30,7 +31,7 @@ impl Containers<'_> {
             }
             _ => return Err(conflict(format!("container {id} is not running"))),
         }
-        let launched = launch::launch(monitor::EXEC)?;
+        let launched = launch::launch(monitor::EXEC, None)?;
         sys::failpoint::reach("exec.launched")?;
         let plan = self.exec_plan(&record, request)?;
         let mut session = Session::new(launched.hand_over(&plan, &[])?);
@@ -66,10 +67,29 @@ impl Containers<'_> {
     }
 
     fn exec_plan(self, record: &Record, request: &ExecRequest) -> Result<ExecMonitorPlan, EngineError> {
-        let locations = self.engine.locations();
-        let running = running::read(locations, &record.id)
+        let running = running::read(self.engine.locations(), &record.id)
             .filter(|running| running.pid > 0)
             .ok_or_else(|| conflict(format!("container {} is not running", record.id)))?;
+        Ok(ExecMonitorPlan {
+            root: self.engine.locations().root.clone(),
+            container: record.id.clone(),
+            exec_id: places::hex(&places::random::<32>()?),
+            exec: self.exec_in(record, request, &running)?,
+            terminal: request.terminal,
+            open_stdin: request.open_stdin,
+            size: request.size,
+            detach: request.detach,
+        })
+    }
+
+    /// Resolves what is asked for into a process beside the one that runs.
+    pub(super) fn exec_in(
+        self,
+        record: &Record,
+        request: &ExecRequest,
+        running: &Running,
+    ) -> Result<ExecPlan, EngineError> {
+        let locations = self.engine.locations();
         let settings = adapt(&record.settings, request);
         let host_ca = ca::for_container(self.engine, settings.request.host_ca);
         let mut process = spec::process(&settings, host_ca.as_ref())?;
@@ -80,23 +100,15 @@ impl Containers<'_> {
         if request.privileged {
             process.set_apparmor_profile(None);
         }
-        Ok(ExecMonitorPlan {
-            exec: ExecPlan {
-                container_pid: running.pid,
-                container_start_time: running.start_time,
-                process,
-                user: Some(settings.user.clone()).filter(|user| !user.is_empty()),
-                seccomp,
-                cgroup: Some(locations.cgroup(&record.id, settings.request.cgroup_parent.as_deref())),
-                user_namespace: false,
-            },
-            terminal: request.terminal,
-            open_stdin: request.open_stdin,
-            size: request.size,
-            detach: request.detach,
-            root: locations.root.clone(),
-            container: record.id.clone(),
-            exec_id: places::hex(&places::random::<32>()?),
+        Ok(ExecPlan {
+            container_pid: running.pid,
+            container_start_time: running.start_time,
+            process,
+            user: Some(settings.user.clone()).filter(|user| !user.is_empty()),
+            seccomp,
+            cgroup: Some(locations.cgroup(&record.id, settings.request.cgroup_parent.as_deref())),
+            user_namespace: false,
+            keeps_orphans: false,
         })
     }
 }

@@ -5,7 +5,7 @@
 //! that lock is free, what lies there is a dead process's, and recovery deletes it.
 
 use super::history;
-use super::record::ContainerId;
+use super::record::{Cause, ContainerId};
 use super::rows::{self, Record};
 use super::running::Ended;
 use crate::volumes::removal::{self, Removal};
@@ -45,23 +45,12 @@ pub(super) fn record(
     id: &ContainerId,
     ended: &Ended,
 ) -> Result<Leavings, EngineError> {
-    let code = ended.exit.code.to_string();
     database.write(|transaction| {
         let Some(mut record) = rows::by_id(transaction, id)? else {
             rows::release(transaction, id.as_str())?;
             return Ok(Leavings::default());
         };
-        let tell = |action, more: &[(&str, &str)]| {
-            events::container(transaction, action, id, &record.name, &record.settings, more)
-        };
-        if ended.exit.oom_killed {
-            tell("oom", &[])?;
-        }
-        let lasted = (ended.exit.finished - ended.started).max(0) / 1_000_000_000;
-        tell(
-            "die",
-            &[("exitCode", &code), ("execDuration", &lasted.to_string())],
-        )?;
+        death(transaction, &record, ended)?;
         let endpoint = record.status.endpoint.as_ref();
         events::detach_network(transaction, id, &record.settings, endpoint)?;
         events::unmount_volumes(transaction, id, &record.settings)?;
@@ -76,10 +65,66 @@ pub(super) fn record(
             .or(record.status.started);
         record.status.restarts = ended.restarts;
         record.status.stopped_by_user = ended.stopped_by_user;
+        record.status.interrupted = ended.interrupted;
+        record.status.health.clone_from(&ended.health);
         record.status.endpoint = None;
         rows::set_status(transaction, id, &record.status)?;
         Ok(Leavings::default())
     })
+}
+
+/// Records the events of a run's end: that it died and why, and before it a lack of memory that was not told of yet.
+pub(super) fn death(connection: &Connection, record: &Record, ended: &Ended) -> Result<(), EngineError> {
+    let exit = &ended.exit;
+    if exit.oom_killed && !ended.oom_told {
+        let why = match &exit.cause {
+            Some(cause @ Cause::OutOfMemory { .. }) => told(cause),
+            _ => Vec::new(),
+        };
+        note(connection, record, "oom", &why)?;
+    }
+    let mut more = vec![("exitCode", exit.code.to_string())];
+    if ended.started != 0 {
+        let seconds = exit.finished.saturating_sub(ended.started).max(0) / 1_000_000_000;
+        more.push(("execDuration", seconds.to_string()));
+    }
+    if let Some(signal) = exit.signal.and_then(sys::signal::name) {
+        more.push(("signal", signal));
+    }
+    if let Some(cause) = &exit.cause {
+        more.push(("cause", cause.name().to_owned()));
+        more.extend(told(cause));
+    }
+    note(connection, record, "die", &more)
+}
+
+/// Records an event of a container.
+pub(super) fn note(
+    connection: &Connection,
+    record: &Record,
+    action: &str,
+    more: &[(&str, String)],
+) -> Result<(), EngineError> {
+    let more: Vec<(&str, &str)> = more.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let (id, name, settings) = (&record.id, &record.name, &record.settings);
+    Ok(events::container(connection, action, id, name, settings, &more)?)
+}
+
+/// What an event tells of a cause, besides its name.
+pub(super) fn told(cause: &Cause) -> Vec<(&'static str, String)> {
+    match cause {
+        Cause::OutOfMemory { process, limit, peak } => [
+            ("process", process.clone()),
+            ("memoryLimit", limit.map(|bytes| bytes.to_string())),
+            ("memoryPeak", peak.map(|bytes| bytes.to_string())),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect(),
+        Cause::Unhealthy { output } => vec![("healthOutput", output.clone())],
+        Cause::Timeout { limit } => vec![("timeout", format!("{}s", limit / 1_000_000_000))],
+        Cause::Asked { .. } | Cause::MonitorDied | Cause::Reboot => Vec::new(),
+    }
 }
 
 /// Lets go of what a build step held.
@@ -158,6 +203,9 @@ pub(super) fn remove_run_directory(locations: &Locations, id: &ContainerId) {
         "process",
         "process.new",
         "paused",
+        "health",
+        "health.new",
+        "cgroup",
         "endpoint",
         "endpoint.new",
         "hostname",

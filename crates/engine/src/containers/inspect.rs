@@ -1,8 +1,8 @@
 //! Finding containers and looking at one.
-use super::record::{Activity, Container, ContainerId};
+use super::record::{Activity, Container, ContainerId, Health, HealthStatus, Settings, Status};
 use super::rows::{self, Record};
 use super::running::{self, Running};
-use super::{Containers, invalid, not_found};
+use super::{Containers, health, invalid, not_found};
 use crate::EngineError;
 use std::path::PathBuf;
 use sys::path::Tree;
@@ -112,9 +112,14 @@ impl Containers<'_> {
             size_rw = Some(written);
             size_root = Some(written + self.size_of_image(&record.id)?);
         }
-        let health = status.health.clone();
+        let health = self.health(&record.id, &record.settings, &status, running.is_some());
+        let oom_killed = match &running {
+            Some(running) => running.oom_killed,
+            None => status.exit.as_ref().is_some_and(|exit| exit.oom_killed),
+        };
         Ok(Container {
             health,
+            oom_killed,
             id: record.id,
             name: record.name,
             image: record.image,
@@ -125,6 +130,18 @@ impl Containers<'_> {
             pid: running.map(|running| running.pid).filter(|&pid| pid > 0),
             size_rw,
             size_root,
+        })
+    }
+
+    /// Says what health checks have found, if there are any. What does not run is not healthy, as Docker has it.
+    fn health(self, id: &ContainerId, settings: &Settings, status: &Status, runs: bool) -> Option<Health> {
+        health::command(settings)?;
+        if runs {
+            return Some(running::read_health(self.engine.locations(), id).unwrap_or_default());
+        }
+        status.health.clone().map(|health| Health {
+            status: HealthStatus::Unhealthy,
+            ..health
         })
     }
 

@@ -5,12 +5,14 @@
 //! talks to that monitor through a [`session`].
 
 pub mod attach;
+pub mod boot;
 pub mod commit;
 pub mod copy;
 pub mod create;
 mod diff;
 pub mod exec;
 mod finish;
+mod health;
 pub mod history;
 pub mod inspect;
 mod launch;
@@ -28,6 +30,7 @@ pub mod remove;
 pub mod request;
 pub(crate) mod rows;
 pub(crate) mod running;
+pub(crate) mod seat;
 pub mod session;
 mod sharing;
 pub(crate) mod spec;

@@ -2,7 +2,7 @@
 //!
 //! A container whose run is open in the database is alive exactly while somebody holds its lock. A run directory
 //! whose container has no open run is a leaving, unless somebody holds its lock.
-use super::record::{ContainerId, ExitRecord};
+use super::record::{Cause, ContainerId, ExitRecord};
 use super::rows::{self, Record};
 use super::running::{self, Ended};
 use super::{Containers, finish};
@@ -128,16 +128,28 @@ impl Containers<'_> {
     fn presumed_end(self, record: &Record) -> Result<Ended, EngineError> {
         let rebooted = record.status.boot != sys::fs::boot_id()?;
         let running = running::read(self.engine.locations(), &record.id).unwrap_or_default();
+        // It had ended by itself and waited for its restart.
+        let known = running.last_exit.filter(|_| running.pid == 0 && !rebooted);
+        let exit = known.unwrap_or_else(|| ExitRecord {
+            code: if rebooted { REBOOTED } else { KILLED },
+            error: (!rebooted).then(|| "the container's monitor died".to_owned()),
+            finished: events::now(),
+            cause: Some(if rebooted {
+                Cause::Reboot
+            } else {
+                Cause::MonitorDied
+            }),
+            oom_killed: running.oom_killed,
+            ..ExitRecord::default()
+        });
         Ok(Ended {
-            exit: ExitRecord {
-                code: if rebooted { REBOOTED } else { KILLED },
-                error: (!rebooted).then(|| "the container's monitor died".to_owned()),
-                finished: events::now(),
-                ..ExitRecord::default()
-            },
+            exit,
             started: running.started,
             restarts: running.restarts,
-            stopped_by_user: false,
+            interrupted: rebooted,
+            oom_told: running.oom_killed,
+            health: running::read_health(self.engine.locations(), &record.id),
+            ..Ended::default()
         })
     }
 }

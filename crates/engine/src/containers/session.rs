@@ -44,6 +44,8 @@ pub(super) enum Kind {
     Stop = 5,
     /// Client: another restart policy, a document.
     Policy = 6,
+    /// Client: end the container, for the host goes down.
+    Leave = 7,
     /// Monitor: the process runs.
     Started = 16,
     /// Monitor: it does not, a document.
@@ -70,6 +72,7 @@ impl Kind {
             Self::Signal,
             Self::Stop,
             Self::Policy,
+            Self::Leave,
             Self::Started,
             Self::Failed,
             Self::Stdout,
@@ -240,6 +243,11 @@ impl Session {
     /// Sends a signal to the process, and tells the monitor not to start it again.
     pub(super) fn stop(&mut self, number: i32) -> io::Result<()> {
         self.send(Kind::Stop, &number.to_le_bytes())
+    }
+
+    /// Tells the monitor to end the container as when the host goes down.
+    pub(super) fn leave(&mut self) -> io::Result<()> {
+        self.send(Kind::Leave, &[])
     }
 
     /// Gives the container another restart policy; returns when the monitor has noted it, or is gone.

@@ -1,14 +1,15 @@
 //! `start`: the record is resolved into a plan, and a monitor is started on it.
 use super::launch::Launched;
-use super::monitor::{self, LogPlan, MonitorPlan, NetworkPlan};
+use super::monitor::{self, Care, LogPlan, MonitorPlan, NetworkPlan};
 use super::network_files::{self, View};
 use super::record::{ContainerId, ContainerMount, EndpointRecord, ExitRecord};
 use super::request::{CreateContainer, NetworkMode, PublishRequest};
 use super::rows::{self, Record};
 use super::running;
+use super::seat::{self, Seat};
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
-use super::{Containers, conflict, create, finish, history, launch, validate, wait};
+use super::{Containers, conflict, create, finish, history, launch, stop, validate, wait};
 use crate::networks::{self, BridgeNetwork, Place};
 use crate::{EngineError, ca, cdi, events, volumes};
 use network::Protocol;
@@ -113,7 +114,9 @@ impl Containers<'_> {
     ) -> Result<Option<Session>, EngineError> {
         let locations = self.engine.locations();
         let settings = &record.settings;
-        let launched = launch::launch(monitor::CONTAINER)?;
+        let parent = settings.request.cgroup_parent.as_deref();
+        let Seat { cgroup, scope } = seat::assign(self.engine.config(), locations, &record.id, parent)?;
+        let launched = launch::launch(monitor::CONTAINER, scope.as_ref())?;
         failpoint::reach("start.launched")?;
         let directory = locations.container_directory(&record.id);
         create::make_directories(&directory)?;
@@ -144,7 +147,6 @@ impl Containers<'_> {
             temporary: settings.request.remove_when_done,
             ..self.engine.store.overlay(layers, top, true)
         };
-        let cgroup = locations.cgroup(&record.id, settings.request.cgroup_parent.as_deref());
         let plan = spec::plan(PlanInput {
             settings,
             rootfs,
@@ -170,6 +172,12 @@ impl Containers<'_> {
             network: network.plan,
             log: log_plan(self, record, &directory),
             restart: settings.request.restart,
+            care: Care {
+                stop_signal: stop::signal_number(&settings.stop_signal)?,
+                stop_patience: stop::patience(settings),
+                timeout: settings.request.timeout,
+                health: self.health_plan(record)?,
+            },
             recorded: true,
             cgroup,
             started,
@@ -232,6 +240,7 @@ impl Containers<'_> {
             status.started = Some(started);
             status.restarts = 0;
             status.stopped_by_user = false;
+            status.interrupted = false;
             status.boot = boot;
             status.endpoint = place.as_ref().map(|place: &Place| place.record.clone());
             rows::set_status(transaction, &record.id, &status)?;

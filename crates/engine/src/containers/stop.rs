@@ -1,5 +1,5 @@
 //! `stop`, `kill`, `restart`, `pause`, `unpause`.
-use super::record::{Activity, ContainerId};
+use super::record::{Activity, ContainerId, Settings};
 use super::rows::Record;
 use super::session::{Ending, Mode};
 use super::start::StartRequest;
@@ -25,9 +25,7 @@ impl Containers<'_> {
     ) -> Result<(), EngineError> {
         let record = self.record(id)?;
         let signal = signal_number(signal.unwrap_or(&record.settings.stop_signal))?;
-        let patience = timeout
-            .or(record.settings.request.stop_timeout)
-            .unwrap_or(PATIENCE);
+        let patience = timeout.unwrap_or_else(|| patience(&record.settings));
         if self.end(&record, signal, patience)? {
             self.note(&record, "stop", &[])?;
         }
@@ -181,6 +179,11 @@ impl Containers<'_> {
             Ok(events::container(transaction, action, id, name, settings, more)?)
         })
     }
+}
+
+/// Returns how long a container has from its stop signal to SIGKILL.
+pub(super) fn patience(settings: &Settings) -> Duration {
+    settings.request.stop_timeout.unwrap_or(PATIENCE)
 }
 
 /// Reads a signal by name (with or without `SIG`) or number.

@@ -1,7 +1,7 @@
 //! What a request must be like, in Docker's words.
 
 use super::request::{CreateContainer, Limits, MountRequest, MountSource, NetworkMode, RestartPolicy};
-use super::{conflict, invalid, name, spec};
+use super::{conflict, health, invalid, name, spec};
 use crate::EngineError;
 use std::path::{Component, Path, PathBuf};
 
@@ -62,6 +62,7 @@ pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineEr
             "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.".into(),
         );
     }
+    health::validate(&request.health)?;
     network(request, &mut warnings)?;
     log(request)?;
     security(request, &mut warnings);

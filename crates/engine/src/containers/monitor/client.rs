@@ -40,6 +40,7 @@ pub(super) enum Message {
     Signal(i32),
     Stop(i32),
     Policy(RestartPolicy),
+    Leave,
 }
 
 impl Client {
@@ -157,6 +158,7 @@ fn message(kind: u8, content: &[u8]) -> Option<Message> {
         }
         Kind::Signal => Message::Signal(number()?),
         Kind::Stop => Message::Stop(number()?),
+        Kind::Leave => Message::Leave,
         Kind::Policy => Message::Policy(serde_json::from_slice(content).ok()?),
         _ => return None,
     })

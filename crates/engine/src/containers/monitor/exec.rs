@@ -88,7 +88,7 @@ fn begin(plan: &ExecMonitorPlan, relay: &mut Relay) -> Result<Process, StartErro
 }
 
 fn watch(relay: &mut Relay, mut process: Process) -> io::Result<ExitRecord> {
-    while !relay.round(Some(process.pidfd()), None)? {
+    while !relay.round(Some(process.pidfd()), &[], None)?.ended {
         for request in std::mem::take(&mut relay.requests) {
             let (Request::Signal(signal) | Request::Stop(signal)) = request else {
                 continue;

@@ -1,17 +1,24 @@
 //! The monitor: one per running container, the parent of its first process.
 //!
 //! `start` hands it a plan, its lock and its sockets; it makes the process, then only watches: output to the log and
-//! to attached clients, signals and sizes back, the exit record, the restart policy. It has one thread, waits in
-//! poll(2), and opens the database only when the container has ended.
+//! to attached clients, signals and sizes back, health checks, time limits, the exit record and why, the restart
+//! policy. It has one thread, waits in poll(2), and opens the database only when it has something to record.
 
+mod cable;
 mod client;
 mod container;
 mod exec;
+mod health;
+mod kernel_log;
 mod log;
+mod notes;
+mod oom;
 mod relay;
 mod streams;
+mod watch;
 
 use super::launch;
+use runtime::cgroups::systemd::Scope;
 use rustix::fs::{CWD, Mode, OFlags};
 use std::fs::File;
 use std::io;
@@ -19,7 +26,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-pub(super) use container::{LogPlan, MonitorPlan, NetworkPlan, code_of};
+pub(super) use container::{Care, LogPlan, MonitorPlan, NetworkPlan, code_of};
 pub(super) use exec::ExecMonitorPlan;
 
 /// The hidden first argument that makes this program a monitor. `main` looks for it before anything else.
@@ -35,12 +42,18 @@ const OOM_SCORE: &[u8] = b"-500";
 
 /// Runs a monitor to its end. Called by `main` in a process that has no other thread and has parsed nothing.
 pub fn main() -> ExitCode {
-    let role = std::env::args().nth(2).unwrap_or_default();
+    let mut arguments = std::env::args().skip(2);
+    let role = arguments.next().unwrap_or_default();
+    // systemd works on it while our plan is made.
+    let scope = match (arguments.next(), arguments.next()) {
+        (Some(unit), Some(slice)) => Some(Scope::named(unit, slice).request()),
+        _ => None,
+    };
     let result = settle_down().and_then(|(client, inherited)| {
         // Held to the end: see `launch::Launched`.
         let _program = inherited.program;
         match role.as_str() {
-            CONTAINER => container::run(client, inherited.plan, inherited.others),
+            CONTAINER => container::run(client, inherited.plan, inherited.others, scope),
             EXEC => exec::run(client, inherited.plan),
             _ => Err(io::Error::other("a monitor has no such role")),
         }
