@@ -4,8 +4,10 @@
 mod attach;
 mod build;
 mod cp;
+mod died;
 mod errors;
 mod exec;
+mod health;
 mod hello;
 mod image;
 mod inspect;
@@ -15,6 +17,7 @@ mod logs;
 mod network;
 mod ps;
 mod pull;
+mod restart;
 mod run;
 mod stop;
 mod system;
