@@ -29,7 +29,11 @@ fn beside(name: &str, offender: &[&str]) {
             "rm other",
         ] {
             let ended = world.run(&words(command), "", None);
-            assert_eq!(ended.outcome.code, 0, "{name}: {command}: {}", ended.outcome.stderr);
+            assert_eq!(
+                ended.outcome.code, 0,
+                "{name}: {command}: {}",
+                ended.outcome.stderr
+            );
             assert!(ended.took < BOUND, "{name}: {command} took {:?}", ended.took);
             if ended.took > worst.0 {
                 worst = (ended.took, command);
@@ -37,7 +41,11 @@ fn beside(name: &str, offender: &[&str]) {
             all.push(ended.took);
         }
     }
-    report(&format!("beside {name}: {}; worst: {}", percentiles(&mut all), worst.1));
+    report(&format!(
+        "beside {name}: {}; worst: {}",
+        percentiles(&mut all),
+        worst.1
+    ));
     let start = Instant::now();
     world.run(&words("rm -f offender"), "", None).outcome.ok();
     let took = start.elapsed();
@@ -48,7 +56,10 @@ fn beside(name: &str, offender: &[&str]) {
 
 #[test]
 fn a_flood_of_log() {
-    beside("a flood of log", &["busybox", "yes", "a line of output that nobody will ever read"]);
+    beside(
+        "a flood of log",
+        &["busybox", "yes", "a line of output that nobody will ever read"],
+    );
 }
 
 #[test]
@@ -61,7 +72,12 @@ fn a_fork_bomb() {
     // No limit is asked for: the default one has to be enough.
     beside(
         "a fork bomb",
-        &["busybox", "sh", "-c", "bomb() { while :; do bomb & done; }; bomb; sleep 1000"],
+        &[
+            "busybox",
+            "sh",
+            "-c",
+            "bomb() { while :; do bomb & done; }; bomb; sleep 1000",
+        ],
     );
 }
 

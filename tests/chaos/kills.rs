@@ -25,7 +25,9 @@ impl Random {
 /// The direct children of a process: its monitors, among others.
 fn children(pid: u32) -> Vec<i32> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    text.split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
 }
 
 #[test]
@@ -33,7 +35,9 @@ fn killed_at_random_moments() {
     let world = World::new();
     let rounds = number("CORACLE_CHAOS_KILLS", 40);
     let seed = number("CORACLE_CHAOS_SEED", usize::try_from(std::process::id()).unwrap());
-    report(&format!("{rounds} kills at random moments, CORACLE_CHAOS_SEED={seed}"));
+    report(&format!(
+        "{rounds} kills at random moments, CORACLE_CHAOS_SEED={seed}"
+    ));
     let mut random = Random(seed as u64 * 0x9e37_79b9_7f4a_7c15 + 1);
     let scenarios: Vec<_> = SCENARIOS
         .iter()
@@ -81,8 +85,14 @@ fn killed_at_random_moments() {
         monitors.into_iter().for_each(kill);
         world.finish(client, command);
         healing.push(world.heal(&context));
-        world.run(&words("run --rm --network none busybox true"), "", None).outcome.ok();
+        world
+            .run(&words("run --rm --network none busybox true"), "", None)
+            .outcome
+            .ok();
         world.assert_clean(&context);
     }
-    report(&format!("{rounds} kills at random moments; healing: {}", percentiles(&mut healing)));
+    report(&format!(
+        "{rounds} kills at random moments; healing: {}",
+        percentiles(&mut healing)
+    ));
 }

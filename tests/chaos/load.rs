@@ -11,7 +11,13 @@ use testkit::sandbox::outcome;
 fn proportional_share(pid: i32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     text.lines()
-        .filter_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse::<u64>().ok())
+        .filter_map(|line| {
+            line.strip_prefix("Pss:")?
+                .split_whitespace()
+                .next()?
+                .parse::<u64>()
+                .ok()
+        })
         .sum()
 }
 
@@ -26,10 +32,20 @@ fn idle_containers() {
     let mut starts = Vec::new();
     for position in 0..count {
         // Every fourth has an address and a port.
-        let network = if position % 4 == 0 { "-p 127.0.0.1:0:80" } else { "--network none" };
-        let command = words(&format!("run -d --name idle{position} {network} busybox sleep 100000"));
+        let network = if position % 4 == 0 {
+            "-p 127.0.0.1:0:80"
+        } else {
+            "--network none"
+        };
+        let command = words(&format!(
+            "run -d --name idle{position} {network} busybox sleep 100000"
+        ));
         let ended = world.run(&command, "", None);
-        assert_eq!(ended.outcome.code, 0, "number {position}: {}", ended.outcome.stderr);
+        assert_eq!(
+            ended.outcome.code, 0,
+            "number {position}: {}",
+            ended.outcome.stderr
+        );
         starts.push(ended.took);
     }
     let (first, last) = (&starts[..count.min(20)], &starts[count - count.min(20)..]);
@@ -63,7 +79,10 @@ fn idle_containers() {
 #[test]
 fn short_runs_in_parallel() {
     let world = World::new();
-    let (runs, parallel) = (number("CORACLE_LOAD_RUNS", 100), number("CORACLE_LOAD_PARALLEL", 16));
+    let (runs, parallel) = (
+        number("CORACLE_LOAD_RUNS", 100),
+        number("CORACLE_LOAD_PARALLEL", 16),
+    );
     let waiting: Mutex<VecDeque<usize>> = Mutex::new((0..runs).collect());
     let (failures, times) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let start = Instant::now();
@@ -71,7 +90,9 @@ fn short_runs_in_parallel() {
         for _ in 0..parallel {
             scope.spawn(|| {
                 loop {
-                    let Some(run) = waiting.lock().unwrap().pop_front() else { return };
+                    let Some(run) = waiting.lock().unwrap().pop_front() else {
+                        return;
+                    };
                     let network = match run % 4 {
                         0 => "-p 127.0.0.1:0:80",
                         1 => "--network bridge",
@@ -82,7 +103,8 @@ fn short_runs_in_parallel() {
                     let child = start_quietly(world.command(&command, "", None));
                     let outcome = outcome(&child.wait_with_output().unwrap());
                     times.lock().unwrap().push(begun.elapsed());
-                    if outcome.code != 0 || outcome.stdout != format!("{run}\n") || !outcome.stderr.is_empty() {
+                    if outcome.code != 0 || outcome.stdout != format!("{run}\n") || !outcome.stderr.is_empty()
+                    {
                         failures.lock().unwrap().push((command, outcome));
                     }
                 }
@@ -91,7 +113,12 @@ fn short_runs_in_parallel() {
     });
     let took = start.elapsed().as_secs_f64();
     let failures = failures.into_inner().unwrap();
-    assert!(failures.is_empty(), "{} of {runs} failed: {:#?}", failures.len(), failures.first());
+    assert!(
+        failures.is_empty(),
+        "{} of {runs} failed: {:#?}",
+        failures.len(),
+        failures.first()
+    );
     let mut times = times.into_inner().unwrap();
     report(&format!(
         "{runs} run --rm at {parallel} in parallel: {took:.1} s, {:.1} a second; {}",

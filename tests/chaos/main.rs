@@ -33,5 +33,10 @@ fn report(line: &str) {
 fn percentiles(times: &mut [Duration]) -> String {
     times.sort_unstable();
     let at = |part: usize| times[(times.len() * part / 100).min(times.len() - 1)].as_secs_f64() * 1000.0;
-    format!("median {:.1} ms, p99 {:.1} ms, max {:.1} ms", at(50), at(99), at(100))
+    format!(
+        "median {:.1} ms, p99 {:.1} ms, max {:.1} ms",
+        at(50),
+        at(99),
+        at(100)
+    )
 }

@@ -8,28 +8,53 @@ use std::time::Duration;
 /// Commands one after the other. `{dir}` is the sandbox's directory, `{registry}` the registry's address.
 pub(crate) const SCENARIOS: [(&str, &[&str]); 11] = [
     ("run", &["run --name it --network none busybox echo hello"]),
-    ("run -d, stop", &["run -d --name it busybox sleep 1000", "stop -t 0 it"]),
+    (
+        "run -d, stop",
+        &["run -d --name it busybox sleep 1000", "stop -t 0 it"],
+    ),
     (
         "run --rm on the bridge",
         &["run --rm -p 127.0.0.1:0:80 busybox echo hello"],
     ),
     (
         "create, start, rm",
-        &["create --name it -v /data busybox true", "start -a it", "rm -v it"],
+        &[
+            "create --name it -v /data busybox true",
+            "start -a it",
+            "rm -v it",
+        ],
     ),
-    ("exec", &["run -d --name it busybox sleep 1000", "exec it echo hello", "rm -f it"]),
+    (
+        "exec",
+        &[
+            "run -d --name it busybox sleep 1000",
+            "exec it echo hello",
+            "rm -f it",
+        ],
+    ),
     (
         "cp",
-        &["create --name it busybox true", "cp {dir}/in/file it:/tmp", "cp it:/tmp/file {dir}/out"],
+        &[
+            "create --name it busybox true",
+            "cp {dir}/in/file it:/tmp",
+            "cp it:/tmp/file {dir}/out",
+        ],
     ),
     ("load", &["load -q -i {dir}/extra.tar", "rmi extra"]),
     ("pull", &["pull -q {registry}/chaos", "rmi {registry}/chaos"]),
     ("build", &["build -q -t built {dir}/context", "rmi built"]),
     (
         "volume",
-        &["volume create fresh", "run --rm -v fresh:/etc --network none busybox true", "volume rm fresh"],
+        &[
+            "volume create fresh",
+            "run --rm -v fresh:/etc --network none busybox true",
+            "volume rm fresh",
+        ],
     ),
-    ("prune", &["create --name it busybox true", "system prune -af --volumes"]),
+    (
+        "prune",
+        &["create --name it busybox true", "system prune -af --volumes"],
+    ),
 ];
 
 pub(crate) fn commands(world: &World, scenario: &[&str]) -> Vec<Vec<String>> {
@@ -92,9 +117,16 @@ fn every_point_of(scenario: &str, action: &str) {
             std::fs::write(&path, "").unwrap();
             let ended = world.run(command, &format!("{point}={action}"), Some(&path));
             tried += 1;
-            hit += usize::from(std::fs::read_to_string(&path).unwrap().contains(&format!("{point} {action}")));
+            hit += usize::from(
+                std::fs::read_to_string(&path)
+                    .unwrap()
+                    .contains(&format!("{point} {action}")),
+            );
             if action == "error" && ended.outcome.code != 0 {
-                assert!(!ended.outcome.stderr.trim().is_empty(), "{context}: fails without a word");
+                assert!(
+                    !ended.outcome.stderr.trim().is_empty(),
+                    "{context}: fails without a word"
+                );
             }
             healing.push(world.heal(&context));
             // Once more: it works, or what was done before the kill is in the way.
@@ -110,14 +142,24 @@ fn every_point_of(scenario: &str, action: &str) {
             // And all of it from the start.
             for command in &commands {
                 let ended = world.run(command, "", None);
-                assert_eq!(ended.outcome.code, 0, "{context}: afterwards {command:?}: {}", ended.outcome.stderr);
+                assert_eq!(
+                    ended.outcome.code, 0,
+                    "{context}: afterwards {command:?}: {}",
+                    ended.outcome.stderr
+                );
             }
             world.assert_clean(&context);
         }
     }
-    report(&format!("{name}: {action} at {hit} of {tried} points; healing: {}", percentiles(&mut healing)));
+    report(&format!(
+        "{name}: {action} at {hit} of {tried} points; healing: {}",
+        percentiles(&mut healing)
+    ));
     // Which process passes a point first is not the same every time; most of them are.
-    assert!(hit * 10 >= tried * 8, "{name}: only {hit} of {tried} points were passed again");
+    assert!(
+        hit * 10 >= tried * 8,
+        "{name}: only {hit} of {tried} points were passed again"
+    );
 }
 
 macro_rules! scenarios {
@@ -152,7 +194,11 @@ fn a_healer_killed_at_every_point_is_healed() {
     let path = world.sandbox.path().join("trace");
     let begin = || {
         world
-            .run(&words("run -d --name it -p 127.0.0.1:0:80 -v /data busybox sleep 1000"), "", None)
+            .run(
+                &words("run -d --name it -p 127.0.0.1:0:80 -v /data busybox sleep 1000"),
+                "",
+                None,
+            )
             .outcome
             .ok();
         let monitors = world.monitors();

@@ -49,9 +49,7 @@ impl World {
         sandbox.write("extra/file", "extra\n");
         let path = |name: &str| sandbox.path().join(name).to_str().unwrap().to_owned();
         sandbox.run(["build", "-q", "-t", "extra", &path("extra")]).ok();
-        sandbox
-            .run(["save", "-o", &path("extra.tar"), "extra"])
-            .ok();
+        sandbox.run(["save", "-o", &path("extra.tar"), "extra"]).ok();
         // What is built: a step that runs on the bridge, and a copy.
         sandbox.write(
             "context/Dockerfile",
@@ -62,8 +60,18 @@ impl World {
         let count = "i=0; while :; do i=$((i+1)); echo $i > /data/count; sleep 0.02; done";
         sandbox
             .run([
-                "run", "-d", "--name", "bystander", "-p", "127.0.0.1:0:80", "-v", "kept:/data", "busybox",
-                "sh", "-c", count,
+                "run",
+                "-d",
+                "--name",
+                "bystander",
+                "-p",
+                "127.0.0.1:0:80",
+                "-v",
+                "kept:/data",
+                "busybox",
+                "sh",
+                "-c",
+                count,
             ])
             .ok();
         let residue = sandbox.residue();
@@ -139,7 +147,11 @@ impl World {
             healed.took
         );
         for bad in ["Dead", "Removal", "Removing"] {
-            assert!(!healed.outcome.stdout.contains(bad), "{context}: {}", healed.outcome.stdout);
+            assert!(
+                !healed.outcome.stdout.contains(bad),
+                "{context}: {}",
+                healed.outcome.stdout
+            );
         }
         assert_eq!(self.look_at_bystander(), self.bystander, "{context}");
         healed.took
@@ -177,7 +189,9 @@ impl World {
         if !ids.is_empty() {
             self.run(&[words("rm -f"), ids].concat(), "", None);
         }
-        self.run(&words("system prune -af --volumes"), "", None).outcome.ok();
+        self.run(&words("system prune -af --volumes"), "", None)
+            .outcome
+            .ok();
         self.run(&words("volume prune -af"), "", None).outcome.ok();
     }
 
@@ -190,7 +204,10 @@ impl World {
         let counted = || fs::read_to_string(&self.count).unwrap_or_default();
         let (first, start) = (counted(), Instant::now());
         while counted() == first {
-            assert!(start.elapsed() < SETTLING, "the bystander counts no more: {state}");
+            assert!(
+                start.elapsed() < SETTLING,
+                "the bystander counts no more: {state}"
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
         state

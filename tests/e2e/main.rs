@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod attach;
+mod attacks;
 mod build;
 mod cp;
 mod died;

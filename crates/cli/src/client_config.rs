@@ -19,6 +19,8 @@ pub(crate) struct ClientConfig {
     pub networks_format: Option<String>,
     /// Proxies by daemon; `default` is for all.
     pub proxies: BTreeMap<String, Proxies>,
+    /// Filters of every `prune`.
+    pub prune_filters: Vec<String>,
     /// Format of `ps`.
     pub ps_format: Option<String>,
     /// Format of `stats`.

@@ -14,6 +14,8 @@ use std::process::ExitCode;
 pub(crate) struct Cli {
     /// The name that we were called by.
     pub program: String,
+    /// `--debug`.
+    pub debug: bool,
     /// `--host-ca`.
     pub host_ca: Option<bool>,
     locations: Locations,
@@ -226,6 +228,7 @@ fn cli(program: &str, globals: &Globals) -> Result<Cli, Failure> {
     };
     Ok(Cli {
         program: program.to_owned(),
+        debug: globals.is_set("debug") || globals.last("log-level") == Some("debug"),
         host_ca,
         locations: Locations {
             root: absolute(root)?,

@@ -13,6 +13,8 @@ const LARGEST: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Who makes containers' cgroups.
+    pub cgroup_driver: CgroupDriver,
     /// Whether containers and builds trust the host's own extra CA certificates.
     pub host_ca: HostCa,
     /// Registries (`host[:port]`) reached over plain HTTP or with certificates nobody vouches for.
@@ -31,6 +33,19 @@ pub struct Config {
     pub subnet: Option<ipnet::Ipv4Net>,
 }
 
+/// Who makes containers' cgroups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CgroupDriver {
+    /// systemd where it runs with cgroup version 2 alone, otherwise we.
+    #[default]
+    Auto,
+    /// systemd: each container has a scope.
+    Systemd,
+    /// We, directly in the hierarchies.
+    Cgroupfs,
+}
+
 /// Whether the host's own extra CA certificates are trusted inside containers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -45,6 +60,7 @@ pub enum HostCa {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            cgroup_driver: CgroupDriver::Auto,
             host_ca: HostCa::Auto,
             insecure_registries: Vec::new(),
             log_driver: "json-file".into(),

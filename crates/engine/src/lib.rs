@@ -22,6 +22,7 @@ pub mod durable;
 mod error;
 mod hello;
 mod system;
+pub mod usage;
 
 pub use sys::fs::write_atomically;
 pub use sys::signal::name as signal_name;
@@ -32,11 +33,12 @@ pub mod containers;
 pub mod events;
 pub mod images;
 pub mod networks;
+pub mod pattern;
 pub mod volumes;
 
-pub use config::{Config, ConfigError, HostCa};
+pub use config::{CgroupDriver, Config, ConfigError, HostCa};
 pub use error::{EngineError, Kind};
-pub use system::{DiskUsage, Info, PruneRequest, Pruned};
+pub use system::{Info, PruneRequest, Pruned};
 
 use state::Database;
 use std::path::{Path, PathBuf};

@@ -16,6 +16,7 @@ pub mod oom;
 mod parents;
 mod processes;
 mod settings;
+pub mod systemd;
 mod undo;
 mod usage;
 

@@ -27,7 +27,6 @@ mod left_out {
 
     /// Passes a place where the program may be killed by a test, or fail.
     #[inline]
-    #[expect(clippy::unnecessary_wraps, reason = "with the feature it does fail")]
     pub const fn reach(_name: &'static str) -> Result<(), SysError> {
         Ok(())
     }
@@ -134,7 +133,9 @@ mod compiled_in {
         fn note(&self, key: &str, what: &str) {
             if let Some(mut trace) = self.trace.as_ref() {
                 // One write, so that lines of several processes do not mix.
-                trace.write_all(format!("{key} {what}\n").as_bytes()).unwrap_or_default();
+                trace
+                    .write_all(format!("{key} {what}\n").as_bytes())
+                    .unwrap_or_default();
             }
         }
     }

@@ -57,7 +57,7 @@ pub struct Attributes {
 pub const NEVER_SYNC: (&str, &str) = ("volatile", "");
 
 /// Mounts a union of directories, detached. `lower` has the topmost first. Without `upper` it is read-only.
-/// Falls back from `lowerdir+` (kernel 6.7) to one option string, trying, not looking at versions.
+/// Falls back from `lowerdir+` (kernel 6.7) to one string for all layers, trying, not looking at versions.
 /// `options` are further overlayfs options such as `("userxattr", "")`.
 pub fn overlay(
     lower: &[impl AsRef<Path>],
@@ -79,16 +79,17 @@ pub fn overlay(
         }
     }
     match overlay_by_layer(&lower, upper, options) {
-        // A kernel without `lowerdir+` takes the whole configuration for an unknown option.
-        Err(error) if error.errno == Errno::INVAL && error.action == ADD_LAYER => {
-            overlay_by_option_string(&lower, upper, options)
-        }
+        // A kernel without `lowerdir+` takes it for an unknown option: at once, or (before Linux 6.5, where overlayfs
+        // gets all options as one text) only when it is to mount.
+        Err(error) if error.errno == Errno::INVAL => match overlay_by_list(&lower, upper, options) {
+            Err(error) if error.errno == Errno::NAMETOOLONG => {
+                overlay_by_option_string(&lower, upper, options)
+            }
+            answer => answer,
+        },
         answer => answer,
     }
 }
-
-/// The action that tells a missing `lowerdir+` from other failures.
-const ADD_LAYER: &str = "add overlay layer";
 
 /// A path as fsconfig(2) takes it: itself where it is short and has nothing that overlayfs would unescape or split
 /// at, otherwise a link in `/proc` to a descriptor that must live as long as the path is used.
@@ -139,11 +140,55 @@ fn overlay_by_layer(
     for path in lower {
         let short = ShortPath::new(path)?;
         rustix::mount::fsconfig_set_string(&context.0, "lowerdir+", &short.path)
-            .map_err(SysError::on(ADD_LAYER, path))?;
+            .map_err(SysError::on("add overlay layer", path))?;
     }
-    if let Some((upper, work)) = upper {
-        context.set("upperdir", &ShortPath::new(upper)?.path)?;
-        context.set("workdir", &ShortPath::new(work)?.path)?;
+    finish_overlay(context, lower, upper, options)
+}
+
+/// All lower directories in one option. Named by descriptor, some fifteen fit into a string of fsconfig(2); if these
+/// do not, that is `ENAMETOOLONG`.
+fn overlay_by_list(
+    lower: &[&Path],
+    upper: Option<(&Path, &Path)>,
+    options: &[(&str, &str)],
+) -> Result<OwnedFd, SysError> {
+    let layers = lower
+        .iter()
+        .map(|path| ShortPath::by_descriptor(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    let list = list_of(&layers);
+    if list.len() > STRING_LIMIT {
+        return Err(SysError::of("name all layers of an overlay")(Errno::NAMETOOLONG));
+    }
+    let context = Context::new("overlay")?;
+    context.set("source", "overlay")?;
+    context.set("lowerdir", list)?;
+    finish_overlay(context, lower, upper, options)
+}
+
+/// Separates paths as `lowerdir` wants them.
+fn list_of(layers: &[ShortPath]) -> String {
+    let paths: Vec<String> = layers
+        .iter()
+        .map(|layer| layer.path.display().to_string())
+        .collect();
+    paths.join(":")
+}
+
+/// Adds what lies above the lower directories, and mounts.
+fn finish_overlay(
+    context: Context,
+    lower: &[&Path],
+    upper: Option<(&Path, &Path)>,
+    options: &[(&str, &str)],
+) -> Result<OwnedFd, SysError> {
+    let top = match upper {
+        Some((upper, work)) => Some((ShortPath::new(upper)?, ShortPath::new(work)?)),
+        None => None,
+    };
+    if let Some((upper, work)) = &top {
+        context.set("upperdir", &upper.path)?;
+        context.set("workdir", &work.path)?;
     }
     for (key, value) in options {
         context.option(key, value)?;
@@ -165,12 +210,24 @@ fn overlay_by_option_string(
     upper: Option<(&Path, &Path)>,
     options: &[(&str, &str)],
 ) -> Result<OwnedFd, SysError> {
-    std::thread::scope(|scope| {
+    let (mount, thread) = std::thread::scope(|scope| {
         scope
-            .spawn(|| overlay_in_namespace(lower, upper, options))
+            .spawn(|| {
+                (
+                    overlay_in_namespace(lower, upper, options),
+                    rustix::thread::gettid(),
+                )
+            })
             .join()
-            .unwrap_or_else(|_| Err(SysError::of("mount overlay")(Errno::NOMEM)))
-    })
+            .map_err(|_panicked| SysError::of("mount overlay")(Errno::NOMEM))
+    })?;
+    // A thread can be joined a moment before the kernel has done with it, and until then this process has two: too many
+    // to clone from.
+    let trace = format!("/proc/self/task/{}", thread.as_raw_nonzero());
+    while Path::new(&trace).exists() {
+        std::thread::yield_now();
+    }
+    mount
 }
 
 fn overlay_in_namespace(
@@ -189,12 +246,7 @@ fn overlay_in_namespace(
         .iter()
         .map(|path| ShortPath::by_descriptor(path))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut data = String::from("lowerdir=");
-    let paths: Vec<String> = layers
-        .iter()
-        .map(|layer| layer.path.display().to_string())
-        .collect();
-    data.push_str(&paths.join(":"));
+    let mut data = format!("lowerdir={}", list_of(&layers));
     let top = match upper {
         Some((upper, work)) => Some((ShortPath::by_descriptor(upper)?, ShortPath::by_descriptor(work)?)),
         None => None,
@@ -427,13 +479,14 @@ mod tests {
 
     type Make = fn(&[&Path], Option<(&Path, &Path)>, &[(&str, &str)]) -> Result<OwnedFd, SysError>;
 
-    fn check(make: Make, name: &str) {
-        let (root, layers) = Layers::new(name, 120);
+    fn check(make: Make, name: &str, count: usize) {
+        let (root, layers) = Layers::new(name, count);
         let lower: Vec<&Path> = layers.iter().map(PathBuf::as_path).collect();
         let (upper, work) = (root.0.join("upper"), root.0.join("work"));
         let mount = make(&lower, Some((&upper, &work)), &[]).unwrap();
         assert_eq!(read(&mount, "same"), "0", "the first layer is the topmost");
-        assert_eq!(read(&mount, "file119"), "119");
+        let last = (count - 1).to_string();
+        assert_eq!(read(&mount, &format!("file{last}")), last);
         let flags = OFlags::CREATE | OFlags::WRONLY;
         drop(rustix::fs::openat(&mount, "new", flags, Mode::RUSR).unwrap());
         assert!(upper.join("new").exists());
@@ -447,12 +500,21 @@ mod tests {
 
     #[test]
     fn privileged_overlay_of_120_layers_by_layer() {
-        check(overlay_by_layer, "by-layer");
+        check(overlay_by_layer, "by-layer", 120);
+    }
+
+    #[test]
+    fn privileged_overlay_of_10_layers_by_list() {
+        check(overlay_by_list, "by-list", 10);
+        let (_root, layers) = Layers::new("by-long-list", 30);
+        let lower: Vec<&Path> = layers.iter().map(PathBuf::as_path).collect();
+        let error = overlay_by_list(&lower, None, &[]).unwrap_err();
+        assert_eq!(error.errno, Errno::NAMETOOLONG);
     }
 
     #[test]
     fn privileged_overlay_of_120_layers_by_option_string() {
-        check(overlay_by_option_string, "by-string");
+        check(overlay_by_option_string, "by-string", 120);
     }
 
     #[test]

@@ -113,7 +113,8 @@ impl Residue {
                 continue;
             }
             let process = Path::new("/proc").join(&name);
-            let inside = || fs::read_to_string(process.join("cgroup")).is_ok_and(|text| text.contains(&cgroup));
+            let inside =
+                || fs::read_to_string(process.join("cgroup")).is_ok_and(|text| text.contains(&cgroup));
             let holds = || {
                 entries(&process.join("fd")).iter().any(|fd| {
                     fs::read_link(process.join("fd").join(fd))

@@ -11,7 +11,7 @@ use engine::network::Protocol;
 use oci::{Empty, Healthcheck};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// `GET /containers/{id}/json`.
 #[derive(Debug, Serialize)]
@@ -207,8 +207,9 @@ pub fn status_text(activity: Activity) -> &'static str {
 }
 
 impl ContainerInspect {
-    /// Makes it of a container; `root` is where the engine keeps its things.
-    pub fn new(container: &Container, root: &Path) -> Self {
+    /// Makes it of a container; `root` is where the engine keeps its things, `lower` the directories of its image's
+    /// layers, the topmost first.
+    pub fn new(container: &Container, root: &Path, lower: &[PathBuf]) -> Self {
         let directory = root.join("containers").join(container.id.as_str());
         let file = |name: &str| directory.join(name).display().to_string();
         let settings = &container.settings;
@@ -239,7 +240,21 @@ impl ContainerInspect {
             exec_ids: None,
             host_config: HostConfig::new(settings),
             graph_driver: GraphDriver {
-                data: [("UpperDir", file("upper")), ("WorkDir", file("work"))].into(),
+                data: [
+                    ("ID", container.id.to_string()),
+                    ("LowerDir", directories(lower)),
+                    // Nothing is mounted on the host: what the container sees is found through its process.
+                    (
+                        "MergedDir",
+                        container
+                            .pid
+                            .map(|pid| format!("/proc/{pid}/root"))
+                            .unwrap_or_default(),
+                    ),
+                    ("UpperDir", file("upper")),
+                    ("WorkDir", file("work")),
+                ]
+                .into(),
                 name: "overlay2",
             },
             size_rw: container.size_rw,
@@ -249,6 +264,12 @@ impl ContainerInspect {
             network_settings: NetworkSettings::new(container),
         }
     }
+}
+
+/// Directories as overlayfs takes them.
+pub(super) fn directories(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join(":")
 }
 
 impl State {

@@ -59,7 +59,9 @@ impl Verb for Attach {
             session.resize(rows, columns)?;
         }
         let conversation = conversation(&container, stdin, self.sig_proxy.unwrap_or(true), detach_keys);
-        let ending = talk(session, &mut signals, &conversation)?;
+        let ending = talk(session, &mut signals, &conversation, &|what| {
+            containers.tell(&id, what)
+        })?;
         finish(cli, &container, ending)
     }
 }

@@ -43,7 +43,8 @@ pub(super) struct Ps {
     size: bool,
 }
 
-const HEADERS: &[(&str, &str)] = &[
+/// Columns.
+pub(super) const HEADERS: &[(&str, &str)] = &[
     ("Command", "COMMAND"),
     ("CreatedAt", "CREATED AT"),
     ("ID", "CONTAINER ID"),
@@ -91,14 +92,9 @@ impl Verb for Ps {
             .format
             .as_deref()
             .or(cli.client().ps_format.as_deref().filter(|_| !self.quiet));
-        // A filter on what a container does asks for those that do not run, too.
-        let about_status = self
-            .filter
-            .iter()
-            .any(|(key, _)| matches!(key.as_str(), "status" | "exited"));
         let size = self.size || format.is_some_and(|format| format.contains(".Size"));
         let containers = engine.containers().list(&ListContainers {
-            all: self.all || about_status,
+            all: self.all,
             last: last.filter(|last| *last > 0),
             filters: self.filter,
             size,
@@ -125,7 +121,8 @@ impl Verb for Ps {
     }
 }
 
-fn row(container: &Container, now: i64, truncate: bool) -> Row {
+/// A row of the table.
+pub(super) fn row(container: &Container, now: i64, truncate: bool) -> Row {
     let settings = &container.settings;
     let words: Vec<&str> = settings
         .entrypoint

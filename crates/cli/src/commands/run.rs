@@ -87,7 +87,9 @@ impl Run {
             signals: self.sig_proxy.unwrap_or(true),
             detach_keys,
         };
-        match talk(session, &mut signals, &conversation)? {
+        match talk(session, &mut signals, &conversation, &|what| {
+            containers.tell(&id, what)
+        })? {
             Ending::Detached => Ok(ExitCode::SUCCESS),
             Ending::Exited(record) => {
                 output::end(&cli.program, &record);

@@ -31,6 +31,13 @@ impl Row {
         }
     }
 
+    /// Replaces a field.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: String) -> Self {
+        self.fields.insert(name.to_owned(), value.into());
+        self
+    }
+
     /// Adds labels, and the field `Labels` that shows them all.
     #[must_use]
     pub(crate) fn with_labels(mut self, labels: &BTreeMap<String, String>) -> Self {

@@ -201,21 +201,20 @@ impl Containers<'_> {
             .as_ref()
             .map(Reference::familiar)
             .unwrap_or_default();
-        let attributes = [
+        let more = [
             ("comment", request.message.as_str()),
-            ("image", &record.settings.image_name),
             ("imageID", &image_id),
             ("imageRef", &reference),
-            ("name", &record.name),
         ];
         self.engine.database.write(|transaction| {
-            let id = record.id.as_str();
-            Ok(events::record(
+            let (id, name, settings) = (&record.id, &record.name, &record.settings);
+            Ok(events::container(
                 transaction,
-                "container",
                 "commit",
                 id,
-                &attributes,
+                name,
+                settings,
+                &more,
             )?)
         })
     }

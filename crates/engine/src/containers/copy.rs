@@ -73,6 +73,7 @@ impl Containers<'_> {
             false,
             into,
         )?;
+        self.note(&self.record(id)?, "archive-path", &[])?;
         Ok(stat)
     }
 
@@ -98,7 +99,8 @@ impl Containers<'_> {
             }
             opened => opened.map_err(SysError::on("open", path))?,
         };
-        Ok(store::unpack_into(directory, tar, keep_owner)?)
+        store::unpack_into(directory, tar, keep_owner)?;
+        self.note(&self.record(id)?, "extract-to-dir", &[])
     }
 
     /// Writes the whole root filesystem as a tar, without what is mounted in it (`export`).
@@ -106,7 +108,7 @@ impl Containers<'_> {
         let view = self.view(id, false)?;
         store::write_tree(view.root.as_fd(), OsStr::new("."), OsStr::new(""), true, into)?;
         let record = self.record(id)?;
-        self.note(&record.name, id, "export")
+        self.note(&record, "export", &[])
     }
 
     fn view(self, id: &ContainerId, write: bool) -> Result<View, EngineError> {

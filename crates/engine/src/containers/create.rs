@@ -6,7 +6,7 @@
 use super::record::{ContainerId, ContainerMount, Settings, Status};
 use super::request::{CreateContainer, MountRequest, MountSource, NetworkMode};
 use super::rows::{self, Record};
-use super::{Containers, conflict, health, invalid, name, places, validate};
+use super::{Containers, conflict, health, invalid, name, places, seat, validate};
 use crate::{EngineError, events, images::PullEvent, volumes};
 use rusqlite::Connection;
 use state::StateError;
@@ -43,6 +43,7 @@ impl Containers<'_> {
         progress: &(dyn Fn(PullEvent) + Sync),
     ) -> Result<CreatedContainer, EngineError> {
         let mut warnings = validate::request(&request)?;
+        seat::check_parent(self.engine.config(), request.cgroup_parent.as_deref())?;
         if let NetworkMode::Container(other) = &request.network {
             request.network = NetworkMode::Container(self.find(other)?.as_str().to_owned());
         }
@@ -281,17 +282,8 @@ impl Containers<'_> {
                 volume.made = volumes::insert(transaction, &volume.name, volume.anonymous, BTreeMap::new())?;
                 volumes::refer(transaction, &record.id, &volume.name)?;
             }
-            let attributes = [
-                ("name", record.name.as_str()),
-                ("image", &record.settings.image_name),
-            ];
-            Ok(events::record(
-                transaction,
-                "container",
-                "create",
-                record.id.as_str(),
-                &attributes,
-            )?)
+            let (id, name, settings) = (&record.id, &record.name, &record.settings);
+            Ok(events::container(transaction, "create", id, name, settings, &[])?)
         })
     }
 

@@ -4,8 +4,8 @@ use super::record::{Activity, ContainerId, Settings};
 use super::rows::Record;
 use super::running::{self, Running};
 use super::session::{Session, SessionEvent};
-use super::{Containers, conflict, invalid, launch, request::ExecRequest, spec, wait};
-use crate::{EngineError, ca};
+use super::{Containers, conflict, invalid, launch, places, request::ExecRequest, spec, wait};
+use crate::{EngineError, ca, events};
 use runtime::ExecPlan;
 
 impl Containers<'_> {
@@ -31,10 +31,13 @@ impl Containers<'_> {
             }
             _ => return Err(conflict(format!("container {id} is not running"))),
         }
-        let launched = launch::launch(monitor::EXEC)?;
+        let launched = launch::launch(monitor::EXEC, None)?;
         sys::failpoint::reach("exec.launched")?;
         let plan = self.exec_plan(&record, request)?;
         let mut session = Session::new(launched.hand_over(&plan, &[])?);
+        // While the other process gets going.
+        self.note_exec(&record, &plan.exec_id, &request.command)?;
+        session.set_exec_id(plan.exec_id);
         sys::failpoint::pass("exec.handed-over");
         if !request.detach {
             return Ok(Some(session));
@@ -45,11 +48,32 @@ impl Containers<'_> {
         }
     }
 
+    /// Records both of Docker's events of a beginning in one transaction.
+    fn note_exec(self, record: &Record, exec_id: &str, command: &[String]) -> Result<(), EngineError> {
+        let words = command.join(" ");
+        self.engine.database.write(|transaction| {
+            for action in ["exec_create", "exec_start"] {
+                events::container(
+                    transaction,
+                    &format!("{action}: {words}"),
+                    &record.id,
+                    &record.name,
+                    &record.settings,
+                    &[("execID", exec_id)],
+                )?;
+            }
+            Ok(())
+        })
+    }
+
     fn exec_plan(self, record: &Record, request: &ExecRequest) -> Result<ExecMonitorPlan, EngineError> {
         let running = running::read(self.engine.locations(), &record.id)
             .filter(|running| running.pid > 0)
             .ok_or_else(|| conflict(format!("container {} is not running", record.id)))?;
         Ok(ExecMonitorPlan {
+            root: self.engine.locations().root.clone(),
+            container: record.id.clone(),
+            exec_id: places::hex(&places::random::<32>()?),
             exec: self.exec_in(record, request, &running)?,
             terminal: request.terminal,
             open_stdin: request.open_stdin,

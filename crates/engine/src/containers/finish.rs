@@ -51,10 +51,13 @@ pub(super) fn record(
             return Ok(Leavings::default());
         };
         death(transaction, &record, ended)?;
+        let endpoint = record.status.endpoint.as_ref();
+        events::detach_network(transaction, id, &record.settings, endpoint)?;
+        events::unmount_volumes(transaction, id, &record.settings)?;
         history::end(transaction, id, &ended.exit)?;
         rows::release(transaction, id.as_str())?;
         if record.settings.request.remove_when_done || record.removing {
-            return remove(transaction, locations, id, &record.name, true);
+            return remove(transaction, locations, &record, true);
         }
         record.status.exit = Some(ended.exit.clone());
         record.status.started = Some(ended.started)
@@ -73,30 +76,26 @@ pub(super) fn record(
 /// Records the events of a run's end: that it died and why, and before it a lack of memory that was not told of yet.
 pub(super) fn death(connection: &Connection, record: &Record, ended: &Ended) -> Result<(), EngineError> {
     let exit = &ended.exit;
-    let mut attributes = vec![
-        ("name", record.name.clone()),
-        ("image", record.settings.image_name.clone()),
-    ];
     if exit.oom_killed && !ended.oom_told {
-        let mut attributes = attributes.clone();
-        if let Some(cause @ Cause::OutOfMemory { .. }) = &exit.cause {
-            attributes.extend(told(cause));
-        }
-        note(connection, record, "oom", &attributes)?;
+        let why = match &exit.cause {
+            Some(cause @ Cause::OutOfMemory { .. }) => told(cause),
+            _ => Vec::new(),
+        };
+        note(connection, record, "oom", &why)?;
     }
-    attributes.push(("exitCode", exit.code.to_string()));
+    let mut more = vec![("exitCode", exit.code.to_string())];
     if ended.started != 0 {
         let seconds = exit.finished.saturating_sub(ended.started).max(0) / 1_000_000_000;
-        attributes.push(("execDuration", seconds.to_string()));
+        more.push(("execDuration", seconds.to_string()));
     }
     if let Some(signal) = exit.signal.and_then(sys::signal::name) {
-        attributes.push(("signal", signal));
+        more.push(("signal", signal));
     }
     if let Some(cause) = &exit.cause {
-        attributes.push(("cause", cause.name().to_owned()));
-        attributes.extend(told(cause));
+        more.push(("cause", cause.name().to_owned()));
+        more.extend(told(cause));
     }
-    note(connection, record, "die", &attributes)
+    note(connection, record, "die", &more)
 }
 
 /// Records an event of a container.
@@ -104,19 +103,11 @@ pub(super) fn note(
     connection: &Connection,
     record: &Record,
     action: &str,
-    attributes: &[(&str, String)],
+    more: &[(&str, String)],
 ) -> Result<(), EngineError> {
-    let attributes: Vec<(&str, &str)> = attributes
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
-    Ok(events::record(
-        connection,
-        "container",
-        action,
-        record.id.as_str(),
-        &attributes,
-    )?)
+    let more: Vec<(&str, &str)> = more.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let (id, name, settings) = (&record.id, &record.name, &record.settings);
+    Ok(events::container(connection, action, id, name, settings, &more)?)
 }
 
 /// What an event tells of a cause, besides its name.
@@ -146,10 +137,10 @@ pub(super) fn release(database: &Database, id: &ContainerId) -> Result<(), Engin
 pub(super) fn remove(
     connection: &Connection,
     locations: &Locations,
-    id: &ContainerId,
-    name: &str,
+    record: &Record,
     with_volumes: bool,
 ) -> Result<Leavings, EngineError> {
+    let id = &record.id;
     let directory = move_aside(locations, id)?;
     failpoint::reach("finish.moved-aside")?;
     let anonymous = if with_volumes {
@@ -159,7 +150,7 @@ pub(super) fn remove(
     };
     rows::delete(connection, id)?;
     let volumes = volumes::delete_unused(connection, locations, anonymous.iter().map(String::as_str))?;
-    events::record(connection, "container", "destroy", id.as_str(), &[("name", name)])?;
+    events::container(connection, "destroy", id, &record.name, &record.settings, &[])?;
     Ok(Leavings { directory, volumes })
 }
 
@@ -214,6 +205,7 @@ pub(super) fn remove_run_directory(locations: &Locations, id: &ContainerId) {
         "paused",
         "health",
         "health.new",
+        "cgroup",
         "endpoint",
         "endpoint.new",
         "hostname",

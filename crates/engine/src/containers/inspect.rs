@@ -4,6 +4,7 @@ use super::rows::{self, Record};
 use super::running::{self, Running};
 use super::{Containers, health, invalid, not_found};
 use crate::EngineError;
+use std::path::PathBuf;
 use sys::path::Tree;
 
 impl Containers<'_> {
@@ -40,6 +41,15 @@ impl Containers<'_> {
         self.describe(record, size)
     }
 
+    /// Returns the directories of the layers that a container stands on, the topmost first.
+    pub fn lower_directories(&self, id: &ContainerId) -> Result<Vec<PathBuf>, EngineError> {
+        let layers = self
+            .engine
+            .database
+            .read(|connection| Ok::<_, EngineError>(super::start::layers_of(connection, id)?))?;
+        Ok(self.engine.store.overlay(&layers, None, false).lower)
+    }
+
     /// Says what a container does now, and what its monitor tells of it.
     pub(super) fn activity(self, record: &Record) -> Result<(Activity, Option<Running>), EngineError> {
         let locations = self.engine.locations();
@@ -59,16 +69,27 @@ impl Containers<'_> {
             };
             return Ok((activity, Some(running)));
         }
-        let activity = if record.status.started.is_none() {
-            Activity::Created
-        } else {
-            Activity::Exited
-        };
-        Ok((activity, None))
+        Ok((idle_activity(record), None))
     }
 
     pub(super) fn describe(self, record: Record, size: bool) -> Result<Container, EngineError> {
         let (activity, running) = self.activity(&record)?;
+        self.describe_as(record, activity, running, size)
+    }
+
+    /// Describes a container that is known not to run, without a look at its run directory.
+    pub(super) fn describe_idle(self, record: Record, size: bool) -> Result<Container, EngineError> {
+        let activity = idle_activity(&record);
+        self.describe_as(record, activity, None, size)
+    }
+
+    fn describe_as(
+        self,
+        record: Record,
+        activity: Activity,
+        running: Option<Running>,
+        size: bool,
+    ) -> Result<Container, EngineError> {
         let mut status = record.status;
         if let Some(running) = &running {
             status.started = Some(running.started);
@@ -136,5 +157,14 @@ impl Containers<'_> {
                 .map_err(state::StateError::from)
         })?;
         u64::try_from(size).map_err(|_negative| invalid(format!("the layers of {id} have no size")))
+    }
+}
+
+/// What a container does that nobody holds.
+fn idle_activity(record: &Record) -> Activity {
+    if record.status.started.is_none() {
+        Activity::Created
+    } else {
+        Activity::Exited
     }
 }

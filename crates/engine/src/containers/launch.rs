@@ -5,6 +5,7 @@
 
 use super::monitor::ARGUMENT;
 use crate::EngineError;
+use runtime::cgroups::systemd::Scope;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -56,16 +57,18 @@ impl Launched {
     }
 }
 
-/// Starts a monitor in `role`. It loads while its plan is made.
-pub(super) fn launch(role: &str) -> Result<Launched, EngineError> {
+/// Starts a monitor in `role`. It loads while its plan is made, and asks systemd for `scope` meanwhile.
+pub(super) fn launch(role: &str, scope: Option<&Scope>) -> Result<Launched, EngineError> {
     let failed = |error: std::io::Error| SysError::io("start the monitor", ARGUMENT, &error);
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
     let program = sys::exe::open_sealed()?;
     failpoint::reach("launch.sealed")?;
-    let child = Command::new(sys::mount::descriptor_path(program.as_fd()))
-        .arg0("coracle")
-        .arg(ARGUMENT)
-        .arg(role)
+    let mut command = Command::new(sys::mount::descriptor_path(program.as_fd()));
+    command.arg0("coracle").arg(ARGUMENT).arg(role);
+    if let Some(scope) = scope {
+        command.arg(scope.unit()).arg(scope.slice());
+    }
+    let child = command
         .env_clear()
         .envs(failpoint::environment())
         .current_dir("/")

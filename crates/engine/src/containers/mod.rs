@@ -29,6 +29,7 @@ pub mod remove;
 pub mod request;
 pub(crate) mod rows;
 pub(crate) mod running;
+pub(crate) mod seat;
 pub mod session;
 pub(crate) mod spec;
 pub mod start;

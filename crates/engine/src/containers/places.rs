@@ -57,8 +57,12 @@ impl Locations {
         hex(&digest.as_ref()[..4])
     }
 
-    /// The cgroup of a container, relative to every hierarchy's mount.
+    /// The cgroup of a container, relative to every hierarchy's mount. Of one that runs it is the one it has, whatever
+    /// the configuration says meanwhile.
     pub(crate) fn cgroup(&self, id: &ContainerId, parent: Option<&str>) -> PathBuf {
+        if let Some(cgroup) = super::seat::assigned(self, id) {
+            return cgroup;
+        }
         match parent {
             Some(parent) => PathBuf::from("/").join(parent).join(id.as_str()),
             None => self.cgroup_of_all().join(id.as_str()),

@@ -1,5 +1,6 @@
 //! `rm`, and `container prune`.
 use super::rows::{self, Record};
+use super::stop::KILL;
 use super::{Containers, conflict, create, finish, record::ContainerId, validate};
 use crate::system::Filters;
 use crate::{EngineError, events};
@@ -26,7 +27,7 @@ impl Containers<'_> {
                     hint: None,
                 });
             }
-            match self.stop(id, Some("KILL"), Some(Duration::from_secs(10))) {
+            match self.end(&record, KILL, Duration::from_secs(10)).map(drop) {
                 // With --rm it is gone by its own end.
                 Ok(()) if record.settings.request.remove_when_done => return Ok(()),
                 Err(EngineError::NotFound { .. }) => return Ok(()),
@@ -50,7 +51,7 @@ impl Containers<'_> {
         let leavings = self
             .engine
             .database
-            .write(|transaction| finish::remove(transaction, locations, id, &record.name, volumes))?;
+            .write(|transaction| finish::remove(transaction, locations, record, volumes))?;
         failpoint::pass("remove.removed");
         finish::remove_run_directory(locations, id);
         leavings.reap();
@@ -84,6 +85,7 @@ impl Containers<'_> {
             removed.push(record.id);
         }
         self.remove_idle_cgroup()?;
+        events::pruned(self.engine, "container", bytes)?;
         Ok((removed, bytes))
     }
 
@@ -122,13 +124,15 @@ impl Containers<'_> {
                     (id.as_str(), name),
                 )
                 .map_err(state::StateError::from)?;
-            let attributes = [("name", name), ("oldName", &record.name)];
-            Ok(events::record(
+            let old = [("oldName", format!("/{}", record.name))];
+            let old = old.each_ref().map(|(key, value)| (*key, value.as_str()));
+            Ok(events::container(
                 transaction,
-                "container",
                 "rename",
-                id.as_str(),
-                &attributes,
+                id,
+                name,
+                &record.settings,
+                &old,
             )?)
         })
     }

@@ -147,6 +147,7 @@ pub struct Session {
     credit: u32,
     /// What came while we waited for leave to send.
     early: VecDeque<SessionEvent>,
+    exec_id: Option<String>,
 }
 
 impl Session {
@@ -156,7 +157,17 @@ impl Session {
             stream,
             credit: 0,
             early: VecDeque::new(),
+            exec_id: None,
         }
+    }
+
+    pub(super) fn set_exec_id(&mut self, exec_id: String) {
+        self.exec_id = Some(exec_id);
+    }
+
+    /// Returns what events call the process, if `exec` started it.
+    pub fn exec_id(&self) -> Option<&str> {
+        self.exec_id.as_deref()
     }
 
     /// Wraps a fresh connection and says what we want.

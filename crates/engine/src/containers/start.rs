@@ -6,6 +6,7 @@ use super::record::{ContainerId, ContainerMount, EndpointRecord, ExitRecord};
 use super::request::{NetworkMode, PublishRequest};
 use super::rows::{self, Record};
 use super::running;
+use super::seat::{self, Seat};
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
 use super::{Containers, conflict, create, finish, history, launch, stop, validate, wait};
@@ -113,7 +114,9 @@ impl Containers<'_> {
     ) -> Result<Option<Session>, EngineError> {
         let locations = self.engine.locations();
         let settings = &record.settings;
-        let launched = launch::launch(monitor::CONTAINER)?;
+        let parent = settings.request.cgroup_parent.as_deref();
+        let Seat { cgroup, scope } = seat::assign(self.engine.config(), locations, &record.id, parent)?;
+        let launched = launch::launch(monitor::CONTAINER, scope.as_ref())?;
         failpoint::reach("start.launched")?;
         let directory = locations.container_directory(&record.id);
         create::make_directories(&directory)?;
@@ -121,7 +124,7 @@ impl Containers<'_> {
             make_source(self, mount)?;
         }
         let started = events::now();
-        let (network, place) = self.prepare_network(record, started)?;
+        let (network, place) = self.prepare_network(record, started, request)?;
         failpoint::reach("start.placed")?;
         if let Some(view) = network.view {
             network_files::write(&network.files, settings, view)?;
@@ -138,7 +141,6 @@ impl Containers<'_> {
             temporary: settings.request.remove_when_done,
             ..self.engine.store.overlay(layers, top, true)
         };
-        let cgroup = locations.cgroup(&record.id, settings.request.cgroup_parent.as_deref());
         let plan = spec::plan(PlanInput {
             settings,
             rootfs,
@@ -187,7 +189,12 @@ impl Containers<'_> {
 
     /// Decides where the container's network is and notes in the same transaction that it is being started: from then
     /// on recovery looks after it.
-    fn prepare_network(self, record: &Record, started: i64) -> Result<(Network, Option<Place>), EngineError> {
+    fn prepare_network(
+        self,
+        record: &Record,
+        started: i64,
+        request: StartRequest,
+    ) -> Result<(Network, Option<Place>), EngineError> {
         let own_files = self.engine.locations().container_directory(&record.id);
         let mut network = Network {
             namespace: NetworkNamespace::Own,
@@ -229,11 +236,7 @@ impl Containers<'_> {
             status.endpoint = place.as_ref().map(|place: &Place| place.record.clone());
             rows::set_status(transaction, &record.id, &status)?;
             history::begin(transaction, record, started)?;
-            let attributes = [
-                ("name", record.name.as_str()),
-                ("image", &record.settings.image_name),
-            ];
-            events::record(transaction, "container", "start", record.id.as_str(), &attributes)?;
+            note_start(transaction, record, request, status.endpoint.as_ref())?;
             Ok::<_, EngineError>(place)
         })?;
         if let (Some(place), Some(bridge)) = (&place, bridge) {
@@ -285,8 +288,18 @@ impl Containers<'_> {
             let exit = status.exit.clone().unwrap_or_default();
             history::end(transaction, &record.id, &exit)?;
             rows::release(transaction, record.id.as_str())?;
+            let code = exit.code.to_string();
+            let more = [("execDuration", "0"), ("exitCode", code.as_str())];
+            events::container(
+                transaction,
+                "die",
+                &record.id,
+                &record.name,
+                &record.settings,
+                &more,
+            )?;
             if record.settings.request.remove_when_done {
-                return finish::remove(transaction, locations, &record.id, &record.name, true);
+                return finish::remove(transaction, locations, record, true);
             }
             rows::set_status(transaction, &record.id, &status)?;
             Ok(finish::Leavings::default())
@@ -301,6 +314,29 @@ impl Containers<'_> {
 
 /// How often it is looked what becomes of a container that somebody holds who has no process to show.
 const GLANCE: Duration = Duration::from_millis(1);
+/// Records what Docker tells of a start, in its order.
+fn note_start(
+    connection: &Connection,
+    record: &Record,
+    request: StartRequest,
+    endpoint: Option<&EndpointRecord>,
+) -> Result<(), StateError> {
+    let (id, settings) = (&record.id, &record.settings);
+    let tell = |action, more: &[(&str, &str)]| {
+        events::container(connection, action, id, &record.name, settings, more)
+    };
+    if request.attach {
+        tell("attach", &[])?;
+    }
+    events::join_network(connection, id, settings, endpoint)?;
+    events::mount_volumes(connection, id, settings)?;
+    tell("start", &[])?;
+    if let Some((rows, columns)) = request.size.filter(|_| settings.request.terminal) {
+        let (height, width) = (rows.to_string(), columns.to_string());
+        tell("resize", &[("height", &height), ("width", &width)])?;
+    }
+    Ok(())
+}
 
 /// Gives the monitor its plan and waits until it has started the process.
 pub(super) fn begin(

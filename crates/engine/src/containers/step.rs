@@ -4,6 +4,7 @@ use super::monitor::{self, Care, MonitorPlan, NetworkPlan};
 use super::network_files::{self, View};
 use super::record::{ContainerId, ExitRecord, Settings};
 use super::request::{CreateContainer, NetworkMode, RestartPolicy};
+use super::seat::{self, Seat};
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
 use super::{finish, launch, running, start, wait};
@@ -59,7 +60,8 @@ fn run_claimed(
     follow: impl FnOnce(Session) -> Result<ExitRecord, EngineError>,
 ) -> Result<ExitRecord, EngineError> {
     let locations = engine.locations();
-    let launched = launch::launch(monitor::CONTAINER)?;
+    let Seat { cgroup, scope } = seat::assign(engine.config(), locations, id, None)?;
+    let launched = launch::launch(monitor::CONTAINER, scope.as_ref())?;
     let directory = locations.run_directory(id);
     let settings = settings(step, network);
     let place = match network {
@@ -72,7 +74,6 @@ fn run_claimed(
         _ => View::Own(None),
     };
     network_files::write(&directory, &settings, view)?;
-    let cgroup = locations.cgroup(id, None);
     let plan = spec::plan(PlanInput {
         settings: &settings,
         rootfs: step.rootfs.clone(),

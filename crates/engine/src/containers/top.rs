@@ -58,7 +58,7 @@ impl Containers<'_> {
                 .map(|process| columns.iter().map(|column| column.cell(process, &host)).collect())
                 .collect(),
         };
-        self.note(&record.name, id, "top")?;
+        self.note(&record, "top", &[])?;
         Ok(top)
     }
 }

@@ -51,13 +51,14 @@ impl Containers<'_> {
             let mut record = rows::by_id(transaction, id)?.ok_or_else(|| not_found(id.as_str()))?;
             record.settings.request.limits = merged(&record.settings.request.limits, &request.limits)?;
             rows::set_settings(transaction, id, &record.settings)?;
-            let name = [("name", record.name.as_str())];
-            Ok::<_, EngineError>(events::record(
+            let settings = &record.settings;
+            Ok::<_, EngineError>(events::container(
                 transaction,
-                "container",
                 "update",
-                id.as_str(),
-                &name,
+                id,
+                &record.name,
+                settings,
+                &[],
             )?)
         });
         let recorded = recorded.and_then(|()| match request.restart {

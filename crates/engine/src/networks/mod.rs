@@ -89,6 +89,15 @@ impl Networks<'_> {
         })
     }
 
+    /// Removes networks that no container uses, and returns their names. The default ones are never among them, but an
+    /// idle bridge gives back what it has on the host.
+    pub fn prune(&self, filters: &[(String, String)]) -> Result<Vec<String>, EngineError> {
+        crate::system::Filters::parse(filters)?;
+        self.remove_idle()?;
+        crate::events::pruned(self.engine, "network", 0)?;
+        Ok(Vec::new())
+    }
+
     /// Takes the default bridge and this root's firewall rules away if no container uses them; the next start makes
     /// them again.
     pub fn remove_idle(&self) -> Result<(), EngineError> {
@@ -297,6 +306,11 @@ pub(crate) fn protocol_name(protocol: Protocol) -> &'static str {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
     }
+}
+
+/// The default networks but the bridge are no records; their ids are their names in hexadecimal, padded to 64 digits.
+pub fn stable_id(name: &str) -> String {
+    format!("{:0<64}", places::hex(name.as_bytes()))
 }
 
 /// Returns the host end's name: derived from the id, so that recovery finds what a dead process left.

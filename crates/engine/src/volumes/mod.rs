@@ -151,6 +151,7 @@ impl Volumes<'_> {
             names.push(removal.name().to_owned());
             removal.finish()?;
         }
+        events::pruned(self.engine, "volume", bytes)?;
         Ok((names, bytes))
     }
 }

@@ -14,6 +14,7 @@ use crate::containers::session::Mode;
 use crate::containers::{finish, launch, update};
 use crate::events::now;
 use network::{Bridge, Endpoint};
+use runtime::cgroups::systemd::{Requested, ScopeError};
 use runtime::{Created, Plan, Process, StartError, StartFailure};
 use rustix::event::PollFlags;
 use serde::{Deserialize, Serialize};
@@ -94,7 +95,12 @@ pub(in crate::containers) struct LogPlan {
 }
 
 /// Runs a container to its end.
-pub(super) fn run(client: UnixStream, plan_file: File, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+pub(super) fn run(
+    client: UnixStream,
+    plan_file: File,
+    descriptors: Vec<OwnedFd>,
+    scope: Option<Result<Requested, ScopeError>>,
+) -> io::Result<()> {
     let mut plan: MonitorPlan = launch::read_plan(&plan_file)?;
     let mut descriptors = descriptors.into_iter();
     let missing = || io::Error::other("a monitor got no lock");
@@ -138,6 +144,7 @@ pub(super) fn run(client: UnixStream, plan_file: File, descriptors: Vec<OwnedFd>
         database: None,
         ports: descriptors.collect(),
         lock,
+        scope,
     };
     match life.begin() {
         Ok(process) => life.live(process),
@@ -170,6 +177,8 @@ pub(super) struct Life {
     /// Bound sockets that keep the published ports ours.
     ports: Vec<OwnedFd>,
     lock: OwnedFd,
+    /// What systemd was asked for, until it is waited for.
+    scope: Option<Result<Requested, ScopeError>>,
 }
 
 impl Life {
@@ -199,6 +208,9 @@ impl Life {
         };
         let (streams, ends) = streams::make(shape).map_err(|error| setup(&error))?;
         self.relay.ends = ends;
+        if let Some(scope) = self.scope.take() {
+            scope.and_then(Requested::settle).map_err(|error| setup(&error))?;
+        }
         failpoint::reach("monitor.prepared")?;
         let mut created = runtime::create(&plan, streams)?;
         failpoint::pass("monitor.created");

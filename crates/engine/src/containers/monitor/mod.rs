@@ -18,6 +18,7 @@ mod streams;
 mod watch;
 
 use super::launch;
+use runtime::cgroups::systemd::Scope;
 use rustix::fs::{CWD, Mode, OFlags};
 use std::fs::File;
 use std::io;
@@ -41,12 +42,18 @@ const OOM_SCORE: &[u8] = b"-500";
 
 /// Runs a monitor to its end. Called by `main` in a process that has no other thread and has parsed nothing.
 pub fn main() -> ExitCode {
-    let role = std::env::args().nth(2).unwrap_or_default();
+    let mut arguments = std::env::args().skip(2);
+    let role = arguments.next().unwrap_or_default();
+    // systemd works on it while our plan is made.
+    let scope = match (arguments.next(), arguments.next()) {
+        (Some(unit), Some(slice)) => Some(Scope::named(unit, slice).request()),
+        _ => None,
+    };
     let result = settle_down().and_then(|(client, inherited)| {
         // Held to the end: see `launch::Launched`.
         let _program = inherited.program;
         match role.as_str() {
-            CONTAINER => container::run(client, inherited.plan, inherited.others),
+            CONTAINER => container::run(client, inherited.plan, inherited.others, scope),
             EXEC => exec::run(client, inherited.plan),
             _ => Err(io::Error::other("a monitor has no such role")),
         }

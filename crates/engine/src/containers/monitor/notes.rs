@@ -31,7 +31,7 @@ impl Life {
     pub(super) fn note_new_run(&mut self) {
         self.note(|connection, record| {
             history::begin(connection, record, now())?;
-            finish::note(connection, record, "start", &names(record))
+            finish::note(connection, record, "start", &[])
         });
     }
 
@@ -47,18 +47,14 @@ impl Life {
             };
             self.note(|connection, record| {
                 let action = format!("health_status: {word}");
-                finish::note(connection, record, &action, &names(record))
+                finish::note(connection, record, &action, &[])
             });
         }
     }
 
     /// Records that the kernel has killed a process of the container, which lives on.
     pub(super) fn note_out_of_memory(&mut self, cause: &Cause) {
-        self.note(|connection, record| {
-            let mut attributes = names(record);
-            attributes.extend(finish::told(cause));
-            finish::note(connection, record, "oom", &attributes)
-        });
+        self.note(|connection, record| finish::note(connection, record, "oom", &finish::told(cause)));
     }
 
     fn note(&mut self, work: impl FnOnce(&Connection, &Record) -> Result<(), EngineError>) {
@@ -80,11 +76,4 @@ impl Life {
             .unwrap_or_default();
         database.tidy().unwrap_or_default();
     }
-}
-
-fn names(record: &Record) -> Vec<(&'static str, String)> {
-    vec![
-        ("name", record.name.clone()),
-        ("image", record.settings.image_name.clone()),
-    ]
 }
