@@ -86,6 +86,7 @@ impl Networks<'_> {
             gateway,
             mtu: network::uplink_mtu()?,
             table,
+            traffic: network::Traffic::default(),
         })
     }
 
@@ -180,6 +181,7 @@ pub(crate) fn allot(
             network: DEFAULT.into(),
             network_id: network.id.clone(),
             endpoint: Endpoint {
+                default_route: true,
                 host_link: host_link(holder),
                 link: "eth0".into(),
                 address,
