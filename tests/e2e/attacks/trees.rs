@@ -31,7 +31,12 @@ fn cp_never_leaves_a_running_container() {
     let evil = coracle.write("evil/secret", "overwritten");
     let swapper = Swapper::start(directory.join("a"), directory.join("link"));
     for round in 0..attack::rounds() {
-        for source in ["it:/data/a/secret", "it:/data/a/.", "it:/data/a", "it:/data/link/secret"] {
+        for source in [
+            "it:/data/a/secret",
+            "it:/data/a/.",
+            "it:/data/a",
+            "it:/data/link/secret",
+        ] {
             let copied = coracle.run(["cp", source, "-"]);
             assert!(!copied.stdout.contains(SECRET), "{source} was read from the host");
         }

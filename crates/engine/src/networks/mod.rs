@@ -186,6 +186,7 @@ pub(crate) fn allot(
                 link: "eth0".into(),
                 address,
                 mac: mac_of(address),
+                default_route: true,
                 ports,
             },
             gateway: bridge.gateway,
