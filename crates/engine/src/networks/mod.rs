@@ -181,7 +181,6 @@ pub(crate) fn allot(
             network: DEFAULT.into(),
             network_id: network.id.clone(),
             endpoint: Endpoint {
-                default_route: true,
                 host_link: host_link(holder),
                 link: "eth0".into(),
                 address,
