@@ -16,6 +16,7 @@ mod inspect;
 mod isolation;
 mod leaks;
 mod limits;
+mod log_drivers;
 mod logs;
 mod mounts;
 mod namespaces;

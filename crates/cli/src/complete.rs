@@ -102,7 +102,7 @@ fn flag_value(command: &clap::Command, last: &str) -> Option<Vec<(String, String
         "network" | "net" => &["bridge", "host", "none"],
         "pull" => &["always", "missing", "never"],
         "restart" => &["always", "no", "on-failure", "unless-stopped"],
-        "log-driver" => &["json-file", "none"],
+        "log-driver" => &["journald", "json-file", "local", "none"],
         "progress" => &["auto", "plain", "quiet", "tty"],
         "type" => &["container", "image", "network", "volume"],
         _ => return Some(vec![(FILES.to_owned(), String::new())]),

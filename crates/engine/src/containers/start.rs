@@ -1,6 +1,7 @@
 //! `start`: the record is resolved into a plan, and a monitor is started on it.
 use super::launch::Launched;
-use super::monitor::{self, Care, LogPlan, MonitorPlan, NetworkPlan};
+use super::logs;
+use super::monitor::{self, Care, MonitorPlan, NetworkPlan};
 use super::network_files::{self, View};
 use super::record::{ContainerId, ContainerMount, EndpointRecord, ExitRecord};
 use super::request::{CreateContainer, NetworkMode, PublishRequest};
@@ -9,7 +10,7 @@ use super::running;
 use super::seat::{self, Seat};
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
-use super::{Containers, conflict, create, finish, history, launch, stop, validate, wait};
+use super::{Containers, conflict, create, finish, history, launch, stop, wait};
 use crate::networks::{self, BridgeNetwork, Place};
 use crate::{EngineError, ca, cdi, events, volumes};
 use network::Protocol;
@@ -120,6 +121,7 @@ impl Containers<'_> {
         failpoint::reach("start.launched")?;
         let directory = locations.container_directory(&record.id);
         create::make_directories(&directory)?;
+        let log = logs::options::plan(self.engine.config(), record, &directory)?;
         for mount in &settings.mounts {
             make_source(self, mount)?;
         }
@@ -170,7 +172,7 @@ impl Containers<'_> {
             stdin_once: settings.request.stdin_once,
             size: request.size,
             network: network.plan,
-            log: log_plan(self, record, &directory),
+            log,
             restart: settings.request.restart,
             care: Care {
                 stop_signal: stop::signal_number(&settings.stop_signal)?,
@@ -464,24 +466,6 @@ fn parse_port(text: &str) -> Option<(u16, Protocol)> {
         _ => return None,
     };
     Some((port.parse().ok()?, protocol))
-}
-
-fn log_plan(containers: Containers<'_>, record: &Record, directory: &Path) -> Option<LogPlan> {
-    let settings = &record.settings;
-    let config = containers.engine.config();
-    let max_size = match settings.log_options.get("max-size") {
-        Some(size) => validate::size_in_bytes(size).unwrap_or(config.log_max_size),
-        None => config.log_max_size,
-    };
-    let max_files = settings
-        .log_options
-        .get("max-file")
-        .and_then(|files| files.parse().ok());
-    (settings.log_driver != "none").then(|| LogPlan {
-        path: directory.join("log"),
-        max_size,
-        max_files: max_files.unwrap_or(config.log_max_files),
-    })
 }
 
 /// Makes the control socket, for this user alone (the directory is 0700 too).

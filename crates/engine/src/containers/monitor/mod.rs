@@ -26,7 +26,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-pub(super) use container::{Care, LogPlan, MonitorPlan, NetworkPlan, code_of};
+pub(super) use container::{Care, MonitorPlan, NetworkPlan, code_of};
 pub(super) use exec::ExecMonitorPlan;
 
 /// The hidden first argument that makes this program a monitor. `main` looks for it before anything else.
