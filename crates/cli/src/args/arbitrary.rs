@@ -72,7 +72,7 @@ fn check(request: &MountRequest) {
                 "{request:?}"
             );
         }
-        MountSource::Volume { .. } | MountSource::Tmpfs { .. } => {}
+        MountSource::Image { .. } | MountSource::Tmpfs { .. } | MountSource::Volume { .. } => {}
     }
     assert!(request.target.starts_with('/'), "{request:?}");
 }
