@@ -222,14 +222,13 @@ fn compare(what: &str, document: &Value, fields: &str) -> usize {
         for found in at(document, &path.split('/').collect::<Vec<_>>()) {
             compared += 1;
             let fits = match (found, kind) {
-                (None, _) => may_be_left_out,
                 (Some(Value::String(_)), "string")
                 | (Some(Value::Bool(_)), "boolean")
                 | (Some(Value::Array(_) | Value::Null), "array")
                 | (Some(Value::Object(_) | Value::Null), "object") => true,
                 // Go writes a pointer to a number that was never set as null.
                 (Some(Value::Null), "integer") => path.ends_with("MemorySwappiness") || may_be_left_out,
-                (Some(Value::Null), _) => may_be_left_out,
+                (None | Some(Value::Null), _) => may_be_left_out,
                 (Some(Value::Number(number)), "integer") => !number.is_f64(),
                 _ => false,
             };
@@ -260,7 +259,7 @@ fn a_container_has_every_field() {
         ..container()
     };
     let document = serde_json::to_value(ContainerInspect::new(&bare, Path::new("/root"), &[])).unwrap();
-    let fields: String = include_str!("fields/container.txt")
+    let fields: Vec<&str> = include_str!("fields/container.txt")
         .lines()
         .filter(|line| {
             // Left out where nothing was asked for, as Docker does.
@@ -268,9 +267,8 @@ fn a_container_has_every_field() {
                 .iter()
                 .any(|name| line.starts_with(&format!("HostConfig/{name} ")))
         })
-        .map(|line| format!("{line}\n"))
         .collect();
-    compare("created container", &document, &fields);
+    compare("created container", &document, &fields.join("\n"));
 }
 
 #[test]

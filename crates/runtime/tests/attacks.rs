@@ -6,7 +6,13 @@
 )]
 
 /// The part of the test kit that is wanted here; all of it would bring a registry and its TLS along.
-#[allow(dead_code, unreachable_pub, reason = "the kit has more than one user")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the kit has more than one user"
+)]
 #[path = "../../testkit/src/attack.rs"]
 mod attack;
 mod fixture;

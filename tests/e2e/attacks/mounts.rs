@@ -30,7 +30,7 @@ fn proc_sys_and_dev_must_be_directories_of_the_image() {
         }
         let tag = format!("{name}-file");
         image(&coracle, &tag, &[], |root| {
-            fs::write(root.join(name), "").unwrap()
+            fs::write(root.join(name), "").unwrap();
         });
         coracle.run(["run", "--rm", &tag, "true"]).fails(125);
     }
@@ -192,7 +192,7 @@ fn a_swapped_working_directory_is_not_made_outside() {
     let directory = shared(&coracle, &canaries);
     let outside = canaries.path().to_owned();
     image(&coracle, "workdir", &["WORKDIR /l/made"], |root| {
-        symlink(&outside, root.join("l")).unwrap()
+        symlink(&outside, root.join("l")).unwrap();
     });
     let context = coracle.write(
         "context/Dockerfile",

@@ -147,21 +147,21 @@ fn user_files_that_are_no_files_are_errors_not_hangs() {
         assert!(fifo.stderr.contains("cannot look up users"), "{fifo:?}");
     }
     let kcore = try_it("kcore", "intruder", &|etc| {
-        symlink("/proc/kcore", etc.join("passwd")).unwrap()
+        symlink("/proc/kcore", etc.join("passwd")).unwrap();
     });
     assert_ne!(kcore.code, 0, "{kcore:?}");
     let endless = try_it("endless", "intruder", &|etc| {
-        symlink("/dev/zero", etc.join("passwd")).unwrap()
+        symlink("/dev/zero", etc.join("passwd")).unwrap();
     });
     assert_ne!(endless.code, 0, "{endless:?}");
     // The host's file has such a user, and is not asked.
     let link = try_it("link", "intruder", &|etc| {
-        symlink(&outside, etc.join("passwd")).unwrap()
+        symlink(&outside, etc.join("passwd")).unwrap();
     });
     assert!(link.stderr.contains("unable to find user intruder"), "{link:?}");
     let up = format!("../../../../../..{}", outside.display());
     let relative = try_it("relative", "intruder", &|etc| {
-        symlink(&up, etc.join("passwd")).unwrap()
+        symlink(&up, etc.join("passwd")).unwrap();
     });
     assert!(
         relative.stderr.contains("unable to find user intruder"),
