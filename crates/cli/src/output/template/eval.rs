@@ -330,9 +330,9 @@ impl State<'_> {
 
     #[expect(clippy::unused_self, reason = "every message is made where the state is")]
     fn at(&self, operand: &Operand, message: &str) -> TemplateError {
-        // Go counts the column of a field at the dot of its last part.
-        let column = match operand.text.rfind('.') {
-            Some(at) if matches!(operand.base, Base::Dot | Base::Variable(_)) => operand.column + at,
+        // Go counts the column of a chain of fields at the dot of the second.
+        let column = match operand.text.get(1..).and_then(|rest| rest.find('.')) {
+            Some(at) if matches!(operand.base, Base::Dot | Base::Variable(_)) => operand.column + at + 1,
             _ => operand.column,
         };
         TemplateError(format!(
