@@ -3,12 +3,16 @@
 SHELL := /bin/bash
 TARGET := $(shell uname -m)-unknown-linux-gnu
 BINARY := target/$(TARGET)/release/coracle
+KILLS ?= 1000
 
-.PHONY: help demo test bench check build install
+.PHONY: help demo test test-reference chaos load bench check build install
 
 help:
 	@echo 'make demo     build coracle and play the tutorial with it'
 	@echo 'make test     run every test (needs root)'
+	@echo 'make test-reference   run the tests of what Docker does too against Docker (needs root)'
+	@echo 'make chaos    kill 1000 commands and monitors at random moments (needs root)'
+	@echo 'make load     500 containers at once, 2000 short ones at 32 in parallel, floods (needs root)'
 	@echo 'make check    format, lints, licences, crate borders'
 	@echo 'make bench    time coracle against docker, podman and runc (needs root)'
 	@echo 'make build    build the release binary: $(BINARY)'
@@ -29,11 +33,25 @@ test:
 	@scripts/needs build test
 	scripts/as-root scripts/test
 
+test-reference:
+	@scripts/needs build test reference
+	scripts/as-root scripts/test-reference
+
 check:
 	@scripts/needs build check
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo deny check bans licenses sources
+
+chaos:
+	@scripts/needs build test
+	scripts/as-root env CORACLE_CHAOS_KILLS=$(KILLS) cargo test -p cli --locked --test chaos -- --test-threads 1 --nocapture \
+	  points:: kills::
+
+load: build
+	@scripts/needs build test
+	scripts/as-root env CORACLE_PROGRAM=$(abspath $(BINARY)) CORACLE_LOAD_IDLE=500 CORACLE_LOAD_RUNS=2000 \
+	  CORACLE_LOAD_PARALLEL=32 cargo test -p cli --locked --test chaos -- --test-threads 1 --nocapture load:: floods::
 
 bench: build
 	@scripts/needs bench

@@ -232,6 +232,31 @@ fn nothing_of_the_surroundings_is_in_the_image() {
     );
 }
 
+#[test]
+fn the_hosts_authorities_are_trusted_in_builds_as_in_runs_and_can_be_kept_out() {
+    let coracle = sandbox();
+    coracle.write(
+        "context/Dockerfile",
+        "FROM busybox\nRUN env > /env; mount >> /env\n",
+    );
+    let context = coracle.path().join("context");
+    let context = context.to_str().unwrap();
+    let trusted = |environment: &str| environment.contains("SSL_CERT_FILE=");
+    coracle.run(["build", "-t", "auto", context]).ok();
+    coracle
+        .run(["--host-ca=off", "build", "--no-cache", "-t", "off", context])
+        .ok();
+    let in_build = |tag: &str| {
+        coracle
+            .run(["--host-ca=off", "run", "--rm", tag, "cat", "/env"])
+            .ok()
+    };
+    let in_run = coracle.run(["run", "--rm", "busybox", "env"]).ok();
+    assert_eq!(trusted(&in_build("auto")), trusted(&in_run));
+    let kept_out = in_build("off");
+    assert!(!trusted(&kept_out) && !kept_out.contains("host-ca"), "{kept_out}");
+}
+
 /// Lists what is in the layers of a saved image.
 fn layers_of(saved: &std::path::Path, unpacked: &std::path::Path) -> Vec<String> {
     std::fs::create_dir(unpacked).unwrap();

@@ -32,7 +32,7 @@ fn sandbox() -> Sandbox {
 /// A root with the image `busybox`, for a test of what Docker does too. Such tests are in a module `both` of their
 /// command's file.
 fn both() -> Sandbox {
-    Sandbox::new(env!("CARGO_BIN_EXE_coracle"))
+    Sandbox::comparable(env!("CARGO_BIN_EXE_coracle"))
 }
 
 /// A root with nothing in it.

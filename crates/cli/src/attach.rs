@@ -4,6 +4,8 @@ use crate::failure::Failure;
 use crate::output;
 use crate::signals::{Caught, Signals, terminates};
 use crate::terminal::{DetachKeys, Raw, size};
+use engine::EngineError;
+use engine::containers::attach::Happening;
 use engine::containers::record::ExitRecord;
 use engine::containers::session::{Session, SessionEvent};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -45,12 +47,14 @@ pub(crate) enum Ending {
     Lost,
 }
 
-/// Talks until one side ends it.
+/// Talks until one side ends it. `tell` records what only the client knows of.
 pub(crate) fn talk(
     mut session: Session,
     signals: &mut Signals,
     conversation: &Conversation,
+    tell: &dyn Fn(Happening<'_>) -> Result<(), EngineError>,
 ) -> Result<Ending, Failure> {
+    let exec_id = session.exec_id().map(str::to_owned);
     let terminal = conversation.terminal && crate::terminal::stdin_is_terminal();
     let raw = if terminal && conversation.stdin {
         Some(Raw::enter()?)
@@ -68,11 +72,16 @@ pub(crate) fn talk(
         },
         told_to_end: 0,
         conversation,
+        tell,
     }
     .run();
     drop(raw);
     if matches!(ending, Ok(Ending::Detached)) {
         output::note("read escape sequence");
+        tell(match &exec_id {
+            Some(exec_id) => Happening::ExecDetached { exec_id },
+            None => Happening::Detached,
+        })?;
     }
     ending
 }
@@ -85,6 +94,7 @@ struct Talk<'a> {
     keys: Option<DetachKeys>,
     told_to_end: u32,
     conversation: &'a Conversation,
+    tell: &'a dyn Fn(Happening<'_>) -> Result<(), EngineError>,
 }
 
 impl Talk<'_> {
@@ -136,6 +146,9 @@ impl Talk<'_> {
                 Caught::Resized => {
                     if let (true, Some((rows, columns))) = (self.conversation.terminal, size()) {
                         tolerate(self.session.resize(rows, columns))?;
+                        if self.session.exec_id().is_none() {
+                            (self.tell)(Happening::Resized { rows, columns })?;
+                        }
                     }
                 }
                 Caught::Signal(number) => {

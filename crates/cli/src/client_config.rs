@@ -19,8 +19,12 @@ pub(crate) struct ClientConfig {
     pub networks_format: Option<String>,
     /// Proxies by daemon; `default` is for all.
     pub proxies: BTreeMap<String, Proxies>,
+    /// Filters of every `prune`.
+    pub prune_filters: Vec<String>,
     /// Format of `ps`.
     pub ps_format: Option<String>,
+    /// Format of `stats`.
+    pub stats_format: Option<String>,
     /// Format of `volume ls`.
     pub volumes_format: Option<String>,
 }

@@ -158,6 +158,7 @@ fn names(cli: &Cli, kind: Names) -> Vec<(String, String)> {
         Names::Networks => Ok(networks()),
         Names::Objects => containers(cli, |_| true)
             .and_then(|all| Ok([all, images(cli)?, volumes(cli)?, networks()].concat())),
+        Names::Contexts => Ok(vec![("default".to_owned(), String::new())]),
         Names::Files => Ok(vec![(FILES.to_owned(), String::new())]),
         Names::Nothing => Ok(Vec::new()),
     };

@@ -47,6 +47,8 @@ pub(crate) enum Names {
     Volumes,
     /// Networks.
     Networks,
+    /// Contexts, of which there is one.
+    Contexts,
     /// Anything that `inspect` finds.
     Objects,
     /// Files.
@@ -358,8 +360,11 @@ fn unknown(cli: &Cli, words: &[String]) -> Result<Failure, Failure> {
     if let Some(instead) = absent(first) {
         return Ok(not_there(first, instead));
     }
-    if let Some((_, instead)) = ABSENT_GROUPS.iter().find(|(name, _)| *name == first) {
-        return Ok(not_there(&words[..words.len().min(2)].join(" "), instead));
+    if let Some((_, why, instead)) = ABSENT_GROUPS.iter().find(|(name, ..)| *name == first) {
+        let second = words.get(1).filter(|word| !word.starts_with('-'));
+        let name = second.map_or_else(|| first.to_owned(), |second| format!("{first} {second}"));
+        let failure = Failure::new(format!("'{program} {name}' is not part of this engine: {why}"));
+        return Ok(failure.with_hint(*instead));
     }
     Ok(Failure::new(format!("unknown command: {program} {first}"))
         .with_trailer(format!("Run '{program} --help' for more information")))

@@ -4,7 +4,7 @@
 use crate::client_config::ClientConfig;
 use crate::failure::Failure;
 use crate::{dispatch, help, output};
-use engine::{Engine, Locations};
+use engine::{Engine, HostCa, Locations};
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,6 +14,8 @@ use std::process::ExitCode;
 pub(crate) struct Cli {
     /// The name that we were called by.
     pub program: String,
+    /// `--debug`.
+    pub debug: bool,
     /// `--host-ca`.
     pub host_ca: Option<bool>,
     locations: Locations,
@@ -41,7 +43,10 @@ impl Cli {
             return Err(Failure::new("running without root is not there yet")
                 .with_hint(format!("run it as root: sudo {}", self.program)));
         }
-        let engine = Engine::open(self.locations.clone())?;
+        let mut engine = Engine::open(self.locations.clone())?;
+        if let Some(trusted) = self.host_ca {
+            engine.set_host_ca(if trusted { HostCa::Auto } else { HostCa::Off });
+        }
         Ok(self.engine.get_or_init(|| engine))
     }
 
@@ -223,6 +228,7 @@ fn cli(program: &str, globals: &Globals) -> Result<Cli, Failure> {
     };
     Ok(Cli {
         program: program.to_owned(),
+        debug: globals.is_set("debug") || globals.last("log-level") == Some("debug"),
         host_ca,
         locations: Locations {
             root: absolute(root)?,
@@ -233,6 +239,15 @@ fn cli(program: &str, globals: &Globals) -> Result<Cli, Failure> {
         engine: OnceCell::new(),
         client: OnceCell::new(),
     })
+}
+
+/// Where the engine keeps its things unless it is told otherwise.
+pub(crate) fn default_locations() -> Locations {
+    Locations {
+        root: default_root(),
+        run_root: default_run_root(),
+        config: None,
+    }
 }
 
 fn default_root() -> PathBuf {

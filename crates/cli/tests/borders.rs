@@ -27,7 +27,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("oci", &[]),
     ("registry", &["oci", "sys"]),
     ("runtime", &["oci", "sys"]),
-    ("state", &[]),
+    ("state", &["sys"]),
     ("store", &["oci", "state", "sys"]),
     ("sys", &[]),
     ("testkit", &["oci", "sys"]),

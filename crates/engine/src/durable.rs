@@ -47,6 +47,7 @@ pub(crate) fn sync_behind(engine: &Engine) {
                 .arg(ARGUMENT)
                 .arg(root)
                 .env_clear()
+                .envs(sys::failpoint::environment())
                 .current_dir("/")
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())

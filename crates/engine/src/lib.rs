@@ -22,7 +22,10 @@ pub mod durable;
 mod error;
 mod hello;
 mod system;
+pub mod usage;
 
+pub use sys::fs::write_atomically;
+pub use sys::signal::name as signal_name;
 pub use {builder, network, runtime};
 
 pub mod builds;
@@ -30,11 +33,12 @@ pub mod containers;
 pub mod events;
 pub mod images;
 pub mod networks;
+pub mod pattern;
 pub mod volumes;
 
 pub use config::{CgroupDriver, Config, ConfigError, HostCa};
 pub use error::{EngineError, Kind};
-pub use system::{DiskUsage, Info, PruneRequest, Pruned};
+pub use system::{Info, PruneRequest, Pruned};
 
 use state::Database;
 use std::path::{Path, PathBuf};
@@ -103,6 +107,11 @@ impl Engine {
     /// Networks.
     pub fn networks(&self) -> networks::Networks<'_> {
         networks::Networks { engine: self }
+    }
+
+    /// Overrides, for this process, whether containers and builds trust the host's own extra CA certificates.
+    pub fn set_host_ca(&mut self, trusted: HostCa) {
+        self.config.host_ca = trusted;
     }
 
     /// Returns the configuration in force.

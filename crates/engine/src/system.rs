@@ -1,16 +1,18 @@
-//! `info`, `system df`, `system prune`.
+//! `info`, `system prune`.
 
 use crate::containers::record::{Activity, Container};
 use crate::containers::request::ListContainers;
 use crate::containers::seat::by_systemd;
 use crate::{Engine, EngineError, HostCa};
 use oci::Platform;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What `info` tells about this engine and host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Info {
+    /// A name that stays this root's, as a UUID is written.
+    pub id: String,
     /// Containers, by what they do.
     pub running: u64,
     /// Frozen.
@@ -23,8 +25,22 @@ pub struct Info {
     pub kernel: String,
     /// The host's PRETTY_NAME.
     pub operating_system: String,
+    /// Its VERSION_ID.
+    pub operating_system_version: String,
     /// Go's name.
     pub architecture: String,
+    /// The kernel's name of it.
+    pub machine: String,
+    /// What the storage stands on, key and value.
+    pub storage: Vec<(String, String)>,
+    /// Log drivers that containers may have.
+    pub log_drivers: Vec<String>,
+    /// Controllers of the kernel's cgroups.
+    pub controllers: Vec<String>,
+    /// Whether swap can be limited.
+    pub swap_limit: bool,
+    /// Whether the host forwards IPv4 packets.
+    pub forwards: bool,
     /// Processors.
     pub processors: u64,
     /// Bytes.
@@ -43,19 +59,11 @@ pub struct Info {
     pub warnings: Vec<String>,
 }
 
-/// One line of `system df`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DiskUsage {
-    /// `Images`, `Containers`, `Local Volumes`, `Build Cache`.
-    pub kind: &'static str,
-    /// How many there are.
-    pub total: u64,
-    /// How many are in use.
-    pub active: u64,
-    /// Bytes.
-    pub size: u64,
-    /// Bytes that pruning would give back.
-    pub reclaimable: u64,
+impl Info {
+    /// Says whether the kernel has a cgroup controller.
+    pub fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|name| name == controller)
+    }
 }
 
 /// What `system prune` shall remove.
@@ -80,8 +88,8 @@ pub struct Pruned {
     pub volumes: Vec<String>,
     /// Images and references.
     pub images: Vec<crate::images::Removed>,
-    /// Build cache entries.
-    pub build_cache: u64,
+    /// Keys of build cache entries.
+    pub build_cache: Vec<String>,
     /// Bytes given back.
     pub bytes: u64,
 }
@@ -99,13 +107,42 @@ impl Engine {
         let (running, paused) = (count(Activity::Running), count(Activity::Paused));
         let uname = rustix::system::uname();
         let cgroup_version = cgroup_version(&proc_text("/proc/self/mountinfo"));
+        let release = proc_text("/etc/os-release");
+        let controllers = controllers(cgroup_version);
+        let swap_limit = swap_limit(cgroup_version);
+        let mut warnings = self.warnings(cgroup_version);
+        for (controller, warning) in [
+            ("memory", "No memory limit support"),
+            ("pids", "No pids limit support"),
+        ] {
+            if cgroup_version != "none" && !controllers.iter().any(|name| name == controller) {
+                warnings.push(warning.to_owned());
+            }
+        }
+        if !swap_limit {
+            warnings.push("No swap limit support".to_owned());
+        }
         Ok(Info {
+            id: self.identity(),
+            operating_system_version: os_value(&release, "VERSION_ID").unwrap_or_default().to_owned(),
+            machine: uname.machine().to_string_lossy().into_owned(),
+            storage: vec![
+                (
+                    "Backing Filesystem".into(),
+                    file_system(&self.locations().root).to_owned(),
+                ),
+                ("Supports d_type".into(), "true".into()),
+            ],
+            log_drivers: vec!["json-file".into(), "none".into()],
+            controllers,
+            swap_limit,
+            forwards: proc_text("/proc/sys/net/ipv4/ip_forward").trim() == "1",
             running,
             paused,
             stopped: containers.len() as u64 - running - paused,
             images: self.images().list()?.len() as u64,
             kernel: uname.release().to_string_lossy().into_owned(),
-            operating_system: pretty_name(&proc_text("/etc/os-release")),
+            operating_system: pretty_name(&release),
             architecture: Platform::host().architecture,
             processors: std::thread::available_parallelism().map_or(1, |count| count.get() as u64),
             memory: total_memory(&proc_text("/proc/meminfo")),
@@ -118,9 +155,18 @@ impl Engine {
             .into(),
             security: security(),
             settings: self.settings(),
-            warnings: self.warnings(cgroup_version),
+            warnings,
             cgroup_version: cgroup_version.into(),
         })
+    }
+
+    /// Made of the machine's id and the root's place, so that nothing needs to be kept.
+    fn identity(&self) -> String {
+        let machine = proc_text("/etc/machine-id");
+        let text = format!("{}\0{}", machine.trim(), self.locations().root.display());
+        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        let hex = crate::containers::places::hex(&digest.as_ref()[..16]);
+        [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
     }
 
     fn settings(&self) -> Vec<(String, String)> {
@@ -192,73 +238,12 @@ impl Engine {
         warnings
     }
 
-    fn every_container(&self, size: bool) -> Result<Vec<Container>, EngineError> {
+    pub(crate) fn every_container(&self, size: bool) -> Result<Vec<Container>, EngineError> {
         self.containers().list(&ListContainers {
             all: true,
             size,
             ..ListContainers::default()
         })
-    }
-
-    /// Measures what is stored: images, containers, volumes, build cache, in this order.
-    pub fn disk_usage(&self) -> Result<Vec<DiskUsage>, EngineError> {
-        let containers = self.every_container(true)?;
-        let images = self.images().list()?;
-        let used: BTreeSet<_> = containers.iter().map(|container| container.image).collect();
-        let usage = self.store.usage()?;
-        // Layers count once, however many images share them; one that only unused images have can be given back.
-        let mut layers: BTreeMap<_, (u64, bool)> = BTreeMap::new();
-        for image in &images {
-            for layer in &image.layers {
-                let entry = layers.entry(layer.id.clone()).or_insert((layer.size, false));
-                entry.1 |= used.contains(&image.id);
-            }
-        }
-        let volumes = self.volumes().list()?;
-        let mut volume_sizes = (0, 0);
-        for volume in &volumes {
-            let size = sys::path::Tree::open(&volume.mountpoint)?.disk_usage()?;
-            volume_sizes.0 += size;
-            volume_sizes.1 += if volume.containers == 0 { size } else { 0 };
-        }
-        let alive = |container: &&Container| crate::images::is_alive(container);
-        let size_of =
-            |containers: &[&Container]| containers.iter().filter_map(|container| container.size_rw).sum();
-        let (alive, dead): (Vec<_>, Vec<_>) = containers.iter().partition(alive);
-        Ok(vec![
-            DiskUsage {
-                kind: "Images",
-                total: images.len() as u64,
-                active: images.iter().filter(|image| used.contains(&image.id)).count() as u64,
-                size: layers.values().map(|(size, _)| size).sum::<u64>() + usage.blobs,
-                reclaimable: layers
-                    .values()
-                    .filter(|(_, used)| !used)
-                    .map(|(size, _)| size)
-                    .sum(),
-            },
-            DiskUsage {
-                kind: "Containers",
-                total: containers.len() as u64,
-                active: alive.len() as u64,
-                size: containers.iter().filter_map(|container| container.size_rw).sum(),
-                reclaimable: size_of(&dead),
-            },
-            DiskUsage {
-                kind: "Local Volumes",
-                total: volumes.len() as u64,
-                active: volumes.iter().filter(|volume| volume.containers > 0).count() as u64,
-                size: volume_sizes.0,
-                reclaimable: volume_sizes.1,
-            },
-            DiskUsage {
-                kind: "Build Cache",
-                total: self.builds().cached_steps()?,
-                active: 0,
-                size: usage.build_cache,
-                reclaimable: usage.build_cache,
-            },
-        ])
     }
 
     /// Removes what nothing uses: stopped containers, images, build cache, the idle default bridge with its rules.
@@ -274,13 +259,13 @@ impl Engine {
             pruned.bytes += bytes;
         }
         // The cache goes before the images, so that layers which only it keeps are counted once.
-        let before = self.builds().cached_steps()?;
-        pruned.bytes += self.builds().prune(true, filters)?;
-        pruned.build_cache = before - self.builds().cached_steps()?;
+        let (steps, bytes) = self.builds().prune(request.all, filters)?;
+        pruned.build_cache = steps;
+        pruned.bytes += bytes;
         let (images, bytes) = self.images().prune(request.all, filters)?;
         pruned.images = images;
         pruned.bytes += bytes;
-        self.networks().remove_idle()?;
+        pruned.networks = self.networks().prune(filters)?;
         Ok(pruned)
     }
 }
@@ -360,17 +345,54 @@ fn proc_text(path: &str) -> String {
     )
 }
 
+fn os_value<'t>(os_release: &'t str, name: &str) -> Option<&'t str> {
+    os_release
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+        .map(|text| text.trim_matches('"'))
+}
+
 fn pretty_name(os_release: &str) -> String {
-    let value = |name: &str| {
-        os_release
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
-            .map(|text| text.trim_matches('"'))
-    };
-    value("PRETTY_NAME")
-        .or_else(|| value("NAME"))
+    os_value(os_release, "PRETTY_NAME")
+        .or_else(|| os_value(os_release, "NAME"))
         .unwrap_or("Linux")
         .to_owned()
+}
+
+/// Controllers that limits can be made of.
+fn controllers(cgroup_version: &str) -> Vec<String> {
+    let words = |text: String| text.split_whitespace().map(str::to_owned).collect();
+    match cgroup_version {
+        "2" => words(proc_text("/sys/fs/cgroup/cgroup.controllers")),
+        // The lines of cgroups(7): name, hierarchy, number of cgroups, enabled.
+        _ => proc_text("/proc/cgroups")
+            .lines()
+            .filter(|line| !line.starts_with('#') && line.ends_with("\t1"))
+            .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+            .collect(),
+    }
+}
+
+fn swap_limit(cgroup_version: &str) -> bool {
+    match cgroup_version {
+        "2" => true,
+        _ => Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists(),
+    }
+}
+
+/// Docker's word for the file system that a directory lies on.
+fn file_system(path: &Path) -> &'static str {
+    // The numbers of statfs(2).
+    match rustix::fs::statfs(path).map(|found| found.f_type) {
+        Ok(0xef53) => "extfs",
+        Ok(0x5846_5342) => "xfs",
+        Ok(0x9123_683e) => "btrfs",
+        Ok(0x0102_1994) => "tmpfs",
+        Ok(0x2fc1_2fc1) => "zfs",
+        Ok(0x794c_7630) => "overlayfs",
+        Ok(0x6969) => "nfs",
+        _ => "<unknown>",
+    }
 }
 
 fn total_memory(meminfo: &str) -> u64 {

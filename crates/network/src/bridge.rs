@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use rustix::io::Errno;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use sys::failpoint;
 use sys::netlink::{Answer, Batch, Family, Socket, inside};
 
 /// A bridge and what belongs to it. All names derive from `name` and `table`, so that a dead process's leavings can
@@ -46,9 +47,11 @@ impl Bridge {
         let mut route = Socket::open(Family::Route)?;
         if !self.is_up(&mut route)? {
             self.make(&mut route)?;
+            failpoint::reach("bridge.up")?;
         }
         let mut netfilter = Socket::open(Family::Netfilter)?;
         let found = firewall::ensure(&mut netfilter, self)?;
+        failpoint::reach("bridge.firewall")?;
         if found.docker_user {
             passage::open(&mut netfilter, self)?;
         }
@@ -75,9 +78,12 @@ impl Bridge {
             name: self.name.clone(),
         })?;
         self.make_cable(&mut route, netns, endpoint)?;
+        failpoint::pass("cable.made");
         let result = self
             .plug(&mut route, netns, endpoint, &bridge)
+            .and_then(|()| Ok(failpoint::reach("cable.plugged")?))
             .and_then(|()| self.publish(std::slice::from_ref(endpoint)));
+        failpoint::pass("cable.published");
         if result.is_err() {
             // The first error is the one to tell; the link's end goes with the namespace in any case.
             match remove_link(&mut route, &endpoint.host_link) {
@@ -93,6 +99,7 @@ impl Bridge {
     /// end anyway, and the link with it, [`Bridge::unpublish`] is enough.
     pub fn detach(&self, endpoint: &Endpoint) -> Result<(), NetworkError> {
         let ports = self.unpublish(&endpoint.published());
+        failpoint::pass("bridge.unpublished");
         let link = Socket::open(Family::Route)
             .map_err(NetworkError::from)
             .and_then(|mut route| remove_link(&mut route, &endpoint.host_link));
@@ -164,6 +171,7 @@ impl Bridge {
                 let table = firewall::remove(&mut netfilter, self);
                 passage::close(&mut netfilter, self).and(table)
             });
+        failpoint::pass("bridge.firewall-gone");
         let mut route = Socket::open(Family::Route)?;
         if self.find(&mut route)?.is_some() {
             remove_link(&mut route, &self.name)?;
@@ -218,6 +226,7 @@ impl Bridge {
         let mut batch = Batch::new();
         rtnl::make_bridge(&mut batch, &self.name, self.mac());
         rtnl::accept(route.exchange(batch)?, "make bridge", &self.name, &[Errno::EXIST])?;
+        failpoint::reach("bridge.made")?;
         host::refuse_ipv6(&self.name)?;
         host::forward()?;
         let link = self.find(route)?.ok_or_else(|| NetworkError::LinkVanished {

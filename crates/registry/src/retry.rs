@@ -3,7 +3,7 @@
 use crate::RegistryError;
 use crate::transport::Complaint;
 use ring::rand::{SecureRandom, SystemRandom};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Attempts for one request, the first included.
 pub(crate) const MOST_ATTEMPTS: u32 = 5;
@@ -78,6 +78,18 @@ impl Failed {
     }
 }
 
+/// Reads `Retry-After`, seconds or a date (RFC 9110, 10.2.3), as seconds from `now` on.
+pub(crate) fn asked(text: &str, now: SystemTime) -> Option<u64> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(seconds);
+    }
+    let moment = httpdate::parse_http_date(text).ok()?;
+    // A moment that is over asks for no wait; part of a second counts as a whole one.
+    let wait = moment.duration_since(now).unwrap_or_default();
+    Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+}
+
 /// Returns how long to wait after attempt number `attempt` (from 1): doubling, with half of it left to chance, so that
 /// many clients do not come back as one.
 pub(crate) fn delay(base: Duration, attempt: u32, asked: u64) -> Duration {
@@ -113,6 +125,23 @@ mod tests {
             assert!((full / 2..=full).contains(&wait), "{attempt}: {wait}");
         }
         assert!(delay(base, 1, 7) >= Duration::from_secs(7));
+    }
+
+    #[test]
+    fn servers_ask_in_seconds_or_by_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_445_412_420_500);
+        for (text, wait) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", Some(60)),
+            ("Wednesday, 21-Oct-15 07:28:00 GMT", Some(60)),
+            ("Wed, 21 Oct 2015 07:00:00 GMT", Some(0)),
+            ("-5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(asked(text, now), wait, "{text:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use reqwest::{Client, Method, Response, StatusCode};
 use std::error::Error;
 use std::io;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use url::Url;
 
 /// Redirects that are followed for one request.
@@ -336,7 +336,7 @@ impl Answer {
         const LONGEST: u64 = 64 << 10;
         let retry_after = self
             .header("retry-after")
-            .and_then(|text| text.trim().parse().ok());
+            .and_then(|text| crate::retry::asked(text, SystemTime::now()));
         let status = self.status().as_u16();
         // The status says enough where the body cannot be read.
         let body = self.body("an error message", LONGEST).await.unwrap_or_default();

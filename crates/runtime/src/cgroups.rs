@@ -12,11 +12,15 @@
 mod devices;
 mod directory;
 mod hierarchy;
+pub mod oom;
 mod parents;
 mod processes;
 mod settings;
 pub mod systemd;
+mod undo;
 mod usage;
+
+pub use undo::Before;
 
 use devices::Rules;
 use directory::Directory;
@@ -26,6 +30,7 @@ use parents::{copy_cpuset, enable, inherit_cpuset, refused_warnings};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use settings::{Missing, Setting};
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -128,6 +133,7 @@ impl Cgroup {
             }
             // memory.use_hierarchy needs no setting: since Linux 5.11 limits always count for what is below, too.
             let directory = Directory::make(&hierarchy.mount, &self.relative)?;
+            sys::failpoint::reach("cgroup.directory")?;
             let version = hierarchy.version;
             self.members.push(Member { hierarchy, directory });
             if let (Version::One, Some(member)) = (version, self.members.last()) {
@@ -282,6 +288,16 @@ impl Cgroup {
             usage::add(&mut usage, member.hierarchy.version, &member.directory)?;
         }
         Ok(usage)
+    }
+
+    /// Returns the processes in it and below it, as our pid namespace numbers them. One that left a single hierarchy is
+    /// still seen in the others.
+    pub fn processes(&self) -> Result<BTreeSet<i32>, SysError> {
+        let mut pids = BTreeSet::new();
+        for member in &self.members {
+            pids.append(&mut processes::list(&member.directory)?);
+        }
+        Ok(pids)
     }
 
     /// Freezes or thaws every process in it, and returns when that is done.

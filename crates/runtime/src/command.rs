@@ -3,6 +3,7 @@
 
 use crate::channel::{Channel, Message};
 use crate::error::{failed, reason, with_causes};
+use crate::parent::Parent;
 use crate::user::{Identity, Numbers};
 use crate::{StartError, Streams, capabilities, lookup, seccomp, user};
 use oci_spec::runtime::{Capabilities, LinuxSeccomp, LinuxSeccompFilterFlag, PosixRlimitType, Process};
@@ -34,8 +35,8 @@ pub(crate) struct Command {
     filter: Option<Filter>,
     limits: Vec<Limit>,
     umask: u32,
-    /// Whether it dies with its parent.
-    pub(crate) dies_with_parent: bool,
+    /// With whom it dies, if with anybody.
+    pub(crate) parent: Option<Parent>,
 }
 
 #[derive(Debug)]
@@ -162,7 +163,7 @@ impl Command {
                 })
                 .collect(),
             umask: identity.umask().unwrap_or(0o022),
-            dies_with_parent: false,
+            parent: None,
         })
     }
 
@@ -222,9 +223,11 @@ impl Command {
         let environment = strings(&self.environment, "environment variable")?;
 
         // After the change of ids, which forgets it.
-        let signal = self.dies_with_parent.then_some(rustix::process::Signal::KILL);
-        rustix::process::set_parent_process_death_signal(signal)
-            .map_err(failed("settle what the parent's death means"))?;
+        match &self.parent {
+            Some(parent) => parent.die_with()?,
+            None => rustix::process::set_parent_process_death_signal(None)
+                .map_err(failed("outlive the parent"))?,
+        }
         if self.no_new_privileges {
             rustix::thread::set_no_new_privs(true).map_err(failed("set no_new_privs"))?;
         }

@@ -9,6 +9,7 @@ use crate::channel::{Channel, Message};
 use crate::command::{Command, Stdio, Streamed, hide};
 use crate::error::failed;
 use crate::namespaces::{ChildrenElsewhere, Mappings, NamespacePlan};
+use crate::parent::Parent;
 use crate::process::Process;
 use crate::sysctl::{PrivateProc, Sysctls, set_oom_score};
 use crate::{Plan, StartError, Streams, init, rootfs};
@@ -20,6 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 use sys::SysError;
+use sys::failpoint;
 use sys::process::{Child, Namespaces};
 
 /// How long the killed processes of a failed start may take to leave their cgroup.
@@ -104,7 +106,7 @@ impl Setup {
             plan.groups.clone(),
             linux.seccomp().as_ref(),
         )?;
-        command.dies_with_parent = true;
+        command.parent = Some(Parent::this()?);
         Ok(Self {
             sysctls: Sysctls::parse(&sysctls, own)?,
             rootfs: rootfs::prepare(&plan.rootfs, spec, linux)?,
@@ -135,7 +137,9 @@ pub fn create(plan: &Plan, streams: Streams) -> Result<Created, StartError> {
         }
         None => None,
     };
+    failpoint::reach("runtime.cgroup")?;
     let mut setup = Setup::prepare(plan, linux, streams)?;
+    failpoint::reach("runtime.prepared")?;
     let (channel, theirs) = Channel::pair()?;
     let new = setup.namespaces.new;
     let mappings = setup.namespaces.mappings.take();
@@ -155,6 +159,7 @@ pub fn create(plan: &Plan, streams: Streams) -> Result<Created, StartError> {
     )?;
     drop(elsewhere);
     drop(theirs);
+    failpoint::pass("runtime.cloned");
     // From here on dropping it cleans up.
     let mut created = Created {
         child: Some(child),
@@ -252,11 +257,13 @@ impl Created {
     /// Lets the process execute its command and waits until it has. Dropping instead kills it and leaves nothing.
     pub fn start(mut self) -> Result<Process, StartError> {
         self.ready()?;
+        failpoint::reach("runtime.ready")?;
         if let Err(errno) = self.channel.send(&Message::Start) {
             return Err(self
                 .last_words()
                 .unwrap_or_else(|| failed("tell the new process")(errno)));
         }
+        failpoint::pass("runtime.told-to-start");
         let mut executing = false;
         while let Some(message) = self.receive()? {
             executing |= matches!(message, Message::Executing);
@@ -340,15 +347,16 @@ fn set_up(
     channel: &Channel,
 ) -> Result<std::convert::Infallible, StartError> {
     hide()?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(failed("ask to die with the parent"))?;
+    if let Some(parent) = &setup.command.parent {
+        parent.die_with()?;
+    }
 
     // Limits count from here on, for what is mounted and written below too. The files were opened with the host's
     // rights and are good in any user namespace.
     join_cgroup(cgroup)?;
     let cgroups = setup.rootfs.look_at_cgroups()?;
     if has_mappings {
-        become_root(channel)?;
+        become_root(channel, setup.command.parent.as_ref())?;
     }
     for (namespace, kind) in &setup.namespaces.joined {
         sys::process::enter_namespace(namespace.as_fd(), *kind)
@@ -402,7 +410,7 @@ pub(crate) fn join_cgroup(cgroup: Option<&Cgroup>) -> Result<(), StartError> {
 }
 
 /// Becomes root of the new user namespace, once the parent has said who that is.
-fn become_root(channel: &Channel) -> Result<(), StartError> {
+fn become_root(channel: &Channel, parent: Option<&Parent>) -> Result<(), StartError> {
     wait_for(channel, |message| matches!(message, Message::Mapped))?;
     let (uid, gid) = (Uid::ROOT, Gid::ROOT);
     rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(failed("become the container's root group"))?;
@@ -410,8 +418,7 @@ fn become_root(channel: &Channel) -> Result<(), StartError> {
     rustix::thread::set_thread_groups(&[]).map_err(failed("leave the host's groups"))?;
     // Both are forgotten with a change of ids.
     hide()?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(failed("ask to die with the parent"))
+    parent.map_or(Ok(()), Parent::die_with)
 }
 
 fn wait_for(channel: &Channel, expected: impl Fn(&Message) -> bool) -> Result<(), StartError> {
@@ -428,7 +435,7 @@ fn run_under_init(
     channel: &Channel,
 ) -> Result<std::convert::Infallible, StartError> {
     // The command dies with init, as all do.
-    command.dies_with_parent = false;
+    command.parent = None;
     let blocked = init::become_init()?;
     let child = sys::process::fork(Namespaces::empty(), None, || {
         report(command.run(streams, channel), channel)

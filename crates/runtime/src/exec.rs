@@ -6,9 +6,9 @@ use crate::command::{Command, Stdio, Streamed, hide};
 use crate::container::{join_cgroup, report};
 use crate::error::failed;
 use crate::namespaces::ChildrenElsewhere;
+use crate::parent::Parent;
 use crate::process::Process;
 use crate::{ExecPlan, StartError, Streams, rootfs};
-use rustix::process::Signal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use sys::path::Tree;
@@ -17,6 +17,66 @@ use sys::process::Namespaces;
 /// Starts a further process in a running container. The same demands on the caller as for
 /// [`create`](crate::create). With a terminal its master is the second value.
 pub fn exec(plan: &ExecPlan, streams: Streams) -> Result<(Process, Option<OwnedFd>), StartError> {
+    let mut starting = begin_exec(plan, streams)?;
+    let told = loop {
+        match starting.advance() {
+            Ok(false) => {}
+            Ok(true) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    match told {
+        Ok(()) => Ok((starting.process, starting.terminal)),
+        Err(error) => {
+            // It is on its way out, or not worth keeping; either way it is reaped.
+            match starting.process.destroy() {
+                Ok(()) => Err(error),
+                Err(left) => Err(error.during(format!("{left} (pid {})", starting.process.pid()))),
+            }
+        }
+    }
+}
+
+/// A further process between its birth and its command: for who must not wait for it.
+#[derive(Debug)]
+pub struct Starting {
+    process: Process,
+    channel: Channel,
+    terminal: Option<OwnedFd>,
+    executing: bool,
+}
+
+impl Starting {
+    /// The descriptor that is readable when [`Starting::advance`] has something to do.
+    pub fn news(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+
+    /// Takes one piece of news, and waits for it if there is none; `true` once the command has been executed.
+    pub fn advance(&mut self) -> Result<bool, StartError> {
+        let news = self.channel.receive();
+        match news.map_err(failed("hear from the new process"))? {
+            None if self.executing => return Ok(true),
+            None => {
+                return Err(StartError::setup("the new process ended while it was prepared"));
+            }
+            Some(Message::Failed(error)) => return Err(error),
+            Some(Message::Warning(text)) => self.process.warn(text),
+            Some(Message::Terminal(master)) => self.terminal = Some(master),
+            Some(Message::Executing) => self.executing = true,
+            Some(Message::Ready | Message::Mapped | Message::Start) => {}
+        }
+        Ok(false)
+    }
+
+    /// Returns the process, whether or not it has got to its command; if not, its end tells nothing but that.
+    pub fn into_process(self) -> Process {
+        self.process
+    }
+}
+
+/// Begins what [`exec`] does. The new process is to be waited for, whatever becomes of it.
+pub fn begin_exec(plan: &ExecPlan, streams: Streams) -> Result<Starting, StartError> {
     let container = open_container(plan)?;
     let cgroup = plan.cgroup.as_deref().map(Cgroup::open).transpose()?;
     let command = Command::prepare(
@@ -28,35 +88,36 @@ pub fn exec(plan: &ExecPlan, streams: Streams) -> Result<(Process, Option<OwnedF
     let stdio = Stdio::prepare(streams)?;
     let namespaces = namespaces(plan)?;
     let (channel, theirs) = Channel::pair()?;
+    let parent = Parent::this()?;
     // Its children are born where the container's are; so one clone is enough.
     let elsewhere = ChildrenElsewhere::enter(&container)?;
     let child = sys::process::fork(
         Namespaces::empty(),
         cgroup.as_ref().and_then(Cgroup::clone_into),
         || {
-            let Err(error) = set_up(
-                command,
-                stdio,
-                container.as_fd(),
-                namespaces,
-                cgroup.as_ref(),
-                &theirs,
-            );
+            let kept = keep_orphans(plan.keeps_orphans);
+            let Err(error) = kept.and_then(|()| {
+                set_up(
+                    command,
+                    &parent,
+                    stdio,
+                    container.as_fd(),
+                    namespaces,
+                    cgroup.as_ref(),
+                    &theirs,
+                )
+            });
             report(error, &theirs)
         },
     )?;
     drop(elsewhere);
     drop(theirs);
-    match listen(&channel) {
-        Ok((warnings, terminal)) => Ok((Process::new(child, warnings), terminal)),
-        Err(error) => {
-            // It is on its way out, or not worth keeping; either way it is reaped.
-            match child.destroy() {
-                Ok(_) => Err(error),
-                Err(left) => Err(error.during(format!("{left} (pid {})", child.pid()))),
-            }
-        }
-    }
+    Ok(Starting {
+        process: Process::new(child, Vec::new()),
+        channel,
+        terminal: None,
+        executing: false,
+    })
 }
 
 /// Opens the container's first process and makes sure that it is the one that is meant: a pid is used again.
@@ -95,9 +156,20 @@ fn namespaces(plan: &ExecPlan) -> Result<Namespaces, StartError> {
     Ok(namespaces)
 }
 
+/// Makes the calling process the one that orphans among its descendants go to, if so wanted.
+fn keep_orphans(wanted: bool) -> Result<(), StartError> {
+    if wanted {
+        // The flag outlives exec (PR_SET_CHILD_SUBREAPER(2const)); any number but 0 sets it.
+        rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))
+            .map_err(failed("ask to keep orphans"))?;
+    }
+    Ok(())
+}
+
 /// The steps of the new process, from clone to exec.
 fn set_up(
     command: Command,
+    parent: &Parent,
     stdio: Stdio,
     container: BorrowedFd<'_>,
     namespaces: Namespaces,
@@ -106,8 +178,7 @@ fn set_up(
 ) -> Result<std::convert::Infallible, StartError> {
     // Before the container's processes can see this one's files.
     hide()?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(failed("ask to die with the parent"))?;
+    parent.die_with()?;
     join_cgroup(cgroup)?;
     sys::process::enter_namespaces(container, namespaces).map_err(failed("enter the container"))?;
     rustix::process::chdir("/").map_err(failed("enter the container's root"))?;
@@ -115,23 +186,4 @@ fn set_up(
         rootfs::open_terminal(&Tree::open(Path::new("/"))?)
     })?;
     Err(command.run(streams, channel))
-}
-
-/// Listens until exec.
-fn listen(channel: &Channel) -> Result<(Vec<String>, Option<OwnedFd>), StartError> {
-    let (mut warnings, mut terminal, mut executing) = (Vec::new(), None, false);
-    while let Some(message) = channel.receive().map_err(failed("hear from the new process"))? {
-        match message {
-            Message::Failed(error) => return Err(error),
-            Message::Warning(text) => warnings.push(text),
-            Message::Terminal(master) => terminal = Some(master),
-            Message::Executing => executing = true,
-            Message::Ready | Message::Mapped | Message::Start => {}
-        }
-    }
-    if executing {
-        Ok((warnings, terminal))
-    } else {
-        Err(StartError::setup("the new process ended while it was prepared"))
-    }
 }

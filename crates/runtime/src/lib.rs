@@ -19,16 +19,19 @@ mod command;
 mod container;
 mod error;
 mod exec;
+mod family;
 mod init;
 mod lookup;
 mod namespaces;
+mod parent;
 mod process;
 mod rootfs;
 mod sysctl;
 mod user;
 
+pub use cgroups::oom::OomWatch;
 pub use container::{Created, close_cgroup, create, remove_cgroup};
-pub use exec::exec;
+pub use exec::{Starting, begin_exec, exec};
 pub use process::Process;
 
 /// Everything that starting a container needs, resolved beforehand.
@@ -124,4 +127,8 @@ pub struct ExecPlan {
     pub cgroup: Option<PathBuf>,
     /// Whether it has its own user namespace.
     pub user_namespace: bool,
+    /// Whether the process stays the ancestor of all that comes of it, so that [`Process::kill_family`] finds it:
+    /// orphans become its children, not those of the container's first process.
+    #[serde(default)]
+    pub keeps_orphans: bool,
 }

@@ -1,7 +1,8 @@
 //! A running process of a container and how it ended.
 
-use crate::Exit;
+use crate::{Exit, family};
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 use sys::SysError;
 use sys::process::Child;
 
@@ -40,6 +41,21 @@ impl Process {
     /// Sends a signal to the process.
     pub fn kill(&self, signal: i32) -> Result<(), SysError> {
         self.child.kill(signal)
+    }
+
+    pub(crate) fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
+    }
+
+    /// Kills the process and reaps it.
+    pub(crate) fn destroy(&self) -> Result<(), SysError> {
+        self.child.destroy().map(drop)
+    }
+
+    /// Kills it and all that came of it and is still in `cgroup`: every process of its session, and every one whose
+    /// ancestor it is. All are stopped first, so that none forks away.
+    pub fn kill_family(&self, cgroup: &Path) -> Result<(), SysError> {
+        family::kill(self.pid(), self.pidfd(), cgroup)
     }
 
     /// Waits for the end and reaps.

@@ -4,6 +4,10 @@
 //! schema; the crates above write their own queries against the tables that bear their subject's name. Stands on
 //! `rusqlite` (SQLite compiled in). Knows no table's meaning.
 //!
+//! A database of an earlier version is brought to the present one when it is opened, in one transaction. A program of
+//! that version which still runs (a monitor) is refused from then on; what it could not record stands in its run
+//! directory, where recovery finds it.
+//!
 //! # On disk
 //!
 //! ```text
@@ -22,9 +26,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The version of `schema.sql`. A change of the schema raises it and adds a migration.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 const SCHEMA: &str = include_str!("schema.sql");
+/// What makes each version of the one before; the first of them makes version 2.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/2.sql")];
 /// How long a write waits for other processes' writes, which are all short.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -125,7 +131,9 @@ impl Database {
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(StateError::from)?;
         let result = work(&transaction)?;
+        sys::failpoint::pass("state.written");
         transaction.commit().map_err(StateError::from)?;
+        sys::failpoint::pass("state.committed");
         Ok(result)
     }
 
@@ -179,7 +187,8 @@ impl Drop for Database {
     }
 }
 
-/// Opens the file and makes the tables if it is new. Returns the version of what was there.
+/// Opens the file, makes the tables if it is new, and brings those of an earlier version up to date. Returns the
+/// version of what was there.
 fn connect(path: &Path) -> rusqlite::Result<(Connection, i64)> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -192,6 +201,8 @@ fn connect(path: &Path) -> rusqlite::Result<(Connection, i64)> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version == 0 {
         create(&mut connection)?;
+    } else if version < SCHEMA_VERSION {
+        migrate(&mut connection)?;
     }
     Ok((connection, version))
 }
@@ -213,9 +224,28 @@ fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
+/// Makes every version between that of the file and ours, or nothing.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have been faster here, too; one of a later version even.
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    for (made, migration) in (2..).zip(MIGRATIONS) {
+        if version < made {
+            transaction.execute_batch(migration)?;
+            transaction.pragma_update(None, "user_version", made)?;
+        }
+    }
+    transaction.commit()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_version_has_its_migration() {
+        assert_eq!(MIGRATIONS.len() + 1, usize::try_from(SCHEMA_VERSION).unwrap());
+    }
 
     fn count(database: &Database) -> i64 {
         database
@@ -245,7 +275,9 @@ mod tests {
         connection
             .pragma_update(None, "user_version", SCHEMA_VERSION + 1)
             .unwrap();
-        assert!(matches!(Database::open(root.path()), Err(StateError::Newer { found, .. }) if found == 2));
+        assert!(
+            matches!(Database::open(root.path()), Err(StateError::Newer { found, .. }) if found == SCHEMA_VERSION + 1)
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 -- Times are nanoseconds since 1970 (UTC), sizes are bytes, digests are 'sha256:…', documents are JSON.
--- Whoever changes this file raises SCHEMA_VERSION and writes the migration.
+-- Whoever changes this file raises SCHEMA_VERSION and writes the migration: migrations/<version>.sql makes that version
+-- of the one before.
 
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 
@@ -179,14 +180,18 @@ CREATE TABLE events (
 ) STRICT;
 CREATE INDEX events_by_time ON events (time);
 
--- One row per run of a container.
+-- One row per run of a container, restarts by policy included; rows outlive their container, and the oldest beyond
+-- some thousands go. exit without finished: it has ended, and its restart policy is about to start it again.
 CREATE TABLE runs (
+  number    INTEGER PRIMARY KEY, -- rises with time
   container TEXT NOT NULL,
+  name      TEXT NOT NULL,
+  image     TEXT NOT NULL,       -- as the user wrote it
+  command   TEXT NOT NULL,
   started   INTEGER NOT NULL,
   finished  INTEGER,
-  exit_code INTEGER,
-  usage     TEXT,              -- document: peak memory, processor time
-  PRIMARY KEY (container, started)
-) STRICT, WITHOUT ROWID;
+  exit      TEXT                 -- document: exit code, cause, usage
+) STRICT;
+CREATE INDEX runs_by_container ON runs (container);
 -- What recovery looks at: runs whose monitor has not recorded an end.
 CREATE INDEX runs_unfinished ON runs (container) WHERE finished IS NULL;

@@ -120,6 +120,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let to = self.blob_path(digest);
         rustix::fs::rename(from, &to).map_err(SysError::on("rename a new file to", &to))?;
+        sys::failpoint::reach("blob.renamed")?;
         connection
             .prepare_cached(
                 "INSERT OR REPLACE INTO blobs (digest, size, durable, boot, created) VALUES (?1, ?2, 0, ?3, ?4)",
@@ -157,6 +158,7 @@ impl Store {
             return Ok(());
         }
         sys::fs::sync_filesystem(&self.root)?;
+        sys::failpoint::reach("store.synced")?;
         self.database.write_durably(|t| {
             for (sql, keys) in [
                 ("UPDATE layers SET durable = 1 WHERE id = ?1", layers),

@@ -75,9 +75,11 @@ impl Store {
             aside.extend(self.unrecorded(t, &lease)?);
             Ok::<_, StoreError>(reclaimed)
         })?;
+        sys::failpoint::reach("garbage.aside")?;
         for path in aside {
             sys::fs::remove_all(&path.0)?;
         }
+        sys::failpoint::reach("garbage.removed")?;
         // Left by who was killed while it held one. Removed while held, so that nobody has its successor.
         for name in names(&self.directory("locks"))? {
             let path = self.directory("locks").join(name);

@@ -171,6 +171,7 @@ impl Store {
             Ok(None) => unpack(),
             Err(error) => Err(error),
         };
+        sys::failpoint::pass("layer.placed");
         // While it is held, so that nobody can have taken the file's successor.
         let removed = sys::fs::remove_all(&path);
         drop(lock);
@@ -188,6 +189,7 @@ impl Store {
     ) -> Result<Layer, StoreError> {
         let directory = lease.temporary()?;
         make_directory(&directory.0, 0o755)?;
+        sys::failpoint::reach("layer.directory")?;
         let file = lease.temporary()?;
         let keep = match source.keep {
             Keep::Yes => Some((file.0.as_path(), create(&file.0)?)),
@@ -203,6 +205,7 @@ impl Store {
             lower: &lower,
             limits: self.limits,
         })?;
+        sys::failpoint::reach("layer.unpacked")?;
         let extracted = match outcome.extracted {
             Err(error) if !matches!(error, ExtractError::NeedsParents { .. }) => {
                 return Err(StoreError::Extract {
@@ -284,6 +287,7 @@ impl Store {
                 return Ok(layer);
             }
             sys::fs::rename_to_new(&directory.0, &path)?;
+            sys::failpoint::reach("layer.renamed")?;
             t.prepare_cached(
                 "INSERT INTO layers (id, diff_id, size, durable, boot, created) VALUES (?1, ?2, ?3, 0, ?4, ?5)",
             )?
@@ -457,7 +461,8 @@ fn check(what: String, expected: &Digest, found: &Digest) -> Result<(), StoreErr
     })
 }
 
-fn open_directory(path: &Path) -> Result<std::os::fd::OwnedFd, SysError> {
+/// Opens one of the store's own directories, to walk from it.
+pub(crate) fn open_directory(path: &Path) -> Result<std::os::fd::OwnedFd, SysError> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(SysError::on("open the directory", path))

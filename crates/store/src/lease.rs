@@ -11,8 +11,8 @@ use state::{Database, StateError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use sys::SysError;
 use sys::lock::Lock;
+use sys::{SysError, failpoint};
 
 /// Keeps what it was taken for from garbage collection, until it is dropped or its process dies.
 #[derive(Debug)]
@@ -30,6 +30,7 @@ impl Store {
     pub fn lease(&self) -> Result<Lease, StoreError> {
         let holder = random_name()?;
         let lock = Lock::exclusive(&self.directory("leases").join(&holder))?;
+        failpoint::pass("lease.taken");
         Ok(Lease {
             holder,
             root: self.root.clone(),
@@ -96,6 +97,7 @@ fn clear(root: &Path, database: &Database, holder: &str) -> Result<(), StoreErro
             sys::fs::remove_all(&root.join("snapshots").join(name))?;
         }
     }
+    failpoint::pass("lease.clearing");
     sys::fs::remove_all(&root.join("tmp").join(holder))?;
     let has_rows: bool = database.read(|c| {
         Ok::<_, StateError>(
@@ -117,6 +119,7 @@ impl Lease {
     pub(crate) fn temporary(&self) -> Result<Temporary, SysError> {
         let directory = self.root.join("tmp").join(&self.holder);
         sys::fs::create_directories(&directory, 0o700)?;
+        failpoint::reach("lease.temporary")?;
         Ok(Temporary(directory.join(self.next().to_string())))
     }
 
@@ -149,6 +152,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         // What fails here is done by the next process that opens the store: the lock is free from now on.
         if clear(&self.root, &self.database, &self.holder).is_ok() {
+            failpoint::pass("lease.cleared");
             sys::fs::remove_all(&self.root.join("leases").join(&self.holder)).unwrap_or_default();
         }
     }

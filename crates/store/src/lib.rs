@@ -28,7 +28,9 @@
 
 mod archive;
 mod blobs;
+mod changes;
 mod copy;
+mod duplicate;
 mod error;
 mod extract;
 mod garbage;
@@ -47,6 +49,7 @@ mod tar;
 mod tree_tar;
 
 pub use archive::Loaded;
+pub use changes::{Change, ChangeKind, changes};
 pub use copy::{unpack_into, write_tree};
 pub use error::StoreError;
 pub use extract::{ExtractError, Limits};

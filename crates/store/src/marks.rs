@@ -1,6 +1,7 @@
 //! How a layer says that something below it is gone: in tars by AUFS's names, on disk by overlayfs's devices and
 //! attributes (kernel documentation, filesystems/overlayfs, "whiteouts and opaque directories").
 
+use crate::StoreError;
 use crate::namespace::{Namespace, namespace};
 use rustix::fs::{FileType, Stat, major, minor};
 use rustix::io::Errno;
@@ -48,6 +49,23 @@ pub(crate) fn is_opaque(xattrs: &[(std::ffi::OsString, Vec<u8>)]) -> bool {
                 .iter()
                 .any(|prefix| name.as_bytes() == [prefix, &b"opaque"[..]].concat())
     })
+}
+
+/// Refuses a file or directory whose attributes say that overlayfs keeps only a pointer to its content there.
+pub(crate) fn refuse_pointer(
+    xattrs: &[(std::ffi::OsString, Vec<u8>)],
+    path: &Path,
+) -> Result<(), StoreError> {
+    let is_pointer =
+        |name: &[u8]| is_overlays(name) && (name.ends_with(b".redirect") || name.ends_with(b".metacopy"));
+    if xattrs.iter().any(|(name, _)| is_pointer(name.as_bytes())) {
+        return Err(StoreError::Snapshot {
+            path: path.to_owned(),
+            why: "overlayfs keeps only a pointer to its content there: the mount must have redirect_dir=off and \
+                  metacopy=off",
+        });
+    }
+    Ok(())
 }
 
 /// Says whether this is overlayfs's mark that something below is gone.

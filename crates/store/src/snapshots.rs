@@ -41,6 +41,7 @@ impl Store {
         })?;
         let directory = Temporary(self.directory("snapshots").join(lease.snapshot_name()));
         make_directory(&directory.0, 0o700)?;
+        sys::failpoint::reach("snapshot.directory")?;
         let snapshot = Snapshot {
             parents: parents.to_vec(),
             upper: directory.0.join("upper"),
@@ -62,6 +63,7 @@ impl Store {
             rustix::fs::chmod(upper, rustix::fs::Mode::from_raw_mode(stat.st_mode & 0o7777))
                 .map_err(SysError::on("set the mode of", upper))?;
         }
+        sys::failpoint::reach("snapshot.made")?;
         std::mem::forget(directory);
         Ok(snapshot)
     }
@@ -80,7 +82,9 @@ impl Store {
         let mut hashed = Hashed::new(std::io::sink());
         let size = tree_tar::write(&upper.0, &mut hashed)?;
         let diff_id = hashed.digest();
+        sys::failpoint::reach("snapshot.hashed")?;
         let layer = self.place_layer(lease, &upper, &diff_id, size, |_| Ok(()))?;
+        sys::failpoint::pass("snapshot.committed");
         drop(aside);
         Ok(layer)
     }

@@ -49,7 +49,7 @@ fn run(root: &Path, into: &mut dyn Write, with_data: bool) -> Result<u64, StoreE
         with_data,
     };
     let stat = fstat(&directory).map_err(SysError::on("look at", root))?;
-    let attributes = attributes(directory.as_fd()).map_err(SysError::on("read the attributes of", root))?;
+    let attributes = attributes(directory.as_fd(), root)?;
     if stat.st_mode & 0o7777 != 0o755 || (stat.st_uid, stat.st_gid) != (0, 0) || !attributes.is_empty() {
         walk.append(
             b".",
@@ -142,8 +142,7 @@ impl TarWalk<'_> {
                 Mode::empty(),
             )
             .map_err(SysError::on("open", &on))?;
-            let attributes =
-                attributes(opened.as_fd()).map_err(SysError::on("read the extended attributes of", &on))?;
+            let attributes = attributes(opened.as_fd(), &on)?;
             let mut nothing = std::io::empty();
             match kind {
                 FileType::Directory => {
@@ -244,9 +243,14 @@ impl TarWalk<'_> {
     }
 }
 
+/// Extended attributes: names and values.
+type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Returns the attributes that belong to the layer.
-fn attributes(of: BorrowedFd<'_>) -> rustix::io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    Ok(xattrs(of)?
+fn attributes(of: BorrowedFd<'_>, path: &Path) -> Result<Attributes, StoreError> {
+    let all = xattrs(of).map_err(SysError::on("read the extended attributes of", path))?;
+    marks::refuse_pointer(&all, path)?;
+    Ok(all
         .into_iter()
         .map(|(name, value)| (name.as_bytes().to_vec(), value))
         .filter(|(name, _)| !marks::is_overlays(name) && !LOCAL.contains(&name.as_slice()))
@@ -297,17 +301,12 @@ fn settle_directory(directory: &OwnedFd, path: &Path, times: Times, depth: usize
 }
 
 fn settle_one(opened: &OwnedFd, path: &Path, times: Times) -> Result<(), StoreError> {
-    for (name, value) in xattrs(opened).map_err(SysError::on("read the extended attributes of", path))? {
+    let all = xattrs(opened).map_err(SysError::on("read the extended attributes of", path))?;
+    marks::refuse_pointer(&all, path)?;
+    for (name, value) in all {
         let bytes = name.as_bytes();
         if !marks::is_overlays(bytes) || marks::is_opaque(&[(name.clone(), value)]) {
             continue;
-        }
-        if bytes.ends_with(b".redirect") || bytes.ends_with(b".metacopy") {
-            return Err(StoreError::Snapshot {
-                path: path.to_owned(),
-                why: "overlayfs keeps only a pointer to its content there: the mount must have redirect_dir=off and \
-                      metacopy=off",
-            });
         }
         sys::path::remove_xattr(opened, &name)
             .map_err(SysError::on("remove an extended attribute of", path))?;

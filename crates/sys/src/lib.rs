@@ -10,6 +10,7 @@
 pub mod bpf;
 mod error;
 pub mod exe;
+pub mod failpoint;
 pub mod fs;
 pub mod lock;
 pub mod memory;

@@ -11,7 +11,9 @@
 pub mod images;
 pub mod leaks;
 pub mod registry;
+pub mod residue;
 pub mod sandbox;
 
 pub use leaks::HostState;
+pub use residue::Residue;
 pub use sandbox::{Outcome, Sandbox};

@@ -1,6 +1,6 @@
 //! A root of its own for a test of the binary, and the host compared afterwards.
 
-use crate::{HostState, images};
+use crate::{HostState, Residue, images};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
@@ -9,14 +9,19 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
+/// Names the `docker` client to be tried in place of coracle; `DOCKER_HOST` names its daemon.
+const REFERENCE: &str = "CORACLE_TEST_REFERENCE";
+
 /// An engine under test: its root, and the host as it was before. Tests that have one run one after the other, so
 /// that whatever changes on the host is theirs.
 #[derive(Debug)]
 pub struct Sandbox {
     program: PathBuf,
     directory: TempDir,
-    before: HostState,
-    _alone: File,
+    /// Docker is the engine: what its daemon leaves on the host is not ours to judge.
+    reference: bool,
+    /// The host as it was, and the lock that keeps other tests from it.
+    alone: Option<(HostState, File)>,
 }
 
 /// How a command ended and what it wrote.
@@ -58,6 +63,12 @@ impl Sandbox {
         let alone = File::create("/tmp/coracle-tests.lock").expect("the lock file is made");
         rustix::fs::flock(&alone, rustix::fs::FlockOperation::LockExclusive).expect("the lock is taken");
         let before = HostState::now();
+        Self::on_a_busy_host(program).alone((before, alone))
+    }
+
+    /// Makes an empty root for `program` without waiting for other tests; the host is not compared: see
+    /// [`Sandbox::residue`].
+    pub fn on_a_busy_host(program: impl AsRef<Path>) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("coracle-test-")
             .tempdir()
@@ -65,18 +76,63 @@ impl Sandbox {
         Self {
             program: program.as_ref().to_owned(),
             directory,
-            before,
-            _alone: alone,
+            reference: false,
+            alone: None,
         }
+    }
+
+    /// Makes a root that has the image `busybox`, for a test of what Docker does too. With `CORACLE_TEST_REFERENCE`
+    /// in the environment the engine is that docker client, and its daemon is emptied before and after.
+    pub fn comparable(program: impl AsRef<Path>) -> Self {
+        let Some(reference) = std::env::var_os(REFERENCE) else {
+            return Self::new(program);
+        };
+        let mut sandbox = Self::empty(Path::new(&reference));
+        sandbox.reference = true;
+        sandbox.clear();
+        sandbox.load_busybox();
+        sandbox
+    }
+
+    /// Removes everything through the engine itself.
+    fn clear(&self) -> Outcome {
+        let containers = self.run(["ps", "-aq"]);
+        let ids: Vec<&str> = containers.stdout.split_whitespace().collect();
+        if !ids.is_empty() {
+            self.run(["rm", "-f"].into_iter().chain(ids));
+        }
+        if self.reference {
+            // Docker's prune spares volumes with names.
+            let volumes = self.run(["volume", "ls", "-q"]);
+            let names: Vec<&str> = volumes.stdout.split_whitespace().collect();
+            if !names.is_empty() {
+                self.run(["volume", "rm", "-f"].into_iter().chain(names));
+            }
+        }
+        self.run(["system", "prune", "-af", "--volumes"])
+    }
+
+    fn alone(mut self, alone: (HostState, File)) -> Self {
+        self.alone = Some(alone);
+        self
+    }
+
+    /// Loads the image `busybox`.
+    pub fn load_busybox(&self) {
+        let archive = busybox_archive();
+        self.run(["load", "-q", "-i", archive.to_str().expect("the path is UTF-8")])
+            .ok();
+    }
+
+    /// Looks at what there is of this root on the host.
+    pub fn residue(&self) -> Residue {
+        Residue::of(&self.path().join("root"), &self.path().join("run"))
     }
 
     /// Makes a root that has the image `busybox`.
     pub fn new(program: impl AsRef<Path>) -> Self {
         let sandbox = Self::empty(program);
-        let archive = busybox_archive();
-        sandbox
-            .run(["load", "-q", "-i", archive.to_str().expect("the path is UTF-8")])
-            .ok();
+        sandbox.load_busybox();
         sandbox
     }
 
@@ -167,16 +223,15 @@ fn busybox_archive() -> &'static Path {
 impl Drop for Sandbox {
     /// Removes everything through the engine itself, then checks that the host is as it was.
     fn drop(&mut self) {
-        let containers = self.run(["ps", "-aq"]);
-        let ids: Vec<&str> = containers.stdout.split_whitespace().collect();
-        if !ids.is_empty() {
-            self.run(["rm", "-f"].into_iter().chain(ids));
-        }
-        let pruned = self.run(["system", "prune", "-af", "--volumes"]);
+        let pruned = self.clear();
         if std::thread::panicking() {
             return;
         }
         assert_eq!(pruned.code, 0, "system prune failed: {}", pruned.stderr);
-        self.before.assert_restored();
+        if let Some((before, _lock)) = &self.alone
+            && !self.reference
+        {
+            before.assert_restored();
+        }
     }
 }

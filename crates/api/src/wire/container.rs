@@ -4,13 +4,14 @@
     reason = "Docker's shape: sets are maps to empty objects"
 )]
 
+use super::fate::{EndCause, HealthState, RunUsage};
 use super::{HostConfig, none_if_empty, time};
 use engine::containers::record::{Activity, Container, EndpointRecord};
 use engine::network::Protocol;
 use oci::{Empty, Healthcheck};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// `GET /containers/{id}/json`.
 #[derive(Debug, Serialize)]
@@ -61,6 +62,12 @@ struct State {
     error: String,
     started_at: String,
     finished_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<HealthState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<EndCause>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<RunUsage>,
 }
 
 #[derive(Debug, Serialize)]
@@ -200,8 +207,9 @@ pub fn status_text(activity: Activity) -> &'static str {
 }
 
 impl ContainerInspect {
-    /// Makes it of a container; `root` is where the engine keeps its things.
-    pub fn new(container: &Container, root: &Path) -> Self {
+    /// Makes it of a container; `root` is where the engine keeps its things, `lower` the directories of its image's
+    /// layers, the topmost first.
+    pub fn new(container: &Container, root: &Path, lower: &[PathBuf]) -> Self {
         let directory = root.join("containers").join(container.id.as_str());
         let file = |name: &str| directory.join(name).display().to_string();
         let settings = &container.settings;
@@ -232,7 +240,21 @@ impl ContainerInspect {
             exec_ids: None,
             host_config: HostConfig::new(settings),
             graph_driver: GraphDriver {
-                data: [("UpperDir", file("upper")), ("WorkDir", file("work"))].into(),
+                data: [
+                    ("ID", container.id.to_string()),
+                    ("LowerDir", directories(lower)),
+                    // Nothing is mounted on the host: what the container sees is found through its process.
+                    (
+                        "MergedDir",
+                        container
+                            .pid
+                            .map(|pid| format!("/proc/{pid}/root"))
+                            .unwrap_or_default(),
+                    ),
+                    ("UpperDir", file("upper")),
+                    ("WorkDir", file("work")),
+                ]
+                .into(),
                 name: "overlay2",
             },
             size_rw: container.size_rw,
@@ -242,6 +264,12 @@ impl ContainerInspect {
             network_settings: NetworkSettings::new(container),
         }
     }
+}
+
+/// Directories as overlayfs takes them.
+pub(super) fn directories(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join(":")
 }
 
 impl State {
@@ -258,13 +286,16 @@ impl State {
             running: is_running,
             paused: activity == Activity::Paused,
             restarting: activity == Activity::Restarting,
-            oom_killed: exit.is_some_and(|exit| exit.oom_killed),
+            oom_killed: container.oom_killed,
             dead: false,
             pid: container.pid.unwrap_or(0),
             exit_code: exit.filter(|_| !is_running).map_or(0, |exit| exit.code),
             error: exit.and_then(|exit| exit.error.clone()).unwrap_or_default(),
             started_at: time(status.started),
             finished_at: time(exit.map(|exit| exit.finished)),
+            health: container.health.as_ref().map(HealthState::new),
+            cause: exit.and_then(EndCause::new),
+            usage: exit.and_then(|exit| RunUsage::new(&exit.usage)),
         }
     }
 }

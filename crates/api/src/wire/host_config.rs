@@ -1,10 +1,17 @@
 //! What was asked of the host for a container.
 
+mod mounts;
+mod resources;
+
+use mounts::Mount;
+use resources::Resources;
+
 use super::container::{HostPort, protocol};
 use super::none_if_empty;
 use engine::containers::record::Settings;
 use engine::containers::request::{
-    DeviceRequest, MountRequest, MountSource, NetworkMode, RestartPolicy, Seccomp, SecurityOptions, Ulimit,
+    CgroupNamespace, IpcMode, NamespaceMode, NetworkMode, RestartPolicy, Seccomp, SecurityOptions,
+    UserNamespaceMode, UtsMode,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -24,6 +31,8 @@ pub struct HostConfig {
     volume_driver: String,
     volumes_from: Option<Vec<String>>,
     console_size: [u16; 2],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
     cap_add: Option<Vec<String>>,
     cap_drop: Option<Vec<String>>,
     cgroupns_mode: &'static str,
@@ -32,15 +41,17 @@ pub struct HostConfig {
     dns_search: Vec<String>,
     extra_hosts: Option<Vec<String>>,
     group_add: Option<Vec<String>>,
-    ipc_mode: &'static str,
+    ipc_mode: String,
     cgroup: &'static str,
     links: Option<Vec<String>>,
     oom_score_adj: i32,
-    pid_mode: &'static str,
+    pid_mode: String,
     privileged: bool,
     publish_all_ports: bool,
     readonly_rootfs: bool,
     security_opt: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    storage_opt: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     tmpfs: BTreeMap<String, String>,
     #[serde(rename = "UTSMode")]
@@ -49,24 +60,10 @@ pub struct HostConfig {
     shm_size: u64,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     sysctls: BTreeMap<String, String>,
-    runtime: &'static str,
+    runtime: String,
     isolation: &'static str,
-    cpu_shares: u64,
-    memory: i64,
-    nano_cpus: i64,
-    cgroup_parent: String,
-    blkio_weight: u16,
-    cpu_period: u64,
-    cpu_quota: i64,
-    cpuset_cpus: String,
-    cpuset_mems: String,
-    devices: Vec<Device>,
-    memory_reservation: i64,
-    memory_swap: i64,
-    memory_swappiness: Option<i64>,
-    oom_kill_disable: Option<bool>,
-    pids_limit: Option<i64>,
-    ulimits: Option<Vec<Limit>>,
+    #[serde(flatten)]
+    resources: Resources,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     mounts: Vec<Mount>,
     masked_paths: Option<Vec<&'static str>>,
@@ -88,34 +85,6 @@ struct LogConfig {
 struct Policy {
     name: &'static str,
     maximum_retry_count: u32,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Device {
-    path_on_host: String,
-    path_in_container: String,
-    cgroup_permissions: String,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Limit {
-    name: String,
-    hard: i64,
-    soft: i64,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Mount {
-    #[serde(rename = "Type")]
-    kind: &'static str,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    source: String,
-    target: String,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    read_only: bool,
 }
 
 /// What Docker gives `/dev/shm` where nothing is asked for.
@@ -147,11 +116,10 @@ const READ_ONLY: &[&str] = &[
 impl HostConfig {
     pub(super) fn new(settings: &Settings) -> Self {
         let request = &settings.request;
-        let limits = &request.limits;
         let open_paths = request.privileged || request.security.system_paths_unconfined;
         let paths = |paths: &[&'static str]| if open_paths { None } else { Some(paths.to_vec()) };
         Self {
-            binds: none_if_empty(request.mounts.iter().filter_map(bind).collect()),
+            binds: none_if_empty(request.mounts.iter().filter_map(mounts::bind).collect()),
             container_id_file: String::new(),
             log_config: LogConfig {
                 kind: settings.log_driver.clone(),
@@ -162,11 +130,15 @@ impl HostConfig {
             restart_policy: policy(request.restart),
             auto_remove: request.remove_when_done,
             volume_driver: String::new(),
-            volumes_from: None,
+            volumes_from: none_if_empty(request.volumes_from.clone()),
             console_size: [0, 0],
+            annotations: request.annotations.clone(),
             cap_add: none_if_empty(request.capabilities_add.clone()),
             cap_drop: none_if_empty(request.capabilities_drop.clone()),
-            cgroupns_mode: "private",
+            cgroupns_mode: match request.cgroup_namespace {
+                Some(CgroupNamespace::Host) => "host",
+                Some(CgroupNamespace::Private) | None => "private",
+            },
             dns: request.dns.iter().map(ToString::to_string).collect(),
             dns_options: request.dns_options.clone(),
             dns_search: request.dns_search.clone(),
@@ -178,41 +150,41 @@ impl HostConfig {
                     .collect(),
             ),
             group_add: none_if_empty(request.groups.clone()),
-            ipc_mode: "private",
+            ipc_mode: match &request.ipc {
+                IpcMode::Container(container) => format!("container:{container}"),
+                IpcMode::Host => "host".into(),
+                IpcMode::None => "none".into(),
+                IpcMode::Private => "private".into(),
+                IpcMode::Shareable => "shareable".into(),
+            },
             cgroup: "",
             links: None,
             oom_score_adj: request.oom_score_adj,
-            pid_mode: "",
+            pid_mode: match &request.pid {
+                NamespaceMode::Container(container) => format!("container:{container}"),
+                NamespaceMode::Host => "host".into(),
+                NamespaceMode::Own => String::new(),
+            },
             privileged: request.privileged,
             publish_all_ports: request.publish_all,
             readonly_rootfs: request.read_only,
             security_opt: none_if_empty(security(&request.security)),
-            tmpfs: request.mounts.iter().filter_map(tmpfs).collect(),
-            uts_mode: "",
-            userns_mode: "",
+            storage_opt: request.storage_options.clone(),
+            tmpfs: request.mounts.iter().filter_map(mounts::tmpfs).collect(),
+            uts_mode: match request.uts {
+                UtsMode::Host => "host",
+                UtsMode::Own => "",
+            },
+            userns_mode: match request.user_namespace {
+                UserNamespaceMode::Configured => "",
+                UserNamespaceMode::Host => "host",
+            },
             shm_size: request.shm_size.unwrap_or(SHM_SIZE),
             sysctls: request.sysctls.clone(),
-            runtime: "coracle",
+            runtime: request.runtime.clone().unwrap_or_else(|| "coracle".into()),
             isolation: "",
-            cpu_shares: limits.cpu_shares.unwrap_or(0),
-            memory: limits.memory.unwrap_or(0),
-            nano_cpus: limits.nano_cpus.unwrap_or(0),
-            cgroup_parent: request.cgroup_parent.clone().unwrap_or_default(),
-            blkio_weight: limits.blkio_weight.unwrap_or(0),
-            cpu_period: limits.cpu_period.unwrap_or(0),
-            cpu_quota: limits.cpu_quota.unwrap_or(0),
-            cpuset_cpus: limits.cpuset_cpus.clone().unwrap_or_default(),
-            cpuset_mems: limits.cpuset_mems.clone().unwrap_or_default(),
-            devices: request.devices.iter().map(device).collect(),
-            memory_reservation: limits.memory_reservation.unwrap_or(0),
-            memory_swap: limits
-                .memory_swap
-                .unwrap_or_else(|| limits.memory.unwrap_or(0).saturating_mul(2)),
-            memory_swappiness: None,
-            oom_kill_disable: None,
-            pids_limit: limits.pids,
-            ulimits: none_if_empty(request.ulimits.iter().map(ulimit).collect()),
-            mounts: request.mounts.iter().filter_map(mount).collect(),
+            resources: Resources::new(request),
+            mounts: request.mounts.iter().filter_map(mounts::mount).collect(),
             masked_paths: paths(MASKED),
             readonly_paths: paths(READ_ONLY),
             init: request.init.then_some(true),
@@ -279,82 +251,4 @@ fn security(options: &SecurityOptions) -> Vec<String> {
     );
     all.extend(options.labels.iter().map(|label| format!("label={label}")));
     all
-}
-
-/// The mounts that `-v` makes with a source; Docker shows those as binds, whatever they are.
-fn bind(mount: &MountRequest) -> Option<String> {
-    let (source, option) = match &mount.source {
-        MountSource::Bind {
-            path,
-            create: true,
-            propagation,
-            ..
-        } => (path.display().to_string(), propagation.clone()),
-        MountSource::Volume {
-            name: Some(name),
-            no_copy,
-            subpath: None,
-        } => (name.clone(), no_copy.then(|| "nocopy".to_owned())),
-        _ => return None,
-    };
-    let options: Vec<String> = mount
-        .read_only
-        .then(|| "ro".to_owned())
-        .into_iter()
-        .chain(option)
-        .collect();
-    Some(if options.is_empty() {
-        format!("{source}:{}", mount.target)
-    } else {
-        format!("{source}:{}:{}", mount.target, options.join(","))
-    })
-}
-
-fn tmpfs(mount: &MountRequest) -> Option<(String, String)> {
-    let MountSource::Tmpfs { size, mode, options } = &mount.source else {
-        return None;
-    };
-    let mut all = options.clone();
-    all.extend(size.map(|size| format!("size={size}")));
-    all.extend(mode.map(|mode| format!("mode={mode:o}")));
-    if mount.read_only {
-        all.push("ro".into());
-    }
-    Some((mount.target.clone(), all.join(",")))
-}
-
-fn mount(mount: &MountRequest) -> Option<Mount> {
-    let (kind, source) = match &mount.source {
-        MountSource::Bind {
-            path, create: false, ..
-        } => ("bind", path.display().to_string()),
-        MountSource::Volume {
-            name: Some(name),
-            subpath: Some(_),
-            ..
-        } => ("volume", name.clone()),
-        _ => return None,
-    };
-    Some(Mount {
-        kind,
-        source,
-        target: mount.target.clone(),
-        read_only: mount.read_only,
-    })
-}
-
-fn device(device: &DeviceRequest) -> Device {
-    Device {
-        path_on_host: device.source.display().to_string(),
-        path_in_container: device.target.display().to_string(),
-        cgroup_permissions: device.permissions.clone(),
-    }
-}
-
-fn ulimit(limit: &Ulimit) -> Limit {
-    Limit {
-        name: limit.name.clone(),
-        hard: limit.hard,
-        soft: limit.soft,
-    }
 }

@@ -1,10 +1,12 @@
 //! An image, as `docker image inspect` and `docker history` show it.
 
+use super::container::directories;
 use super::time;
 use engine::images::Image;
 use oci::Config;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// `GET /images/{name}/json`.
 #[derive(Debug, Serialize)]
@@ -53,8 +55,16 @@ struct Metadata {
 
 impl ImageInspect {
     /// Makes it of an image.
-    pub fn new(image: &Image) -> Self {
+    /// `layers` are the directories of its layers, the topmost first.
+    pub fn new(image: &Image, layers: &[PathBuf]) -> Self {
         let config = &image.config;
+        let mut data = BTreeMap::new();
+        if let Some((top, below)) = layers.split_first() {
+            data.insert("UpperDir".to_owned(), top.display().to_string());
+            if !below.is_empty() {
+                data.insert("LowerDir".to_owned(), directories(below));
+            }
+        }
         Self {
             id: image.id.to_string(),
             repo_tags: image.tags.iter().map(oci::Reference::familiar).collect(),
@@ -78,7 +88,7 @@ impl ImageInspect {
             os: image.platform.os.clone(),
             size: image.size,
             graph_driver: GraphDriver {
-                data: BTreeMap::new(),
+                data,
                 name: "overlay2",
             },
             root_fs: RootFs {

@@ -1,14 +1,20 @@
 //! Docker's JSON shapes, made of the engine's records. Field order is Docker's, because `inspect` prints it.
 
 mod container;
+mod event;
+mod fate;
 mod host_config;
 mod image;
+mod info;
 mod network;
 mod volume;
 
 pub use container::{ContainerInspect, status_text};
+pub use event::EventMessage;
+pub use fate::health_text;
 pub use host_config::HostConfig;
 pub use image::{HistoryEntry, ImageInspect};
+pub use info::SystemInfo;
 pub use network::NetworkInspect;
 pub use volume::VolumeInspect;
 

@@ -1,6 +1,7 @@
 //! A network, as `docker network inspect` shows it.
 
 use engine::containers::record::Container;
+use engine::networks::stable_id;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 pub struct NetworkInspect {
     name: &'static str,
     id: String,
+    created: String,
     scope: &'static str,
     driver: &'static str,
     #[serde(rename = "EnableIPv4")]
@@ -21,9 +23,18 @@ pub struct NetworkInspect {
     internal: bool,
     attachable: bool,
     ingress: bool,
+    config_from: ConfigFrom,
+    config_only: bool,
     containers: BTreeMap<String, Endpoint>,
     options: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
+}
+
+/// Another network whose settings it has.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ConfigFrom {
+    network: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -111,6 +122,8 @@ impl NetworkInspect {
         Self {
             name,
             id: id.unwrap_or_else(|| stable_id(name)),
+            // They come and go with their containers.
+            created: super::time(None),
             scope: "local",
             driver,
             enable_ipv4: true,
@@ -123,6 +136,8 @@ impl NetworkInspect {
             internal: false,
             attachable: false,
             ingress: false,
+            config_from: ConfigFrom { network: "" },
+            config_only: false,
             containers,
             options: BTreeMap::new(),
             labels: BTreeMap::new(),
@@ -143,11 +158,4 @@ impl NetworkInspect {
     pub fn driver(&self) -> &'static str {
         self.driver
     }
-}
-
-/// The default networks are no records; their ids are their names in hexadecimal, padded to 64 digits.
-fn stable_id(name: &str) -> String {
-    let hex: Vec<String> = name.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let hex = hex.concat();
-    format!("{hex:0<64}")
 }

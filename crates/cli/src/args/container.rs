@@ -1,5 +1,6 @@
 //! The flags that `run` and `create` share, and how they become a [`CreateContainer`].
 
+use super::health::HealthFlags;
 use super::others::Others;
 use super::{
     Invalid, device, environment, extra_host, integer, invalid, label, mount, network, publish, restart,
@@ -192,6 +193,8 @@ pub(crate) struct ContainerFlags {
     #[arg(short, long, value_name = "string")]
     workdir: Option<String>,
     #[command(flatten)]
+    health: HealthFlags,
+    #[command(flatten)]
     others: Others,
 }
 
@@ -311,6 +314,8 @@ impl ContainerFlags {
             log_options: self.log_opt.into_iter().collect(),
             cgroup_parent: self.cgroup_parent.filter(|parent| !parent.is_empty()),
             host_ca,
+            timeout: self.health.time_limit(),
+            health: self.health.request()?,
             ..CreateContainer::default()
         };
         Ok(Prepared { request, warnings })

@@ -11,6 +11,7 @@ pub(crate) mod environment;
 pub(crate) mod exec;
 pub(crate) mod extra_host;
 pub(crate) mod filter;
+pub(crate) mod health;
 pub(crate) mod integer;
 pub(crate) mod label;
 pub(crate) mod mount;

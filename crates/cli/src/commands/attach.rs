@@ -59,7 +59,9 @@ impl Verb for Attach {
             session.resize(rows, columns)?;
         }
         let conversation = conversation(&container, stdin, self.sig_proxy.unwrap_or(true), detach_keys);
-        let ending = talk(session, &mut signals, &conversation)?;
+        let ending = talk(session, &mut signals, &conversation, &|what| {
+            containers.tell(&id, what)
+        })?;
         finish(cli, &container, ending)
     }
 }
@@ -106,6 +108,7 @@ pub(super) fn finish(cli: &Cli, container: &Container, ending: Ending) -> Result
             if let Some(error) = &record.error {
                 output::note(error);
             }
+            output::end(&cli.program, &record);
             Ok(super::exit_code(record.code))
         }
         Ending::Interrupted(number) => Ok(super::exit_code(128 + number)),

@@ -43,7 +43,9 @@ impl Verb for Exec {
             signals: false,
             detach_keys,
         };
-        match talk(session, &mut signals, &conversation)? {
+        match talk(session, &mut signals, &conversation, &|what| {
+            containers.tell(&id, what)
+        })? {
             Ending::Detached => Ok(ExitCode::SUCCESS),
             Ending::Exited(record) => Ok(super::exit_code(record.code)),
             Ending::Interrupted(number) => Ok(super::exit_code(128 + number)),

@@ -33,7 +33,8 @@ pub(super) struct ListImages {
     quiet: bool,
 }
 
-const HEADERS: &[(&str, &str)] = &[
+/// Columns.
+pub(super) const HEADERS: &[(&str, &str)] = &[
     ("Containers", "CONTAINERS"),
     ("CreatedAt", "CREATED AT"),
     ("CreatedSince", "CREATED"),
@@ -135,13 +136,15 @@ impl Condition {
 }
 
 /// One row's name.
-struct Name {
+#[derive(Debug)]
+pub(super) struct Name {
     repository: String,
     tag: String,
     digest: String,
 }
 
-fn names(image: &Image, shows_digest: bool) -> Vec<Name> {
+/// The names under which an image is listed, each on a row of its own.
+pub(super) fn names(image: &Image, shows_digest: bool) -> Vec<Name> {
     let digest_of = |repository: &str| {
         let found = image
             .repository_digests
@@ -256,7 +259,8 @@ fn matches_glob(pattern: &str, text: &str) -> bool {
     )
 }
 
-fn row(image: &Image, name: &Name, now: i64, truncate: bool) -> Row {
+/// A row of the table.
+pub(super) fn row(image: &Image, name: &Name, now: i64, truncate: bool) -> Row {
     let made = image.config.created.as_deref().and_then(time::parse);
     // An image whose times were taken out for the sake of reproducibility is as old as its stay here.
     let epoch = engine::builder::FIXED_EPOCH * 1_000_000_000;

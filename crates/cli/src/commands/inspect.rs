@@ -157,12 +157,18 @@ fn inspect(
     }
     match (&template, format) {
         (None, Some("json")) => {
+            if found.is_empty() {
+                output::line("")?;
+            }
             for object in &found {
                 output::line(&json::compact(&value(object)?))?;
             }
         }
         (None, _) => output::line(&json::pretty(&found).map_err(|error| Failure::new(error.to_string()))?)?,
         (Some(template), _) => {
+            if found.is_empty() {
+                output::line("")?;
+            }
             for object in &found {
                 let text = template
                     .execute(&value(object)?, Labels::None, None)
@@ -203,15 +209,16 @@ fn find(cli: &Cli, name: &str, classes: &[Class], size: bool) -> Result<Option<O
                 let containers = engine.containers();
                 containers
                     .find(name)
-                    .and_then(|id| containers.inspect(&id, size))
-                    .map(|container| {
-                        Object::Container(Box::new(ContainerInspect::new(&container, &cli.locations().root)))
+                    .and_then(|id| Ok((containers.inspect(&id, size)?, containers.lower_directories(&id)?)))
+                    .map(|(container, lower)| {
+                        let root = &cli.locations().root;
+                        Object::Container(Box::new(ContainerInspect::new(&container, root, &lower)))
                     })
             }
-            Class::Image => engine
-                .images()
-                .find(name)
-                .map(|image| Object::Image(Box::new(ImageInspect::new(&image)))),
+            Class::Image => engine.images().find(name).map(|image| {
+                let layers = engine.images().layer_directories(&image);
+                Object::Image(Box::new(ImageInspect::new(&image, &layers)))
+            }),
             Class::Volume => engine
                 .volumes()
                 .inspect(name)

@@ -1,11 +1,17 @@
 //! The commands: one file each, and the table that finds them.
 
 mod attach;
+mod boot;
 mod build;
+mod buildx;
+mod commit;
 mod completion;
+mod context;
 mod cp;
 mod create;
 mod df;
+mod diff;
+mod events;
 mod exec;
 mod export;
 mod history;
@@ -28,9 +34,12 @@ mod rmi;
 mod run;
 mod save;
 mod start;
+mod stats;
 mod stop;
 mod tag;
+mod top;
 mod unpause;
+mod update;
 pub(crate) mod version;
 mod volume;
 mod wait;
@@ -63,7 +72,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         name: "buildx",
         about: "Build with Docker's newer names",
-        hidden: &["b"],
+        hidden: &["b", "install", "uninstall"],
     },
     Group {
         name: "completion",
@@ -74,6 +83,11 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "container",
         about: "Manage containers",
         hidden: &["list", "ps", "remove"],
+    },
+    Group {
+        name: "context",
+        about: "Show the one context there is: this program itself",
+        hidden: &["list"],
     },
     Group {
         name: "image",
@@ -103,65 +117,75 @@ pub(crate) const COMMON: &[&str] = &["run", "exec", "ps", "build", "pull", "imag
 /// Commands of Docker that we do not have yet, and what to do instead.
 pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("bake", "build each target with 'build'"),
-    ("builder du", "see 'system df'"),
     ("buildx bake", "build each target with 'buildx build'"),
-    ("buildx create", "there is one builder, always ready"),
-    ("buildx du", "see 'system df'"),
     ("buildx imagetools", ""),
-    ("buildx inspect", "there is one builder, always ready"),
-    ("buildx ls", "there is one builder, always ready"),
-    ("buildx prune", "use 'builder prune'"),
-    ("buildx rm", "there is one builder, always ready"),
-    ("buildx stop", "there is one builder, always ready"),
-    ("buildx use", "there is one builder, always ready"),
-    ("commit", "write a Dockerfile and 'build' it"),
+    ("buildx dial-stdio", "there is no BuildKit daemon to talk to"),
+    ("buildx history", "see 'history' and 'build --explain'"),
+    ("buildx policy", ""),
     ("completion powershell", "there is bash, fish and zsh"),
     ("compose", "start the services one by one with 'run'"),
-    ("container commit", "write a Dockerfile and 'build' it"),
-    ("container diff", ""),
-    ("container stats", "see 'inspect'"),
-    ("container top", "use 'exec CONTAINER ps'"),
-    (
-        "container update",
-        "'rm' the container and 'run' it with other limits",
-    ),
-    ("diff", ""),
-    ("events", ""),
     (
         "image push",
         "'save' the image and copy it with a tool that pushes",
     ),
     ("login", "write the credentials into ~/.docker/config.json"),
     ("logout", "take the credentials out of ~/.docker/config.json"),
+    ("manifest", ""),
     ("network connect", "give the network to 'run'"),
     ("network create", "there are bridge, host and none"),
     ("network disconnect", ""),
-    ("network prune", "the default networks stay"),
     ("network rm", "the default networks stay"),
     ("push", "'save' the image and copy it with a tool that pushes"),
     ("search", "search on the registry's own pages"),
-    ("stats", "see 'inspect'"),
     ("system dial-stdio", ""),
-    ("system events", ""),
-    ("top", "use 'exec CONTAINER ps'"),
-    ("update", "'rm' the container and 'run' it with other limits"),
+    ("context create", "there is one context: this program itself"),
+    ("context export", "there is one context: this program itself"),
+    ("context import", "there is one context: this program itself"),
+    ("context rm", "there is one context: this program itself"),
+    ("context update", "there is one context: this program itself"),
     ("volume update", ""),
 ];
 
-/// Groups of Docker that we do not have at all.
-pub(crate) const ABSENT_GROUPS: &[(&str, &str)] = &[
-    ("checkpoint", ""),
-    ("config", "swarm mode is no part of this engine"),
-    ("context", "there is no daemon to choose"),
-    ("manifest", ""),
-    ("node", "swarm mode is no part of this engine"),
-    ("plugin", ""),
-    ("scout", ""),
-    ("secret", "swarm mode is no part of this engine"),
-    ("service", "swarm mode is no part of this engine"),
-    ("stack", "swarm mode is no part of this engine"),
-    ("swarm", "swarm mode is no part of this engine"),
-    ("trust", ""),
+/// What stands in for swarm mode.
+const NO_SWARM: &str =
+    "run containers on this host with 'run', or hand the image to Kubernetes, which has services";
+
+/// Groups of Docker that this engine does without on purpose: why, and what to do instead.
+pub(crate) const ABSENT_GROUPS: &[(&str, &str, &str)] = &[
+    (
+        "checkpoint",
+        "a process cannot be frozen to disk and thawed here",
+        "'pause' and 'unpause' keep it in memory, 'commit' keeps its files",
+    ),
+    (
+        "config",
+        "there is no swarm mode",
+        "mount the file: 'run -v FILE:/path:ro'",
+    ),
+    ("node", "there is no swarm mode", NO_SWARM),
+    (
+        "plugin",
+        "there are no engine plugins",
+        "volumes are directories and mounts: mount what a plugin would, and bind it with -v",
+    ),
+    (
+        "scout",
+        "it is a service of Docker's",
+        "'save' the image and give it to a scanner",
+    ),
+    (
+        "secret",
+        "there is no swarm mode",
+        "mount the file: 'run -v FILE:/run/secrets/NAME:ro'; for builds there is 'build --secret'",
+    ),
+    ("service", "there is no swarm mode", NO_SWARM),
+    ("stack", "there is no swarm mode", NO_SWARM),
+    ("swarm", "there is no swarm mode", NO_SWARM),
+    (
+        "trust",
+        "its Notary servers are being shut down",
+        "name images by digest: NAME@sha256:…",
+    ),
 ];
 
 macro_rules! entry {
@@ -189,10 +213,14 @@ use Arity::{AtLeast, AtMost, Between, Exactly};
 pub(crate) const COMMANDS: &[Entry] = &[
     entry!(attach::Attach, "container attach", ["attach"], "[OPTIONS] CONTAINER",
         "Attach local standard input, output, and error streams to a running container", Exactly(1), Running),
+    entry!(commit::Commit, "container commit", ["commit"], "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+        "Create a new image from a container's changes", Between(1, 2), Containers),
     entry!(cp::Cp, "container cp", ["cp"], "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n[OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
         "Copy files/folders between a container and the local filesystem", Exactly(2), Files),
     entry!(create::Create, "container create", ["create"], "[OPTIONS] IMAGE [COMMAND] [ARG...]",
         "Create a new container", AtLeast(1), Images, ends_flags),
+    entry!(diff::Diff, "container diff", ["diff"], "CONTAINER",
+        "Inspect changes to files or directories on a container's filesystem", Exactly(1), Containers),
     entry!(exec::Exec, "container exec", ["exec"], "[OPTIONS] CONTAINER COMMAND [ARG...]",
         "Execute a command in a running container", AtLeast(2), Running, ends_flags),
     entry!(export::Export, "container export", ["export"], "[OPTIONS] CONTAINER",
@@ -221,10 +249,16 @@ pub(crate) const COMMANDS: &[Entry] = &[
         "Create and run a new container from an image", AtLeast(1), Images, ends_flags),
     entry!(start::Start, "container start", ["start"], "[OPTIONS] CONTAINER [CONTAINER...]",
         "Start one or more stopped containers", AtLeast(1), Stopped),
+    entry!(stats::Stats, "container stats", ["stats"], "[OPTIONS] [CONTAINER...]",
+        "Display a live stream of container(s) resource usage statistics", AtLeast(0), Running),
     entry!(stop::Stop, "container stop", ["stop"], "[OPTIONS] CONTAINER [CONTAINER...]",
         "Stop one or more running containers", AtLeast(1), Running),
+    entry!(top::Top, "container top", ["top"], "CONTAINER [ps OPTIONS]",
+        "Display the running processes of a container", AtLeast(1), Running, ends_flags),
     entry!(unpause::Unpause, "container unpause", ["unpause"], "CONTAINER [CONTAINER...]",
         "Unpause all processes within one or more containers", AtLeast(1), Running),
+    entry!(update::Update, "container update", ["update"], "[OPTIONS] CONTAINER [CONTAINER...]",
+        "Update configuration of one or more containers", AtLeast(1), Containers),
     entry!(wait::Wait, "container wait", ["wait"], "CONTAINER [CONTAINER...]",
         "Block until one or more containers stop, then print their exit codes", AtLeast(1), Containers),
 
@@ -260,12 +294,32 @@ pub(crate) const COMMANDS: &[Entry] = &[
 
     entry!(inspect::InspectNetworks, "network inspect", [], "[OPTIONS] NETWORK [NETWORK...]",
         "Display detailed information on one or more networks", AtLeast(1), Networks),
+    entry!(prune::PruneNetworks, "network prune", [], "[OPTIONS]", "Remove all unused networks", Exactly(0), Nothing),
     entry!(network::List, "network ls", ["network list"], "[OPTIONS]", "List networks", Exactly(0), Nothing),
 
-    entry!(prune::PruneBuilder, "builder prune", [], "[OPTIONS]", "Remove build cache", Exactly(0), Nothing),
+    entry!(buildx::DiskUsage, "builder du", ["buildx du"], "[OPTIONS]", "Disk usage of the build cache", Exactly(0), Nothing),
+    entry!(prune::PruneBuilder, "builder prune", ["buildx prune"], "[OPTIONS]", "Remove build cache", Exactly(0), Nothing),
+    entry!(buildx::Create, "buildx create", [], "[OPTIONS] [CONTEXT|ENDPOINT]", "Name the one builder there is", AtMost(1), Nothing),
+    entry!(buildx::Inspect, "buildx inspect", [], "[NAME]", "Inspect the builder", AtMost(1), Nothing),
+    entry!(buildx::List, "buildx ls", [], "", "List builders", Exactly(0), Nothing),
+    entry!(buildx::Remove, "buildx rm", [], "[OPTIONS] [NAME] [NAME...]", "Forget a name of the builder", AtLeast(0), Nothing),
+    entry!(buildx::Stop, "buildx stop", [], "[NAME]", "Do nothing: the builder runs only while it builds", AtMost(1), Nothing),
+    entry!(buildx::Use, "buildx use", [], "[OPTIONS] NAME", "Choose the one builder there is", Exactly(1), Nothing),
     entry!(version::BuildxVersion, "buildx version", [], "", "Show version information", Exactly(0), Nothing),
+    entry!(context::Inspect, "context inspect", [], "[OPTIONS] [CONTEXT] [CONTEXT...]",
+        "Display detailed information on the context", AtLeast(0), Contexts),
+    entry!(context::List, "context ls", ["context list"], "[OPTIONS]", "List contexts", Exactly(0), Nothing),
+    entry!(context::Show, "context show", [], "", "Print the name of the current context", Exactly(0), Nothing),
+    entry!(context::Use, "context use", [], "CONTEXT", "Set the current docker context", Exactly(1), Contexts),
     entry!(df::DiskUsage, "system df", [], "[OPTIONS]", "Show disk usage", Exactly(0), Nothing),
+    entry!(events::Events, "system events", ["events"], "[OPTIONS]", "Get real time events from the server", Exactly(0), Nothing),
     entry!(info::Info, "system info", ["info"], "[OPTIONS]", "Display system-wide information", Exactly(0), Nothing),
+    entry!(boot::Install, "system install", [], "[OPTIONS]",
+        "Write a systemd unit that starts containers with a restart policy at boot", Exactly(0), Nothing),
+    entry!(boot::StartAll, "system start-all", [], "",
+        "Start every container that its restart policy wants to run after a reboot", Exactly(0), Nothing),
+    entry!(boot::StopAll, "system stop-all", [], "",
+        "Stop every running container so that start-all starts it again", Exactly(0), Nothing),
     entry!(prune::PruneSystem, "system prune", [], "[OPTIONS]", "Remove unused data", Exactly(0), Nothing),
     entry!(inspect::Inspect, "inspect", [], "[OPTIONS] NAME|ID [NAME|ID...]",
         "Return low-level information on containers, images, volumes and networks", AtLeast(1), Objects),

@@ -8,6 +8,7 @@ use crate::output::table::{self, Layout, Row};
 use api::wire::NetworkInspect;
 use clap::Args;
 use engine::containers::request::ListContainers;
+use engine::pattern::Pattern;
 use std::process::ExitCode;
 
 /// Flags of `network ls`.
@@ -50,6 +51,22 @@ impl Verb for List {
             &self.filter,
             &["dangling", "driver", "id", "label", "name", "scope", "type"],
         )?;
+        super::volume::check_dangling(&self.filter)?;
+        if let Some((_, value)) = self
+            .filter
+            .iter()
+            .find(|(key, value)| key == "type" && !matches!(value.as_str(), "builtin" | "custom"))
+        {
+            return Err(
+                Failure::new(format!("invalid filter 'type={value}'")).with_hint("type is builtin or custom")
+            );
+        }
+        let patterns = Pattern::all(&self.filter, &["id", "name"]);
+        let matches = |key: &str, value: &str, text: &str| {
+            patterns
+                .iter()
+                .any(|pattern| pattern.is_of(key, value) && pattern.matches(text))
+        };
         let networks = all(cli)?;
         let passes = |network: &NetworkInspect| {
             let mut keys: Vec<&str> = self.filter.iter().map(|(key, _)| key.as_str()).collect();
@@ -62,11 +79,12 @@ impl Verb for List {
                     .map(|(_, value)| value.as_str());
                 values.any(|value| match *key {
                     "driver" => network.driver() == value,
-                    "id" => network.id().starts_with(value),
-                    "name" => network.name().contains(value),
+                    "id" => matches("id", value, network.id()),
+                    "name" => matches("name", value, network.name()),
                     "scope" => value == "local",
                     "type" => value == "builtin",
-                    "dangling" => value == "false",
+                    // The default networks are no one's to prune.
+                    "dangling" => matches!(value, "0" | "false"),
                     _ => false,
                 })
             })

@@ -47,6 +47,21 @@ pub(super) struct PruneBuilder {
     /// Amount of disk space to keep for cache
     #[arg(long, value_name = "bytes")]
     keep_storage: Option<String>,
+    /// Amount of disk space always allowed to keep for cache
+    #[arg(long, value_name = "bytes")]
+    reserved_space: Option<String>,
+    /// Maximum amount of disk space allowed to keep for cache
+    #[arg(long, value_name = "bytes")]
+    max_used_space: Option<String>,
+    /// Target amount of free disk space after pruning
+    #[arg(long, value_name = "bytes")]
+    min_free_space: Option<String>,
+    /// Override the configured builder instance
+    #[arg(long, value_name = "string")]
+    builder: Option<String>,
+    /// Provide a more verbose output
+    #[arg(long)]
+    verbose: bool,
 }
 
 /// Flags of `container prune`.
@@ -79,9 +94,29 @@ pub(super) struct PruneSystem {
 
 const FILTERS: &[&str] = &["label", "label!", "until"];
 
-/// Asks, unless `--force` was given.
+/// Asks, unless `--force` was given. Who says no has nothing to be told; that is no failure.
 fn agreed(force: bool, warning: &str) -> Result<bool, Failure> {
     Ok(force || output::confirm(&format!("WARNING! {warning}\n{QUESTION}"))?)
+}
+
+/// Adds the filters of the user's `config.json`, except those that the command line says the opposite of.
+fn with_configured(cli: &Cli, given: Vec<(String, String)>) -> Result<Vec<(String, String)>, Failure> {
+    let mut all = given;
+    for text in &cli.client().prune_filters {
+        let (key, value) = filter::parse(text)?;
+        let opposite = match key.as_str() {
+            "label" => "label!",
+            "label!" => "label",
+            _ => "",
+        };
+        if !all
+            .iter()
+            .any(|(there, known)| there == opposite && *known == value)
+        {
+            all.push((key, value));
+        }
+    }
+    Ok(all)
 }
 
 fn section(title: &str, lines: &[String]) -> Result<(), Failure> {
@@ -94,10 +129,6 @@ fn section(title: &str, lines: &[String]) -> Result<(), Failure> {
 fn reclaimed(bytes: u64) -> Result<ExitCode, Failure> {
     output::line(&format!("Total reclaimed space: {}", units::human_size(bytes)))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn declined() -> Failure {
-    Failure::bare("operation canceled")
 }
 
 /// Says what `rmi` and `prune` did with an image.
@@ -119,9 +150,10 @@ impl Verb for PruneContainers {
     fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
         filter::check(&self.filter, FILTERS)?;
         if !agreed(self.force, "This will remove all stopped containers.")? {
-            return Err(declined());
+            return Ok(ExitCode::SUCCESS);
         }
-        let (ids, bytes) = cli.engine()?.containers().prune(&self.filter)?;
+        let filters = with_configured(cli, self.filter)?;
+        let (ids, bytes) = cli.engine()?.containers().prune(&filters)?;
         let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
         section("Deleted Containers:", &ids)?;
         reclaimed(bytes)
@@ -137,7 +169,7 @@ impl Verb for PruneImages {
             "This will remove all dangling images."
         };
         if !agreed(self.force, warning)? {
-            return Err(declined());
+            return Ok(ExitCode::SUCCESS);
         }
         // `dangling=false` says the same as --all.
         let all = self.all
@@ -145,8 +177,7 @@ impl Verb for PruneImages {
                 .filter
                 .iter()
                 .any(|(key, value)| key == "dangling" && matches!(value.as_str(), "false" | "0"));
-        let filters: Vec<(String, String)> = self
-            .filter
+        let filters: Vec<(String, String)> = with_configured(cli, self.filter)?
             .into_iter()
             .filter(|(key, _)| key != "dangling")
             .collect();
@@ -169,10 +200,12 @@ impl Verb for PruneVolumes {
             "This will remove anonymous local volumes not used by at least one container."
         };
         if !agreed(self.force, warning)? {
-            return Err(declined());
+            return Ok(ExitCode::SUCCESS);
         }
-        let filters: Vec<(String, String)> =
-            self.filter.into_iter().filter(|(key, _)| key != "all").collect();
+        let filters: Vec<(String, String)> = with_configured(cli, self.filter)?
+            .into_iter()
+            .filter(|(key, _)| key != "all")
+            .collect();
         let (names, bytes) = cli.engine()?.volumes().prune(all, &filters)?;
         section("Deleted Volumes:", &names)?;
         reclaimed(bytes)
@@ -182,18 +215,32 @@ impl Verb for PruneVolumes {
 impl Verb for PruneBuilder {
     fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
         filter::check(&self.filter, FILTERS)?;
-        if self.keep_storage.is_some() {
-            output::warning("--keep-storage is not there yet and was ignored");
+        for (flag, value) in [
+            ("--keep-storage", &self.keep_storage),
+            ("--reserved-space", &self.reserved_space),
+            ("--max-used-space", &self.max_used_space),
+            ("--min-free-space", &self.min_free_space),
+        ] {
+            // Pruning more than was asked for would be worse than not pruning.
+            if value.is_some() {
+                return Err(Failure::new(format!("'{flag}' is not there yet"))
+                    .with_hint("prune by age: --filter until=24h"));
+            }
         }
+        // There is one builder, whatever it is called.
+        let _: Option<String> = self.builder;
         let warning = if self.all {
             "This will remove all build cache."
         } else {
             "This will remove all dangling build cache."
         };
         if !agreed(self.force, warning)? {
-            return Err(declined());
+            return Ok(ExitCode::SUCCESS);
         }
-        let bytes = cli.engine()?.builds().prune(self.all, &self.filter)?;
+        let (steps, bytes) = cli.engine()?.builds().prune(self.all, &self.filter)?;
+        if self.verbose {
+            section("Deleted build cache objects:", &steps)?;
+        }
         output::line(&format!("Total:\t{}", units::human_size(bytes)))?;
         Ok(ExitCode::SUCCESS)
     }
@@ -202,32 +249,78 @@ impl Verb for PruneBuilder {
 impl Verb for PruneSystem {
     fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
         filter::check(&self.filter, FILTERS)?;
-        let mut warning = "This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n"
-            .to_owned();
-        if self.volumes {
-            warning.push_str("  - all anonymous volumes not used by at least one container\n");
+        // A volume does not say when it was last used.
+        if self.volumes && self.filter.iter().any(|(key, _)| key == "until") {
+            return Err(Failure::bare(
+                "ERROR: The \"until\" filter is not supported with \"--volumes\"",
+            ));
         }
-        warning.push_str(if self.all {
-            "  - all images without at least one container associated to them\n  - all build cache\n"
-        } else {
-            "  - all dangling images\n  - unused build cache\n"
-        });
+        let filters = with_configured(cli, self.filter)?;
+        let warning = warning(self.all, self.volumes, &filters);
         if !agreed(self.force, &warning)? {
-            return Err(declined());
+            return Ok(ExitCode::SUCCESS);
         }
         let pruned = cli.engine()?.prune(&PruneRequest {
             all: self.all,
             volumes: self.volumes,
-            filters: self.filter,
+            filters,
         })?;
         section("Deleted Containers:", &pruned.containers)?;
         section("Deleted Networks:", &pruned.networks)?;
         section("Deleted Volumes:", &pruned.volumes)?;
         let images: Vec<String> = pruned.images.iter().map(removed_lower).collect();
         section("Deleted Images:", &images)?;
-        if pruned.build_cache > 0 {
-            output::line(&format!("Deleted build cache objects: {}\n", pruned.build_cache))?;
-        }
+        section("Deleted build cache objects:", &pruned.build_cache)?;
         reclaimed(pruned.bytes)
+    }
+}
+
+/// What `system prune` is about to do.
+fn warning(all: bool, volumes: bool, filters: &[(String, String)]) -> String {
+    let mut text =
+        "This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n"
+            .to_owned();
+    if volumes {
+        text.push_str("  - all anonymous volumes not used by at least one container\n");
+    }
+    text.push_str(if all {
+        "  - all images without at least one container associated to them\n  - all build cache\n"
+    } else {
+        "  - all dangling images\n  - unused build cache\n"
+    });
+    if !filters.is_empty() {
+        text.push_str("\n  Items to be pruned will be filtered with:\n");
+        let mut lines: Vec<String> = filters
+            .iter()
+            .map(|(key, value)| format!("  - {key}={value}\n"))
+            .collect();
+        lines.sort();
+        text.push_str(&lines.concat());
+    }
+    text
+}
+
+/// Flags of `network prune`.
+#[derive(Debug, Args)]
+pub(super) struct PruneNetworks {
+    /// Provide filter values (e.g. "until=<timestamp>")
+    #[arg(long, value_parser = filter::parse, value_name = "filter")]
+    filter: Vec<(String, String)>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl Verb for PruneNetworks {
+    fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
+        filter::check(&self.filter, FILTERS)?;
+        let warning = "This will remove all custom networks not used by at least one container.";
+        if !agreed(self.force, warning)? {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let filters = with_configured(cli, self.filter)?;
+        let names = cli.engine()?.networks().prune(&filters)?;
+        section("Deleted Networks:", &names)?;
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -6,9 +6,9 @@ use crate::dispatch::Verb;
 use crate::failure::Failure;
 use crate::front::Cli;
 use crate::output::table::{self, Layout, Row};
-use crate::output::{time, units};
+use crate::output::{fate, time, units};
 use clap::Args;
-use engine::containers::record::{Activity, Container};
+use engine::containers::record::{Activity, Container, HealthStatus};
 use engine::containers::request::ListContainers;
 use engine::network::{Protocol, PublishedPort};
 use std::net::IpAddr;
@@ -43,7 +43,8 @@ pub(super) struct Ps {
     size: bool,
 }
 
-const HEADERS: &[(&str, &str)] = &[
+/// Columns.
+pub(super) const HEADERS: &[(&str, &str)] = &[
     ("Command", "COMMAND"),
     ("CreatedAt", "CREATED AT"),
     ("ID", "CONTAINER ID"),
@@ -91,14 +92,9 @@ impl Verb for Ps {
             .format
             .as_deref()
             .or(cli.client().ps_format.as_deref().filter(|_| !self.quiet));
-        // A filter on what a container does asks for those that do not run, too.
-        let about_status = self
-            .filter
-            .iter()
-            .any(|(key, _)| matches!(key.as_str(), "status" | "exited"));
         let size = self.size || format.is_some_and(|format| format.contains(".Size"));
         let containers = engine.containers().list(&ListContainers {
-            all: self.all || about_status,
+            all: self.all,
             last: last.filter(|last| *last > 0),
             filters: self.filter,
             size,
@@ -125,7 +121,8 @@ impl Verb for Ps {
     }
 }
 
-fn row(container: &Container, now: i64, truncate: bool) -> Row {
+/// A row of the table.
+pub(super) fn row(container: &Container, now: i64, truncate: bool) -> Row {
     let settings = &container.settings;
     let words: Vec<&str> = settings
         .entrypoint
@@ -234,13 +231,21 @@ fn status(container: &Container, now: i64) -> String {
         let (code, finished) = exit.map_or((0, now), |exit| (exit.code, exit.finished));
         format!("({code}) {}", time::ago(finished, now))
     };
+    let health = container.health.as_ref().map(|health| match health.status {
+        HealthStatus::Starting => " (health: starting)",
+        HealthStatus::Healthy => " (healthy)",
+        HealthStatus::Unhealthy => " (unhealthy)",
+    });
     match container.activity {
         Activity::Created => "Created".into(),
-        Activity::Exited => format!("Exited {}", ended()),
+        Activity::Exited => match exit.and_then(fate::short) {
+            Some(why) => format!("Exited {} ({why})", ended()),
+            None => format!("Exited {}", ended()),
+        },
         Activity::Paused => format!("Up {} (Paused)", up()),
         Activity::Removing => "Removal In Progress".into(),
         Activity::Restarting => format!("Restarting {}", ended()),
-        Activity::Running => format!("Up {}", up()),
+        Activity::Running => format!("Up {}{}", up(), health.unwrap_or_default()),
     }
 }
 

@@ -87,9 +87,14 @@ impl Run {
             signals: self.sig_proxy.unwrap_or(true),
             detach_keys,
         };
-        match talk(session, &mut signals, &conversation)? {
+        match talk(session, &mut signals, &conversation, &|what| {
+            containers.tell(&id, what)
+        })? {
             Ending::Detached => Ok(ExitCode::SUCCESS),
-            Ending::Exited(record) => Ok(super::exit_code(record.code)),
+            Ending::Exited(record) => {
+                output::end(&cli.program, &record);
+                Ok(super::exit_code(record.code))
+            }
             Ending::Interrupted(number) if terminates(number) => Ok(super::exit_code(128 + number)),
             Ending::Interrupted(_) => Ok(ExitCode::FAILURE),
             Ending::Lost => match containers.wait(&id) {

@@ -61,6 +61,7 @@ impl Verb for Start {
             session,
             &mut signals,
             &conversation(&container, stdin, true, detach_keys),
+            &|what| containers.tell(&id, what),
         )?;
         finish(cli, &container, ending)
     }

@@ -16,7 +16,9 @@ pub(crate) const BUILD: &str = match option_env!("CORACLE_BUILD") {
     None => "unknown",
 };
 /// The Docker Engine API that our JSON follows.
-const API_VERSION: &str = "1.50";
+pub(super) const API_VERSION: &str = "1.50";
+/// The oldest that our JSON serves.
+const MINIMUM: &str = "1.24";
 
 /// Flags of `version`.
 #[derive(Debug, Args)]
@@ -36,22 +38,36 @@ impl Verb for Version {
         let version = env!("CARGO_PKG_VERSION");
         let Some(format) = self.format.as_deref().filter(|format| !format.is_empty()) else {
             output::text(&format!(
-                "Coracle:\n Version:           {version}\n API version:       {API_VERSION}\n Git commit:        {BUILD}\n OS/Arch:           linux/{architecture}\n Daemon:            none; none is needed\n"
+                "Client: Coracle\n Version:           {version}\n API version:       {API_VERSION}\n Git commit:        {BUILD}\n OS/Arch:           linux/{architecture}\n Context:           {context}\n\nServer: Coracle, in this program; there is no daemon\n Engine:\n  Version:          {version}\n  API version:      {API_VERSION} (minimum version {MINIMUM})\n  Git commit:       {BUILD}\n  OS/Arch:          linux/{architecture}\n  Experimental:     false\n",
+                context = super::context::NAME,
             ))?;
             return Ok(ExitCode::SUCCESS);
         };
         // Scripts ask for {{.Server.Version}} to see whether the daemon answers. We are both sides.
-        let side = json!({
-            "Version": version, "ApiVersion": API_VERSION, "GitCommit": BUILD, "Os": "linux", "Arch": architecture,
+        let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+        let platform = json!({"Name": "Coracle"});
+        let data = json!({
+            "Client": {
+                "Platform": platform, "Version": version, "ApiVersion": API_VERSION, "DefaultAPIVersion": API_VERSION,
+                "GitCommit": BUILD, "GoVersion": "", "Os": "linux", "Arch": architecture, "BuildTime": "",
+                "Context": super::context::NAME, "Experimental": true,
+            },
+            "Server": {
+                "Platform": platform,
+                "Components": [{
+                    "Name": "Engine",
+                    "Version": version,
+                    "Details": {
+                        "ApiVersion": API_VERSION, "Arch": architecture, "BuildTime": "", "Experimental": "false",
+                        "GitCommit": BUILD, "GoVersion": "", "KernelVersion": kernel, "MinAPIVersion": MINIMUM,
+                        "Os": "linux",
+                    },
+                }],
+                "Version": version, "ApiVersion": API_VERSION, "MinAPIVersion": MINIMUM, "GitCommit": BUILD,
+                "GoVersion": "", "Os": "linux", "Arch": architecture, "KernelVersion": kernel, "Experimental": false,
+                "BuildTime": "",
+            },
         });
-        let mut client = side.clone();
-        client["Platform"] = json!({"Name": "Coracle"});
-        client["Context"] = "default".into();
-        let mut server = side;
-        server["Platform"] = json!({"Name": "Coracle"});
-        server["MinAPIVersion"] = "1.24".into();
-        server["Components"] = json!([{"Name": "Engine", "Version": version}]);
-        let data = json!({"Client": client, "Server": server});
         if format == "json" {
             output::line(&json::compact(&data))?;
             return Ok(ExitCode::SUCCESS);

@@ -7,6 +7,7 @@ use crate::front::Cli;
 use crate::output;
 use crate::output::table::{self, Layout, Row};
 use clap::Args;
+use engine::pattern::Pattern;
 use engine::volumes::Volume;
 use std::process::ExitCode;
 
@@ -82,20 +83,23 @@ impl Verb for Remove {
     }
 }
 
+/// Columns.
+pub(super) const HEADERS: &[(&str, &str)] = &[
+    ("Availability", "AVAILABILITY"),
+    ("Driver", "DRIVER"),
+    ("Group", "GROUP"),
+    ("Labels", "LABELS"),
+    ("Links", "LINKS"),
+    ("Mountpoint", "MOUNTPOINT"),
+    ("Name", "VOLUME NAME"),
+    ("Scope", "SCOPE"),
+    ("Size", "SIZE"),
+    ("Status", "STATUS"),
+];
+
 const LAYOUT: Layout<'_> = Layout {
     kind: "*formatter.volumeContext",
-    headers: &[
-        ("Availability", "AVAILABILITY"),
-        ("Driver", "DRIVER"),
-        ("Group", "GROUP"),
-        ("Labels", "LABELS"),
-        ("Links", "LINKS"),
-        ("Mountpoint", "MOUNTPOINT"),
-        ("Name", "VOLUME NAME"),
-        ("Scope", "SCOPE"),
-        ("Size", "SIZE"),
-        ("Status", "STATUS"),
-    ],
+    headers: HEADERS,
     default: "{{.Driver}}\t{{.Name}}",
     quiet: "{{.Name}}",
 };
@@ -103,10 +107,12 @@ const LAYOUT: Layout<'_> = Layout {
 impl Verb for List {
     fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
         filter::check(&self.filter, &["dangling", "driver", "label", "name"])?;
+        check_dangling(&self.filter)?;
+        let names = Pattern::all(&self.filter, &["name"]);
         let volumes = cli.engine()?.volumes().list()?;
         let rows: Vec<Row> = volumes
             .iter()
-            .filter(|volume| passes(volume, &self.filter))
+            .filter(|volume| passes(volume, &self.filter, &names))
             .map(row)
             .collect();
         let format =
@@ -118,13 +124,26 @@ impl Verb for List {
     }
 }
 
+/// Refuses what is neither true nor false, as Docker does.
+pub(super) fn check_dangling(filters: &[(String, String)]) -> Result<(), Failure> {
+    for (_, value) in filters.iter().filter(|(key, _)| key == "dangling") {
+        if !matches!(value.as_str(), "0" | "1" | "false" | "true") {
+            return Err(Failure::new(format!("invalid filter 'dangling={value}'"))
+                .with_hint("dangling is true or false"));
+        }
+    }
+    Ok(())
+}
+
 /// Filters of one key are alternatives, except labels, which all must be there.
-fn passes(volume: &Volume, filters: &[(String, String)]) -> bool {
+fn passes(volume: &Volume, filters: &[(String, String)], names: &[Pattern]) -> bool {
     let holds = |key: &str, value: &str| match key {
-        "dangling" => (volume.containers == 0) == (value == "true" || value == "1"),
+        "dangling" => (volume.containers == 0) == matches!(value, "true" | "1"),
         "driver" => value == "local",
         "label" => filter::label_matches(&volume.labels, value),
-        _ => volume.name.contains(value),
+        _ => names
+            .iter()
+            .any(|name| name.is_of(key, value) && name.matches(&volume.name)),
     };
     filters.iter().all(|(key, value)| {
         if key == "label" {
@@ -137,7 +156,8 @@ fn passes(volume: &Volume, filters: &[(String, String)]) -> bool {
     })
 }
 
-fn row(volume: &Volume) -> Row {
+/// A row of the table.
+pub(super) fn row(volume: &Volume) -> Row {
     Row::new([
         ("Availability", "N/A".to_owned()),
         ("Driver", "local".to_owned()),

@@ -14,9 +14,17 @@ pub(crate) fn pretty<T: Serialize>(value: &T) -> Result<String, serde_json::Erro
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
+/// Writes on one line, a structure's fields in its own order.
+pub(crate) fn ordered<T: Serialize>(value: &T) -> Result<String, serde_json::Error> {
+    Ok(escaped(&serde_json::to_string(value)?))
+}
+
 /// Writes on one line with Go's escapes of what could end a script element.
 pub(crate) fn compact(value: &Value) -> String {
-    let text = value.to_string();
+    escaped(&value.to_string())
+}
+
+fn escaped(text: &str) -> String {
     text.replace('&', "\\u0026")
         .replace('<', "\\u003c")
         .replace('>', "\\u003e")

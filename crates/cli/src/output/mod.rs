@@ -1,6 +1,7 @@
 //! What the user sees. Nothing outside this module writes to the standard streams.
 
 pub(crate) mod build;
+pub(crate) mod fate;
 pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod table;
@@ -47,6 +48,13 @@ pub(crate) fn note(text: &str) {
 /// Writes a warning to standard error.
 pub(crate) fn warning(text: &str) {
     note(&format!("WARNING: {text}"));
+}
+
+/// Tells who was attached to a container why it ended, if there is something to tell.
+pub(crate) fn end(program: &str, exit: &engine::containers::record::ExitRecord) {
+    if let Some(sentence) = fate::sentence(exit) {
+        note(&format!("{program}: {sentence}"));
+    }
 }
 
 /// Writes a failure as the program called `program`.

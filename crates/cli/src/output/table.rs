@@ -31,6 +31,13 @@ impl Row {
         }
     }
 
+    /// Replaces a field.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: String) -> Self {
+        self.fields.insert(name.to_owned(), value.into());
+        self
+    }
+
     /// Adds labels, and the field `Labels` that shows them all.
     #[must_use]
     pub(crate) fn with_labels(mut self, labels: &BTreeMap<String, String>) -> Self {
@@ -67,7 +74,13 @@ pub(crate) fn print(
     text(&render(layout, rows, format, quiet)?)
 }
 
-fn render(layout: &Layout<'_>, rows: &[Row], format: Option<&str>, quiet: bool) -> Result<String, Failure> {
+/// Writes rows as `--format` and `--quiet` say.
+pub(crate) fn render(
+    layout: &Layout<'_>,
+    rows: &[Row],
+    format: Option<&str>,
+    quiet: bool,
+) -> Result<String, Failure> {
     let format = format.filter(|format| !format.is_empty());
     let (template, table) = match format {
         None | Some("table") if quiet => (layout.quiet.to_owned(), false),
@@ -121,13 +134,18 @@ fn json_lines(rows: &[Row]) -> String {
 /// Aligns lines at their tabs: each column as wide as its widest cell and three spaces. The last cell of a line takes
 /// no part in it.
 pub(crate) fn columns(lines: &[String]) -> String {
+    columns_of_at_least(NARROWEST, lines)
+}
+
+/// Likewise, with another narrowest column.
+pub(crate) fn columns_of_at_least(narrowest: usize, lines: &[String]) -> String {
     let lines: Vec<&str> = lines.iter().flat_map(|line| line.split('\n')).collect();
     let cells: Vec<Vec<&str>> = lines.iter().map(|line| line.split('\t').collect()).collect();
     let count = cells.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let ended = cells.iter().filter(|row| row.len() > column + 1);
         let widest = ended.map(|row| row[column].chars().count()).max().unwrap_or(0);
-        (widest + BETWEEN).max(NARROWEST)
+        (widest + BETWEEN).max(narrowest)
     };
     let widths: Vec<usize> = (0..count).map(width).collect();
     let mut text = String::new();

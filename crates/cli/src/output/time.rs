@@ -60,6 +60,17 @@ pub(crate) fn rfc3339_nano_fixed(moment: i64) -> String {
     Timestamp::from_nanosecond(i128::from(moment)).map_or_else(|_| String::new(), |time| format!("{time:.9}"))
 }
 
+/// Writes a moment as RFC 3339 in local time with nine digits, as `events` does.
+pub(crate) fn rfc3339_nano_local(moment: i64) -> String {
+    let Ok(timestamp) = Timestamp::from_nanosecond(i128::from(moment)) else {
+        return String::new();
+    };
+    let zoned = timestamp.to_zoned(TimeZone::system());
+    let text = zoned.strftime("%Y-%m-%dT%H:%M:%S.%9f%:z").to_string();
+    text.strip_suffix("+00:00")
+        .map_or(text.clone(), |text| format!("{text}Z"))
+}
+
 /// Writes a moment as RFC 3339 in local time with seconds.
 pub(crate) fn rfc3339_local(moment: i64) -> String {
     let Ok(timestamp) = Timestamp::from_nanosecond(i128::from(moment)) else {

@@ -73,6 +73,7 @@ impl Containers<'_> {
             false,
             into,
         )?;
+        self.note(&self.record(id)?, "archive-path", &[])?;
         Ok(stat)
     }
 
@@ -86,6 +87,7 @@ impl Containers<'_> {
         keep_owner: bool,
     ) -> Result<(), EngineError> {
         let view = self.view(id, true)?;
+        sys::failpoint::reach("copy.opened")?;
         let found = view.find(id, &format!("{path}/"))?;
         if !found.writable {
             return Err(conflict("container rootfs is marked read-only"));
@@ -97,7 +99,8 @@ impl Containers<'_> {
             }
             opened => opened.map_err(SysError::on("open", path))?,
         };
-        Ok(store::unpack_into(directory, tar, keep_owner)?)
+        store::unpack_into(directory, tar, keep_owner)?;
+        self.note(&self.record(id)?, "extract-to-dir", &[])
     }
 
     /// Writes the whole root filesystem as a tar, without what is mounted in it (`export`).
@@ -105,7 +108,7 @@ impl Containers<'_> {
         let view = self.view(id, false)?;
         store::write_tree(view.root.as_fd(), OsStr::new("."), OsStr::new(""), true, into)?;
         let record = self.record(id)?;
-        self.note(&record.name, id, "export")
+        self.note(&record, "export", &[])
     }
 
     fn view(self, id: &ContainerId, write: bool) -> Result<View, EngineError> {
@@ -143,7 +146,9 @@ impl Containers<'_> {
             .store
             .overlay(&layers, Some((upper.as_path(), work.as_path())), true);
         let root = if write {
-            sys::mount::overlay(&union.lower, Some((upper.as_path(), work.as_path())), &[])?
+            // As the runtime mounts it: see there.
+            let options = [("redirect_dir", "off"), ("metacopy", "off")];
+            sys::mount::overlay(&union.lower, Some((upper.as_path(), work.as_path())), &options)?
         } else {
             // Read as one more layer, the upper directory is left as it is.
             let mut lower = vec![upper];
@@ -169,20 +174,17 @@ impl Containers<'_> {
 
 /// Opens the root directory of a container's first process, if that is still the one it was.
 fn root_of(running: &running::Running) -> Result<Option<Tree>, EngineError> {
-    let process = PathBuf::from(format!("/proc/{}", running.pid));
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = match rustix::fs::open(&process, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(None),
-        opened => opened.map_err(SysError::on("open", &process))?,
-    };
-    // The descriptor belongs to one process; once the start time is seen to be right, it stays right.
-    if !sys::process::start_time(running.pid).is_ok_and(|time| time == running.start_time) {
+    let Some(process) = running::open_process(running)? else {
         return Ok(None);
-    }
-    match rustix::fs::openat(&opened, "root", flags, Mode::empty()) {
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::openat(&process, "root", flags, Mode::empty()) {
         Ok(root) => Ok(Some(Tree::new(root))),
         Err(Errno::NOENT | Errno::SRCH) => Ok(None),
-        Err(errno) => Err(SysError::on("open the root of", &process)(errno).into()),
+        Err(errno) => {
+            let process = format!("/proc/{}", running.pid);
+            Err(SysError::on("open the root of", process)(errno).into())
+        }
     }
 }
 

@@ -6,13 +6,14 @@
 use super::record::{ContainerId, ContainerMount, Settings, Status};
 use super::request::{CreateContainer, MountRequest, MountSource, NetworkMode};
 use super::rows::{self, Record};
-use super::{Containers, conflict, invalid, name, places, seat, validate};
+use super::{Containers, conflict, health, invalid, name, places, seat, validate};
 use crate::{EngineError, events, images::PullEvent, volumes};
 use rusqlite::Connection;
 use state::StateError;
 use std::collections::BTreeMap;
 use std::path::Path;
 use store::Image;
+use sys::failpoint;
 
 /// A container that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl Containers<'_> {
         mut request: CreateContainer,
         progress: &(dyn Fn(PullEvent) + Sync),
     ) -> Result<CreatedContainer, EngineError> {
-        let warnings = validate::request(&request)?;
+        let mut warnings = validate::request(&request)?;
         seat::check_parent(self.engine.config(), request.cgroup_parent.as_deref())?;
         if let NetworkMode::Container(other) = &request.network {
             request.network = NetworkMode::Container(self.find(other)?.as_str().to_owned());
@@ -52,6 +53,7 @@ impl Containers<'_> {
                 .ensure(&request.image, request.platform.as_ref(), request.pull, progress)?;
         let id = ContainerId::random()?;
         let (settings, mut volumes) = self.settle(&id, request, &image)?;
+        warnings.extend(health::warning(&settings));
         let mut record = Record {
             name: settings.request.name.clone().unwrap_or_default(),
             id,
@@ -62,6 +64,7 @@ impl Containers<'_> {
             removing: false,
         };
         self.insert(&mut record, &image, &mut volumes)?;
+        failpoint::pass("create.recorded");
         if let Err(error) = self.furnish(&record, &image, &volumes) {
             self.undo(&record, &volumes);
             return Err(error);
@@ -134,7 +137,8 @@ impl Containers<'_> {
                 request.log_options.clone()
             },
             log_driver,
-            healthcheck: config.healthcheck.clone(),
+            healthcheck: health::in_force(&request.health, config.healthcheck.as_ref()),
+            shell: config.shell.clone(),
             request,
         };
         Ok((settings, volumes))
@@ -278,26 +282,20 @@ impl Containers<'_> {
                 volume.made = volumes::insert(transaction, &volume.name, volume.anonymous, BTreeMap::new())?;
                 volumes::refer(transaction, &record.id, &volume.name)?;
             }
-            let attributes = [
-                ("name", record.name.as_str()),
-                ("image", &record.settings.image_name),
-            ];
-            Ok(events::record(
-                transaction,
-                "container",
-                "create",
-                record.id.as_str(),
-                &attributes,
-            )?)
+            let (id, name, settings) = (&record.id, &record.name, &record.settings);
+            Ok(events::container(transaction, "create", id, name, settings, &[])?)
         })
     }
 
     /// Makes the directories, and copies the image's content into empty volumes.
     fn furnish(self, record: &Record, image: &Image, volumes: &[NamedVolume]) -> Result<(), EngineError> {
+        failpoint::reach("create.furnish")?;
         make_directories(&self.engine.locations().container_directory(&record.id))?;
+        failpoint::reach("create.directories")?;
         let mut filler = None;
         for volume in volumes {
             volumes::make(self.engine.locations(), &volume.name)?;
+            failpoint::reach("create.volume")?;
             let filler = match &mut filler {
                 Some(filler) => filler,
                 none => none.insert(volumes::copy_up::Filler::open(self.engine, image)?),
@@ -323,12 +321,13 @@ impl Containers<'_> {
             .filter(|volume| volume.made)
             .map(|volume| volume.name.as_str())
             .collect();
+        failpoint::pass("create.undoing");
         let gone = self.engine.database.write(|transaction| {
             rows::delete(transaction, &record.id)?;
-            volumes::delete_unused(transaction, made.iter().copied())
+            volumes::delete_unused(transaction, locations, made.iter().copied())
         });
-        for name in gone.unwrap_or_default() {
-            volumes::discard(locations, &name);
+        for volume in gone.unwrap_or_default() {
+            volume.finish().unwrap_or_default();
         }
     }
 }
@@ -337,6 +336,7 @@ impl Containers<'_> {
 pub(super) fn make_directories(directory: &Path) -> Result<(), EngineError> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     crate::make_private_directory(directory)?;
+    failpoint::reach("container.directory")?;
     for (name, mode) in [("upper", 0o755), ("work", 0o700)] {
         let path = directory.join(name);
         let failed = |error: &std::io::Error| sys::SysError::io("make the directory", &path, error);

@@ -2,9 +2,10 @@
 use super::monitor::{self, ExecMonitorPlan};
 use super::record::{Activity, ContainerId, Settings};
 use super::rows::Record;
+use super::running::{self, Running};
 use super::session::{Session, SessionEvent};
-use super::{Containers, conflict, invalid, launch, request::ExecRequest, running, spec, wait};
-use crate::{EngineError, ca};
+use super::{Containers, conflict, invalid, launch, places, request::ExecRequest, spec, wait};
+use crate::{EngineError, ca, events};
 use runtime::ExecPlan;
 
 impl Containers<'_> {
@@ -31,8 +32,13 @@ impl Containers<'_> {
             _ => return Err(conflict(format!("container {id} is not running"))),
         }
         let launched = launch::launch(monitor::EXEC, None)?;
+        sys::failpoint::reach("exec.launched")?;
         let plan = self.exec_plan(&record, request)?;
         let mut session = Session::new(launched.hand_over(&plan, &[])?);
+        // While the other process gets going.
+        self.note_exec(&record, &plan.exec_id, &request.command)?;
+        session.set_exec_id(plan.exec_id);
+        sys::failpoint::pass("exec.handed-over");
         if !request.detach {
             return Ok(Some(session));
         }
@@ -42,11 +48,48 @@ impl Containers<'_> {
         }
     }
 
+    /// Records both of Docker's events of a beginning in one transaction.
+    fn note_exec(self, record: &Record, exec_id: &str, command: &[String]) -> Result<(), EngineError> {
+        let words = command.join(" ");
+        self.engine.database.write(|transaction| {
+            for action in ["exec_create", "exec_start"] {
+                events::container(
+                    transaction,
+                    &format!("{action}: {words}"),
+                    &record.id,
+                    &record.name,
+                    &record.settings,
+                    &[("execID", exec_id)],
+                )?;
+            }
+            Ok(())
+        })
+    }
+
     fn exec_plan(self, record: &Record, request: &ExecRequest) -> Result<ExecMonitorPlan, EngineError> {
-        let locations = self.engine.locations();
-        let running = running::read(locations, &record.id)
+        let running = running::read(self.engine.locations(), &record.id)
             .filter(|running| running.pid > 0)
             .ok_or_else(|| conflict(format!("container {} is not running", record.id)))?;
+        Ok(ExecMonitorPlan {
+            root: self.engine.locations().root.clone(),
+            container: record.id.clone(),
+            exec_id: places::hex(&places::random::<32>()?),
+            exec: self.exec_in(record, request, &running)?,
+            terminal: request.terminal,
+            open_stdin: request.open_stdin,
+            size: request.size,
+            detach: request.detach,
+        })
+    }
+
+    /// Resolves what is asked for into a process beside the one that runs.
+    pub(super) fn exec_in(
+        self,
+        record: &Record,
+        request: &ExecRequest,
+        running: &Running,
+    ) -> Result<ExecPlan, EngineError> {
+        let locations = self.engine.locations();
         let settings = adapt(&record.settings, request);
         let host_ca = ca::for_container(self.engine, settings.request.host_ca);
         let mut process = spec::process(&settings, host_ca.as_ref())?;
@@ -54,20 +97,15 @@ impl Containers<'_> {
         let capabilities = spec::capabilities(&settings, settings.request.privileged)?;
         let seccomp = spec::seccomp(&settings, Some(&capabilities))?;
         process.set_capabilities(Some(capabilities));
-        Ok(ExecMonitorPlan {
-            exec: ExecPlan {
-                container_pid: running.pid,
-                container_start_time: running.start_time,
-                process,
-                user: Some(settings.user.clone()).filter(|user| !user.is_empty()),
-                seccomp,
-                cgroup: Some(locations.cgroup(&record.id, settings.request.cgroup_parent.as_deref())),
-                user_namespace: false,
-            },
-            terminal: request.terminal,
-            open_stdin: request.open_stdin,
-            size: request.size,
-            detach: request.detach,
+        Ok(ExecPlan {
+            container_pid: running.pid,
+            container_start_time: running.start_time,
+            process,
+            user: Some(settings.user.clone()).filter(|user| !user.is_empty()),
+            seccomp,
+            cgroup: Some(locations.cgroup(&record.id, settings.request.cgroup_parent.as_deref())),
+            user_namespace: false,
+            keeps_orphans: false,
         })
     }
 }

@@ -4,29 +4,33 @@
 //! been told. Whoever moves something there holds `containers/.removed/lock` shared until it has deleted it; so when
 //! that lock is free, what lies there is a dead process's, and recovery deletes it.
 
-use super::record::ContainerId;
-use super::rows;
+use super::history;
+use super::record::{Cause, ContainerId};
+use super::rows::{self, Record};
 use super::running::Ended;
+use crate::volumes::removal::{self, Removal};
 use crate::{EngineError, Locations, events, volumes};
 use rusqlite::Connection;
 use state::Database;
 use std::path::PathBuf;
-use sys::SysError;
 use sys::lock::Lock;
+use sys::{SysError, failpoint};
 
 /// What is out of sight and still to be deleted.
 #[derive(Debug, Default)]
 pub(super) struct Leavings {
     directory: Option<(PathBuf, Lock)>,
-    volumes: Vec<String>,
+    volumes: Vec<Removal>,
 }
 
 impl Leavings {
     /// Deletes it. What cannot be deleted stays in `.removed`, where recovery tries again.
-    pub(super) fn reap(self, locations: &Locations) {
-        for name in &self.volumes {
-            volumes::discard(locations, name);
+    pub(super) fn reap(self) {
+        failpoint::pass("reap.volumes");
+        for volume in self.volumes {
+            volume.finish().unwrap_or_default();
         }
+        failpoint::pass("reap.directory");
         if let Some((directory, lock)) = self.directory {
             std::fs::remove_dir_all(directory).unwrap_or_default();
             drop(lock);
@@ -41,24 +45,19 @@ pub(super) fn record(
     id: &ContainerId,
     ended: &Ended,
 ) -> Result<Leavings, EngineError> {
-    let code = ended.exit.code.to_string();
     database.write(|transaction| {
         let Some(mut record) = rows::by_id(transaction, id)? else {
             rows::release(transaction, id.as_str())?;
             return Ok(Leavings::default());
         };
-        let attributes = [
-            ("name", record.name.as_str()),
-            ("image", &record.settings.image_name),
-            ("exitCode", &code),
-        ];
-        if ended.exit.oom_killed {
-            events::record(transaction, "container", "oom", id.as_str(), &attributes[..2])?;
-        }
-        events::record(transaction, "container", "die", id.as_str(), &attributes)?;
-        rows::end_run(transaction, id, &ended.exit)?;
+        death(transaction, &record, ended)?;
+        let endpoint = record.status.endpoint.as_ref();
+        events::detach_network(transaction, id, &record.settings, endpoint)?;
+        events::unmount_volumes(transaction, id, &record.settings)?;
+        history::end(transaction, id, &ended.exit)?;
+        rows::release(transaction, id.as_str())?;
         if record.settings.request.remove_when_done || record.removing {
-            return remove(transaction, locations, id, &record.name, true);
+            return remove(transaction, locations, &record, true);
         }
         record.status.exit = Some(ended.exit.clone());
         record.status.started = Some(ended.started)
@@ -66,10 +65,66 @@ pub(super) fn record(
             .or(record.status.started);
         record.status.restarts = ended.restarts;
         record.status.stopped_by_user = ended.stopped_by_user;
+        record.status.interrupted = ended.interrupted;
+        record.status.health.clone_from(&ended.health);
         record.status.endpoint = None;
         rows::set_status(transaction, id, &record.status)?;
         Ok(Leavings::default())
     })
+}
+
+/// Records the events of a run's end: that it died and why, and before it a lack of memory that was not told of yet.
+pub(super) fn death(connection: &Connection, record: &Record, ended: &Ended) -> Result<(), EngineError> {
+    let exit = &ended.exit;
+    if exit.oom_killed && !ended.oom_told {
+        let why = match &exit.cause {
+            Some(cause @ Cause::OutOfMemory { .. }) => told(cause),
+            _ => Vec::new(),
+        };
+        note(connection, record, "oom", &why)?;
+    }
+    let mut more = vec![("exitCode", exit.code.to_string())];
+    if ended.started != 0 {
+        let seconds = exit.finished.saturating_sub(ended.started).max(0) / 1_000_000_000;
+        more.push(("execDuration", seconds.to_string()));
+    }
+    if let Some(signal) = exit.signal.and_then(sys::signal::name) {
+        more.push(("signal", signal));
+    }
+    if let Some(cause) = &exit.cause {
+        more.push(("cause", cause.name().to_owned()));
+        more.extend(told(cause));
+    }
+    note(connection, record, "die", &more)
+}
+
+/// Records an event of a container.
+pub(super) fn note(
+    connection: &Connection,
+    record: &Record,
+    action: &str,
+    more: &[(&str, String)],
+) -> Result<(), EngineError> {
+    let more: Vec<(&str, &str)> = more.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let (id, name, settings) = (&record.id, &record.name, &record.settings);
+    Ok(events::container(connection, action, id, name, settings, &more)?)
+}
+
+/// What an event tells of a cause, besides its name.
+pub(super) fn told(cause: &Cause) -> Vec<(&'static str, String)> {
+    match cause {
+        Cause::OutOfMemory { process, limit, peak } => [
+            ("process", process.clone()),
+            ("memoryLimit", limit.map(|bytes| bytes.to_string())),
+            ("memoryPeak", peak.map(|bytes| bytes.to_string())),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect(),
+        Cause::Unhealthy { output } => vec![("healthOutput", output.clone())],
+        Cause::Timeout { limit } => vec![("timeout", format!("{}s", limit / 1_000_000_000))],
+        Cause::Asked { .. } | Cause::MonitorDied | Cause::Reboot => Vec::new(),
+    }
 }
 
 /// Lets go of what a build step held.
@@ -82,33 +137,27 @@ pub(super) fn release(database: &Database, id: &ContainerId) -> Result<(), Engin
 pub(super) fn remove(
     connection: &Connection,
     locations: &Locations,
-    id: &ContainerId,
-    name: &str,
+    record: &Record,
     with_volumes: bool,
 ) -> Result<Leavings, EngineError> {
+    let id = &record.id;
     let directory = move_aside(locations, id)?;
+    failpoint::reach("finish.moved-aside")?;
     let anonymous = if with_volumes {
         volumes::anonymous_of(connection, id)?
     } else {
         Vec::new()
     };
     rows::delete(connection, id)?;
-    let volumes = volumes::delete_unused(connection, anonymous.iter().map(String::as_str))?;
-    events::record(connection, "container", "destroy", id.as_str(), &[("name", name)])?;
+    let volumes = volumes::delete_unused(connection, locations, anonymous.iter().map(String::as_str))?;
+    events::container(connection, "destroy", id, &record.name, &record.settings, &[])?;
     Ok(Leavings { directory, volumes })
 }
 
 fn move_aside(locations: &Locations, id: &ContainerId) -> Result<Option<(PathBuf, Lock)>, EngineError> {
     let from = locations.container_directory(id);
-    let trash = locations.trash();
-    match std::fs::create_dir(&trash) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(SysError::io("make the directory", &trash, &error).into());
-        }
-        _ => {}
-    }
-    let lock = Lock::shared(&trash.join("lock"))?;
-    let to = trash.join(id.as_str());
+    let lock = locations.open_trash()?;
+    let to = locations.trash().join(id.as_str());
     match std::fs::rename(&from, &to) {
         Ok(()) => Ok(Some((to, lock))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -117,7 +166,7 @@ fn move_aside(locations: &Locations, id: &ContainerId) -> Result<Option<(PathBuf
 }
 
 /// Deletes what dead processes left in `.removed`.
-pub(super) fn sweep_removed(locations: &Locations) -> Result<(), EngineError> {
+pub(super) fn sweep_removed(database: &Database, locations: &Locations) -> Result<(), EngineError> {
     let trash = locations.trash();
     let entries = match std::fs::read_dir(&trash) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -134,7 +183,11 @@ pub(super) fn sweep_removed(locations: &Locations) -> Result<(), EngineError> {
     if let Some(_alone) = Lock::try_exclusive(&trash.join("lock"))? {
         for directory in left {
             // One that cannot be deleted must not keep every command from its work.
-            std::fs::remove_dir_all(directory).unwrap_or_default();
+            if removal::is_removal(&directory) {
+                removal::sweep(database, locations, &directory).unwrap_or_default();
+            } else {
+                std::fs::remove_dir_all(directory).unwrap_or_default();
+            }
         }
     }
     Ok(())
@@ -151,6 +204,8 @@ pub(super) fn remove_run_directory(locations: &Locations, id: &ContainerId) {
         "process.new",
         "paused",
         "cgroup",
+        "health",
+        "health.new",
         "endpoint",
         "endpoint.new",
         "hostname",
@@ -160,7 +215,11 @@ pub(super) fn remove_run_directory(locations: &Locations, id: &ContainerId) {
         "exit.new",
         "lock",
     ] {
+        if name == "exit" || name == "lock" {
+            failpoint::pass("run-directory.emptying");
+        }
         std::fs::remove_file(directory.join(name)).unwrap_or_default();
     }
+    failpoint::pass("run-directory.emptied");
     std::fs::remove_dir(&directory).unwrap_or_default();
 }

@@ -1,9 +1,10 @@
 //! Finding containers and looking at one.
-use super::record::{Activity, Container, ContainerId};
+use super::record::{Activity, Container, ContainerId, Health, HealthStatus, Settings, Status};
 use super::rows::{self, Record};
 use super::running::{self, Running};
-use super::{Containers, invalid, not_found};
+use super::{Containers, health, invalid, not_found};
 use crate::EngineError;
+use std::path::PathBuf;
 use sys::path::Tree;
 
 impl Containers<'_> {
@@ -40,6 +41,15 @@ impl Containers<'_> {
         self.describe(record, size)
     }
 
+    /// Returns the directories of the layers that a container stands on, the topmost first.
+    pub fn lower_directories(&self, id: &ContainerId) -> Result<Vec<PathBuf>, EngineError> {
+        let layers = self
+            .engine
+            .database
+            .read(|connection| Ok::<_, EngineError>(super::start::layers_of(connection, id)?))?;
+        Ok(self.engine.store.overlay(&layers, None, false).lower)
+    }
+
     /// Says what a container does now, and what its monitor tells of it.
     pub(super) fn activity(self, record: &Record) -> Result<(Activity, Option<Running>), EngineError> {
         let locations = self.engine.locations();
@@ -59,16 +69,27 @@ impl Containers<'_> {
             };
             return Ok((activity, Some(running)));
         }
-        let activity = if record.status.started.is_none() {
-            Activity::Created
-        } else {
-            Activity::Exited
-        };
-        Ok((activity, None))
+        Ok((idle_activity(record), None))
     }
 
     pub(super) fn describe(self, record: Record, size: bool) -> Result<Container, EngineError> {
         let (activity, running) = self.activity(&record)?;
+        self.describe_as(record, activity, running, size)
+    }
+
+    /// Describes a container that is known not to run, without a look at its run directory.
+    pub(super) fn describe_idle(self, record: Record, size: bool) -> Result<Container, EngineError> {
+        let activity = idle_activity(&record);
+        self.describe_as(record, activity, None, size)
+    }
+
+    fn describe_as(
+        self,
+        record: Record,
+        activity: Activity,
+        running: Option<Running>,
+        size: bool,
+    ) -> Result<Container, EngineError> {
         let mut status = record.status;
         if let Some(running) = &running {
             status.started = Some(running.started);
@@ -91,9 +112,14 @@ impl Containers<'_> {
             size_rw = Some(written);
             size_root = Some(written + self.size_of_image(&record.id)?);
         }
-        let health = status.health.clone();
+        let health = self.health(&record.id, &record.settings, &status, running.is_some());
+        let oom_killed = match &running {
+            Some(running) => running.oom_killed,
+            None => status.exit.as_ref().is_some_and(|exit| exit.oom_killed),
+        };
         Ok(Container {
             health,
+            oom_killed,
             id: record.id,
             name: record.name,
             image: record.image,
@@ -104,6 +130,18 @@ impl Containers<'_> {
             pid: running.map(|running| running.pid).filter(|&pid| pid > 0),
             size_rw,
             size_root,
+        })
+    }
+
+    /// Says what health checks have found, if there are any. What does not run is not healthy, as Docker has it.
+    fn health(self, id: &ContainerId, settings: &Settings, status: &Status, runs: bool) -> Option<Health> {
+        health::command(settings)?;
+        if runs {
+            return Some(running::read_health(self.engine.locations(), id).unwrap_or_default());
+        }
+        status.health.clone().map(|health| Health {
+            status: HealthStatus::Unhealthy,
+            ..health
         })
     }
 
@@ -119,5 +157,14 @@ impl Containers<'_> {
                 .map_err(state::StateError::from)
         })?;
         u64::try_from(size).map_err(|_negative| invalid(format!("the layers of {id} have no size")))
+    }
+}
+
+/// What a container does that nobody holds.
+fn idle_activity(record: &Record) -> Activity {
+    if record.status.started.is_none() {
+        Activity::Created
+    } else {
+        Activity::Exited
     }
 }

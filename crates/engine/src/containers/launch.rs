@@ -21,7 +21,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use sys::SysError;
+use sys::{SysError, failpoint};
 
 /// Descriptors that one message carries; the kernel allows 253 (SCM_MAX_FD).
 const PER_MESSAGE: usize = 64;
@@ -62,6 +62,7 @@ pub(super) fn launch(role: &str, scope: Option<&Scope>) -> Result<Launched, Engi
     let failed = |error: std::io::Error| SysError::io("start the monitor", ARGUMENT, &error);
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
     let program = sys::exe::open_sealed()?;
+    failpoint::reach("launch.sealed")?;
     let mut command = Command::new(sys::mount::descriptor_path(program.as_fd()));
     command.arg0("coracle").arg(ARGUMENT).arg(role);
     if let Some(scope) = scope {
@@ -69,6 +70,7 @@ pub(super) fn launch(role: &str, scope: Option<&Scope>) -> Result<Launched, Engi
     }
     let child = command
         .env_clear()
+        .envs(failpoint::environment())
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
@@ -76,6 +78,7 @@ pub(super) fn launch(role: &str, scope: Option<&Scope>) -> Result<Launched, Engi
         .spawn()
         .map_err(failed)?;
     remember(child);
+    failpoint::reach("launch.spawned")?;
     Ok(Launched {
         stream: ours,
         program,
@@ -97,7 +100,8 @@ pub(super) fn reap() {
     children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
 }
 
-fn write_plan(plan: &impl Serialize) -> std::io::Result<File> {
+/// Writes a plan into a memfd.
+pub(super) fn write_plan(plan: &impl Serialize) -> std::io::Result<File> {
     let file = File::from(memfd_create("coracle-plan", MemfdFlags::CLOEXEC)?);
     let mut writer = BufWriter::with_capacity(32 << 10, file);
     serde_json::to_writer(&mut writer, plan)?;

@@ -1,9 +1,11 @@
 //! `ps`.
-use super::record::{Activity, Container, ContainerId};
+use super::record::{Activity, Container, ContainerId, HealthStatus};
 use super::request::{ListContainers, NetworkMode};
 use super::rows::{self, Record};
 use super::{Containers, invalid};
 use crate::EngineError;
+use crate::pattern::Pattern;
+use std::collections::BTreeSet;
 
 /// Docker's filters that mean something here.
 const FILTERS: [&str; 14] = [
@@ -34,9 +36,13 @@ impl Containers<'_> {
             return Err(invalid(format!("invalid filter '{key}'")));
         }
         let wants = |key: &str| filters.iter().any(|(there, _)| there == key);
-        let all = request.all || request.last.is_some() || wants("status") || wants("exited");
+        let all = request.all || request.last.is_some() || wants("status");
         let mut bounds = self.bounds(filters)?;
         bounds.images = self.images_named(filters)?;
+        bounds.patterns = Pattern::all(filters, &["id", "name"]);
+        check(filters)?;
+        // One look at the run directory instead of one at each container's.
+        let present: BTreeSet<ContainerId> = self.run_directories()?.into_iter().collect();
         let records = self.engine.database.read(|connection| {
             let records = if all {
                 rows::all(connection)
@@ -50,12 +56,16 @@ impl Containers<'_> {
             if !bounds.contain(&record) {
                 continue;
             }
-            let container = self.describe(record, request.size)?;
+            let container = if present.contains(&record.id) || record.removing {
+                self.describe(record, request.size)?
+            } else {
+                self.describe_idle(record, request.size)?
+            };
             let alive = matches!(
                 container.activity,
                 Activity::Running | Activity::Paused | Activity::Restarting
             );
-            if (all || alive) && matches(&container, filters, &bounds)? {
+            if (all || alive) && matches(&container, filters, &bounds) {
                 containers.push(container);
             }
             if request.last.is_some_and(|last| containers.len() >= last) {
@@ -79,18 +89,85 @@ impl Containers<'_> {
         Ok(bounds)
     }
 
-    /// Resolves `ancestor`.
-    fn images_named(self, filters: &[(String, String)]) -> Result<Vec<oci::Digest>, EngineError> {
-        let mut images = Vec::new();
+    /// Resolves `ancestor`: the images that are named, and all that were made on top of them.
+    fn images_named(self, filters: &[(String, String)]) -> Result<BTreeSet<oci::Digest>, EngineError> {
+        let mut images = BTreeSet::new();
+        let mut layers = Vec::new();
         for (_, name) in filters.iter().filter(|(key, _)| key == "ancestor") {
             match self.engine.images().find(name) {
-                Ok(image) => images.push(image.id),
+                Ok(image) => {
+                    images.insert(image.id);
+                    layers.push(image.layers);
+                }
                 // The image may be gone, its containers not; they are then found by the name they were made with.
-                Err(EngineError::NotFound { .. }) => {}
+                Err(EngineError::NotFound { .. } | EngineError::Invalid { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
+        if !layers.is_empty() {
+            for image in self.engine.images().list()? {
+                let below = |bottom: &Vec<store::Layer>| {
+                    !bottom.is_empty()
+                        && image.layers.len() >= bottom.len()
+                        && bottom
+                            .iter()
+                            .zip(&image.layers)
+                            .all(|(one, other)| one.id == other.id)
+                };
+                if layers.iter().any(below) {
+                    images.insert(image.id);
+                }
+            }
+        }
         Ok(images)
+    }
+}
+
+/// Refuses values that nothing could have.
+fn check(filters: &[(String, String)]) -> Result<(), EngineError> {
+    for (key, value) in filters {
+        match key.as_str() {
+            "exited" => {
+                value
+                    .parse::<i32>()
+                    .map_err(|error| invalid(format!("invalid filter 'exited={value}': {error}")))?;
+            }
+            "health" if !HEALTH.contains(&value.as_str()) => {
+                return Err(unknown_value(key, value, &HEALTH));
+            }
+            "is-task" if !["0", "1", "false", "true"].contains(&value.as_str()) => {
+                return Err(unknown_value(key, value, &["false", "true"]));
+            }
+            "expose" | "publish" if !is_port_range(value) => {
+                return Err(EngineError::Invalid {
+                    message: format!("invalid filter '{key}={value}'"),
+                    hint: Some("write a port, or first-last, and perhaps /tcp, /udp or /sctp".into()),
+                });
+            }
+            "status" if !STATUS.contains(&value.as_str()) => {
+                return Err(unknown_value(key, value, &STATUS));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+const HEALTH: [&str; 4] = ["healthy", "none", "starting", "unhealthy"];
+const STATUS: [&str; 7] = [
+    "created",
+    "dead",
+    "exited",
+    "paused",
+    "removing",
+    "restarting",
+    "running",
+];
+
+fn unknown_value(key: &str, value: &str, known: &[&str]) -> EngineError {
+    EngineError::Invalid {
+        message: format!("invalid filter '{key}={value}'"),
+        hint: Some(format!("{key} is one of {}", known.join(", "))),
     }
 }
 
@@ -98,7 +175,8 @@ impl Containers<'_> {
 struct Bounds {
     before: Option<i64>,
     since: Option<i64>,
-    images: Vec<oci::Digest>,
+    images: BTreeSet<oci::Digest>,
+    patterns: Vec<Pattern>,
 }
 
 impl Bounds {
@@ -109,11 +187,7 @@ impl Bounds {
 }
 
 /// All keys must hold; of several values of one key, one must (of labels, all).
-fn matches(
-    container: &Container,
-    filters: &[(String, String)],
-    bounds: &Bounds,
-) -> Result<bool, EngineError> {
+fn matches(container: &Container, filters: &[(String, String)], bounds: &Bounds) -> bool {
     for key in FILTERS.iter().chain(&["volume"]) {
         let values: Vec<&str> = filters
             .iter()
@@ -126,42 +200,40 @@ fn matches(
         let mut any = false;
         let mut every = true;
         for value in values {
-            let holds = holds(container, key, value, bounds)?;
+            let holds = holds(container, key, value, bounds);
             any |= holds;
             every &= holds;
         }
         if !(if *key == "label" { every } else { any }) {
-            return Ok(false);
+            return false;
         }
     }
-    Ok(true)
+    true
 }
 
-fn holds(container: &Container, key: &str, value: &str, bounds: &Bounds) -> Result<bool, EngineError> {
+fn holds(container: &Container, key: &str, value: &str, bounds: &Bounds) -> bool {
     let settings = &container.settings;
-    Ok(match key {
+    let pattern = |text: &str| {
+        let mut patterns = bounds.patterns.iter();
+        patterns.any(|pattern| pattern.is_of(key, value) && pattern.matches(text))
+    };
+    match key {
         "ancestor" => settings.image_name == value || bounds.images.contains(&container.image),
         "exited" => {
-            let code: i32 = value
-                .parse()
-                .map_err(|error| invalid(format!("invalid filter 'exited={value}': {error}")))?;
-            container.activity == Activity::Exited
-                && container
-                    .status
-                    .exit
-                    .as_ref()
-                    .is_some_and(|exit| exit.code == code)
+            let exit = container.status.exit.as_ref();
+            container.activity == Activity::Exited && exit.is_some_and(|exit| exit.code.to_string() == value)
         }
         "expose" => settings.exposed.iter().any(|port| is_port(port, value)),
-        "health" => value == "none",
-        "id" => id_matches(&container.id, value),
+        "health" => health_name(container) == value,
+        "id" => pattern(container.id.as_str()),
         "is-task" => matches!(value, "false" | "0"),
         "label" => match value.split_once('=') {
             Some((name, value)) => settings.labels.get(name).is_some_and(|there| there == value),
             None => settings.labels.contains_key(value),
         },
-        "name" => name_matches(&container.name, value),
-        "network" => network_name(&settings.request.network) == value,
+        // Docker's names begin with a slash, which may be in the pattern or not.
+        "name" => pattern(&container.name) || pattern(&format!("/{}", container.name)),
+        "network" => is_on_network(container, value),
         "publish" => settings.request.publish.iter().any(|publish| {
             is_port(
                 &format!(
@@ -172,37 +244,34 @@ fn holds(container: &Container, key: &str, value: &str, bounds: &Bounds) -> Resu
                 value,
             )
         }),
-        "status" => status_name(container.activity) == checked_status(value)?,
+        "status" => status_name(container.activity) == value,
         "volume" => settings
             .mounts
             .iter()
             .any(|mount| mount.name.as_deref() == Some(value) || mount.target == value),
         // Isolation is a word of another system; before and since have been seen to.
         _ => true,
-    })
-}
-
-fn id_matches(id: &ContainerId, value: &str) -> bool {
-    id.as_str().starts_with(value.trim_start_matches('^'))
-}
-
-/// Docker takes a regular expression; what people write are parts of names, and names between `^` and `$`.
-fn name_matches(name: &str, value: &str) -> bool {
-    let (from_start, value) = match value.strip_prefix('^') {
-        Some(rest) => (true, rest),
-        None => (false, value),
-    };
-    let (to_end, value) = match value.strip_suffix('$') {
-        Some(rest) => (true, rest),
-        None => (false, value),
-    };
-    let value = value.strip_prefix('/').unwrap_or(value);
-    match (from_start, to_end) {
-        (true, true) => name == value,
-        (true, false) => name.starts_with(value),
-        (false, true) => name.ends_with(value),
-        (false, false) => name.contains(value),
     }
+}
+
+fn health_name(container: &Container) -> &'static str {
+    match container.health.as_ref().map(|health| health.status) {
+        None => "none",
+        Some(HealthStatus::Healthy) => "healthy",
+        Some(HealthStatus::Starting) => "starting",
+        Some(HealthStatus::Unhealthy) => "unhealthy",
+    }
+}
+
+/// By the network's name, its id, or how that begins.
+fn is_on_network(container: &Container, value: &str) -> bool {
+    let name = network_name(&container.settings.request.network);
+    let id = match (&container.status.endpoint, name) {
+        (Some(endpoint), _) => endpoint.network_id.clone(),
+        (None, "bridge" | "host" | "none") => crate::networks::stable_id(name),
+        (None, _) => String::new(),
+    };
+    name == value || (value.len() >= 3 && id.starts_with(value))
 }
 
 /// Compares `80/tcp` with `80`, `80/tcp` or `80-90/tcp`.
@@ -216,6 +285,14 @@ fn is_port(port: &str, wanted: &str) -> bool {
     protocol == wanted_protocol
         && first.parse().is_ok_and(|first: u16| first <= number)
         && last.parse().is_ok_and(|last: u16| number <= last)
+}
+
+/// Says whether text is `80`, `80-90`, or one of these with a protocol behind it.
+fn is_port_range(text: &str) -> bool {
+    let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let ends = (first.parse::<u16>(), last.parse::<u16>());
+    matches!(protocol, "sctp" | "tcp" | "udp") && matches!(ends, (Ok(first), Ok(last)) if first <= last)
 }
 
 fn network_name(mode: &NetworkMode) -> &str {
@@ -239,41 +316,9 @@ fn status_name(activity: Activity) -> &'static str {
     }
 }
 
-fn checked_status(value: &str) -> Result<&str, EngineError> {
-    let known = [
-        "created",
-        "dead",
-        "exited",
-        "paused",
-        "removing",
-        "restarting",
-        "running",
-    ];
-    if known.contains(&value) {
-        return Ok(value);
-    }
-    Err(EngineError::Invalid {
-        message: format!("invalid filter 'status={value}'"),
-        hint: Some(format!("status is one of {}", known.join(", "))),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_match_by_part_or_between_anchors() {
-        for (name, value, expected) in [
-            ("web_1", "web", true),
-            ("web_1", "^web$", false),
-            ("web", "^/web$", true),
-            ("my_web", "^web", false),
-            ("my_web", "web$", true),
-        ] {
-            assert_eq!(name_matches(name, value), expected, "{name} {value}");
-        }
-    }
 
     #[test]
     fn ports_match_by_number_protocol_and_range() {
@@ -286,5 +331,39 @@ mod tests {
         ] {
             assert_eq!(is_port(port, wanted), expected, "{port} {wanted}");
         }
+        for (text, expected) in [
+            ("80", true),
+            ("80-90/udp", true),
+            ("90-80", false),
+            ("80/x", false),
+            ("a", false),
+        ] {
+            assert_eq!(is_port_range(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn values_that_nothing_has_are_refused() {
+        for (key, value) in [
+            ("exited", "many"),
+            ("expose", "http"),
+            ("health", "fine"),
+            ("is-task", "maybe"),
+            ("publish", "99999"),
+            ("status", "runing"),
+        ] {
+            let refused = check(&[(key.to_owned(), value.to_owned())]).unwrap_err();
+            assert_eq!(
+                refused.to_string().split(": ").next(),
+                Some(format!("invalid filter '{key}={value}'").as_str())
+            );
+        }
+        let fine = [
+            ("status", "exited"),
+            ("health", "none"),
+            ("exited", "137"),
+            ("publish", "80-90/udp"),
+        ];
+        check(&fine.map(|(key, value)| (key.to_owned(), value.to_owned()))).unwrap();
     }
 }

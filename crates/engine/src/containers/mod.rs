@@ -5,10 +5,15 @@
 //! talks to that monitor through a [`session`].
 
 pub mod attach;
+pub mod boot;
+pub mod commit;
 pub mod copy;
 pub mod create;
+mod diff;
 pub mod exec;
 mod finish;
+mod health;
+pub mod history;
 pub mod inspect;
 mod launch;
 pub mod list;
@@ -17,6 +22,7 @@ pub mod monitor;
 mod name;
 mod network_files;
 pub(crate) mod places;
+pub mod policy;
 pub mod record;
 pub mod recover;
 pub mod remove;
@@ -27,10 +33,15 @@ pub(crate) mod seat;
 pub mod session;
 pub(crate) mod spec;
 pub mod start;
+pub mod stats;
 pub(crate) mod step;
 pub mod stop;
+pub mod top;
+pub mod update;
 pub(crate) mod validate;
 pub mod wait;
+
+pub use store::{Change, ChangeKind};
 
 use crate::{Engine, EngineError};
 

@@ -37,6 +37,16 @@ impl Locations {
         self.root.join("containers").join(".removed")
     }
 
+    /// Makes that directory if it is missing, and holds its lock shared: what is moved there is safe from recovery
+    /// until the lock is let go.
+    pub(crate) fn open_trash(&self) -> Result<Lock, EngineError> {
+        let trash = self.trash();
+        super::super::make_private_directory(&trash)?;
+        let lock = Lock::shared(&trash.join("lock"))?;
+        sys::failpoint::reach("trash.opened")?;
+        Ok(lock)
+    }
+
     /// Eight hex digits that tell this root's kernel objects from another root's.
     pub(crate) fn mark(&self) -> String {
         let root = std::fs::canonicalize(&self.root).unwrap_or_else(|_| self.root.clone());
@@ -69,6 +79,7 @@ impl Locations {
         let mut looks = 0;
         loop {
             super::super::make_private_directory(&self.run_directory(id))?;
+            sys::failpoint::reach("claim.directory")?;
             match Lock::try_exclusive(&self.lock_file(id)) {
                 // Somebody swept the directory away between our two steps.
                 Err(error) if error.errno == rustix::io::Errno::NOENT => {}

@@ -63,6 +63,8 @@ pub struct Settings {
     pub log_options: BTreeMap<String, String>,
     /// Health check in force.
     pub healthcheck: Option<oci::Healthcheck>,
+    /// The image's shell, for health checks that ask for one.
+    pub shell: Vec<String>,
 }
 
 /// A mount of a container, resolved.
@@ -135,6 +137,20 @@ pub enum Cause {
     MonitorDied,
     /// The host went down.
     Reboot,
+}
+
+impl Cause {
+    /// Returns a word for it, as events and filters have it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::OutOfMemory { .. } => "out-of-memory",
+            Self::Unhealthy { .. } => "unhealthy",
+            Self::Timeout { .. } => "timeout",
+            Self::Asked { .. } => "asked",
+            Self::MonitorDied => "monitor-died",
+            Self::Reboot => "shutdown",
+        }
+    }
 }
 
 /// What a run used, as far as the kernel told.
@@ -233,6 +249,8 @@ pub struct Status {
     pub restarts: u32,
     /// Stopped by hand; restart policies look at it.
     pub stopped_by_user: bool,
+    /// It ended because the host went down, or its monitor was told so; it comes back with the host.
+    pub interrupted: bool,
     /// Boot id at the last start.
     pub boot: String,
     /// Network endpoints while it runs.
@@ -294,6 +312,8 @@ pub struct Container {
     pub pid: Option<i32>,
     /// What health checks have found, if it has any.
     pub health: Option<Health>,
+    /// Whether the kernel has killed a process of it for lack of memory since it was last started.
+    pub oom_killed: bool,
     /// Bytes of its writable layer, if they were asked for.
     pub size_rw: Option<u64>,
     /// Bytes of its image's layers, if they were asked for.

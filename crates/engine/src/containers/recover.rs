@@ -2,7 +2,7 @@
 //!
 //! A container whose run is open in the database is alive exactly while somebody holds its lock. A run directory
 //! whose container has no open run is a leaving, unless somebody holds its lock.
-use super::record::{ContainerId, ExitRecord};
+use super::record::{Cause, ContainerId, ExitRecord};
 use super::rows::{self, Record};
 use super::running::{self, Ended};
 use super::{Containers, finish};
@@ -10,7 +10,7 @@ use crate::{EngineError, events};
 use network::Endpoint;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use sys::SysError;
+use sys::{SysError, failpoint};
 
 /// How long leftover processes may take to go after SIGKILL.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,7 +41,8 @@ impl Containers<'_> {
                 self.heal(&id)?;
             }
         }
-        finish::sweep_removed(locations)
+        self.thaw_abandoned()?;
+        finish::sweep_removed(&self.engine.database, locations)
     }
 
     pub(super) fn run_directories(self) -> Result<Vec<ContainerId>, EngineError> {
@@ -60,20 +61,14 @@ impl Containers<'_> {
         let Some(_lock) = locations.claim(id)? else {
             return Ok(());
         };
+        failpoint::pass("heal.claimed");
         // While we waited for the lock somebody else may have healed, or run, the container.
         let (record, open) = self.engine.database.read(|connection| {
             let open = rows::unfinished(connection)?.contains(id);
             Ok::<_, EngineError>((rows::by_id(connection, id)?, open))
         })?;
-        let parent = record
-            .as_ref()
-            .and_then(|record| record.settings.request.cgroup_parent.as_deref());
-        let cgroup = locations.cgroup(id, parent);
         if open || record.is_none() {
-            // A container of which one process cannot be killed must not keep every command from its work; its cgroup
-            // is tried again with its removal.
-            runtime::remove_cgroup(&cgroup, PATIENCE).unwrap_or_default();
-            self.detach(id, record.as_ref())?;
+            self.clear_kernel(id, record.as_ref())?;
         }
         let leavings = match &record {
             Some(record) if open => {
@@ -89,8 +84,23 @@ impl Containers<'_> {
                 finish::Leavings::default()
             }
         };
+        failpoint::pass("heal.recorded");
         finish::remove_run_directory(locations, id);
-        leavings.reap(locations);
+        leavings.reap();
+        Ok(())
+    }
+
+    /// Takes away what a dead container (or, without a record, build step) has left in the kernel: processes, cgroup,
+    /// place on the bridge. Its lock is ours.
+    pub(super) fn clear_kernel(self, id: &ContainerId, record: Option<&Record>) -> Result<(), EngineError> {
+        let parent = record.and_then(|record| record.settings.request.cgroup_parent.as_deref());
+        let cgroup = self.engine.locations().cgroup(id, parent);
+        // A container of which one process cannot be killed must not keep every command from its work; its cgroup
+        // is tried again with its removal.
+        runtime::remove_cgroup(&cgroup, PATIENCE).unwrap_or_default();
+        failpoint::pass("heal.cgroup");
+        self.detach(id, record)?;
+        failpoint::pass("heal.detached");
         Ok(())
     }
 
@@ -118,16 +128,28 @@ impl Containers<'_> {
     fn presumed_end(self, record: &Record) -> Result<Ended, EngineError> {
         let rebooted = record.status.boot != sys::fs::boot_id()?;
         let running = running::read(self.engine.locations(), &record.id).unwrap_or_default();
+        // It had ended by itself and waited for its restart.
+        let known = running.last_exit.filter(|_| running.pid == 0 && !rebooted);
+        let exit = known.unwrap_or_else(|| ExitRecord {
+            code: if rebooted { REBOOTED } else { KILLED },
+            error: (!rebooted).then(|| "the container's monitor died".to_owned()),
+            finished: events::now(),
+            cause: Some(if rebooted {
+                Cause::Reboot
+            } else {
+                Cause::MonitorDied
+            }),
+            oom_killed: running.oom_killed,
+            ..ExitRecord::default()
+        });
         Ok(Ended {
-            exit: ExitRecord {
-                code: if rebooted { REBOOTED } else { KILLED },
-                error: (!rebooted).then(|| "the container's monitor died".to_owned()),
-                finished: events::now(),
-                ..ExitRecord::default()
-            },
+            exit,
             started: running.started,
             restarts: running.restarts,
-            stopped_by_user: false,
+            interrupted: rebooted,
+            oom_told: running.oom_killed,
+            health: running::read_health(self.engine.locations(), &record.id),
+            ..Ended::default()
         })
     }
 }

@@ -1,10 +1,12 @@
 //! `rm`, and `container prune`.
 use super::rows::{self, Record};
+use super::stop::KILL;
 use super::{Containers, conflict, create, finish, record::ContainerId, validate};
 use crate::system::Filters;
 use crate::{EngineError, events};
 use runtime::cgroups::Cgroup;
 use std::time::Duration;
+use sys::failpoint;
 use sys::path::Tree;
 
 impl Containers<'_> {
@@ -25,7 +27,7 @@ impl Containers<'_> {
                     hint: None,
                 });
             }
-            match self.stop(id, Some("KILL"), Some(Duration::from_secs(10))) {
+            match self.end(&record, KILL, Duration::from_secs(10)).map(drop) {
                 // With --rm it is gone by its own end.
                 Ok(()) if record.settings.request.remove_when_done => return Ok(()),
                 Err(EngineError::NotFound { .. }) => return Ok(()),
@@ -45,12 +47,14 @@ impl Containers<'_> {
                 .map_err(state::StateError::from)?;
             Ok::<_, EngineError>(())
         })?;
+        failpoint::reach("remove.marked")?;
         let leavings = self
             .engine
             .database
-            .write(|transaction| finish::remove(transaction, locations, id, &record.name, volumes))?;
+            .write(|transaction| finish::remove(transaction, locations, record, volumes))?;
+        failpoint::pass("remove.removed");
         finish::remove_run_directory(locations, id);
-        leavings.reap(locations);
+        leavings.reap();
         Ok(())
     }
 
@@ -81,6 +85,7 @@ impl Containers<'_> {
             removed.push(record.id);
         }
         self.remove_idle_cgroup()?;
+        events::pruned(self.engine, "container", bytes)?;
         Ok((removed, bytes))
     }
 
@@ -119,13 +124,15 @@ impl Containers<'_> {
                     (id.as_str(), name),
                 )
                 .map_err(state::StateError::from)?;
-            let attributes = [("name", name), ("oldName", &record.name)];
-            Ok(events::record(
+            let old = [("oldName", format!("/{}", record.name))];
+            let old = old.each_ref().map(|(key, value)| (*key, value.as_str()));
+            Ok(events::container(
                 transaction,
-                "container",
                 "rename",
-                id.as_str(),
-                &attributes,
+                id,
+                name,
+                &record.settings,
+                &old,
             )?)
         })
     }

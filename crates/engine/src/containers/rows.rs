@@ -1,6 +1,7 @@
-//! The `containers` and `runs` tables: reading and writing records.
+//! The `containers` table: reading and writing records.
 
-use super::record::{ContainerId, ExitRecord, Settings, Status};
+use super::history;
+use super::record::{ContainerId, Settings, Status};
 use oci::Digest;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -122,6 +123,18 @@ pub(crate) fn insert(connection: &Connection, record: &Record) -> Result<(), Sta
     Ok(())
 }
 
+/// Replaces what create decided, which `update` may change.
+pub(crate) fn set_settings(
+    connection: &Connection,
+    id: &ContainerId,
+    settings: &Settings,
+) -> Result<(), StateError> {
+    connection
+        .prepare_cached("UPDATE containers SET settings = ?2 WHERE id = ?1")?
+        .execute((id.as_str(), json(settings)?))?;
+    Ok(())
+}
+
 /// Replaces a record's changing part.
 pub(crate) fn set_status(
     connection: &Connection,
@@ -136,42 +149,13 @@ pub(crate) fn set_status(
 
 /// Takes a record and all that refers to it away.
 pub(crate) fn delete(connection: &Connection, id: &ContainerId) -> Result<(), StateError> {
-    for statement in [
-        "DELETE FROM addresses WHERE container = ?1",
-        "DELETE FROM published_ports WHERE container = ?1",
-        "DELETE FROM runs WHERE container = ?1",
-        "DELETE FROM containers WHERE id = ?1",
-    ] {
-        connection.prepare_cached(statement)?.execute([id.as_str()])?;
-    }
-    Ok(())
-}
-
-/// Notes that a run begins: until [`end_run`], the container is one that recovery looks after.
-pub(crate) fn begin_run(connection: &Connection, id: &ContainerId, started: i64) -> Result<(), StateError> {
+    release(connection, id.as_str())?;
+    // Its runs stay; but recovery shall not look for a container that is gone.
+    history::close(connection, id.as_str())?;
     connection
-        .prepare_cached("INSERT OR REPLACE INTO runs (container, started) VALUES (?1, ?2)")?
-        .execute((id.as_str(), started))?;
+        .prepare_cached("DELETE FROM containers WHERE id = ?1")?
+        .execute([id.as_str()])?;
     Ok(())
-}
-
-/// Notes how every open run of a container ended, and lets go of its addresses and ports.
-pub(crate) fn end_run(
-    connection: &Connection,
-    id: &ContainerId,
-    exit: &ExitRecord,
-) -> Result<(), StateError> {
-    connection
-        .prepare_cached(
-            "UPDATE runs SET finished = ?2, exit_code = ?3, usage = ?4 WHERE container = ?1 AND finished IS NULL",
-        )?
-        .execute((
-            id.as_str(),
-            exit.finished,
-            exit.code,
-            json(&exit.usage)?,
-        ))?;
-    release(connection, id.as_str())
 }
 
 /// Lets go of the addresses and ports that a container, or a build step with such an id, holds.

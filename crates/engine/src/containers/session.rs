@@ -12,6 +12,7 @@
 //! process does not read.
 
 use super::record::ExitRecord;
+use super::request::RestartPolicy;
 use rustix::net::{SendFlags, send};
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -41,6 +42,10 @@ pub(super) enum Kind {
     Signal = 4,
     /// Client: likewise, and the restart policy shall not start it again.
     Stop = 5,
+    /// Client: another restart policy, a document.
+    Policy = 6,
+    /// Client: end the container, for the host goes down.
+    Leave = 7,
     /// Monitor: the process runs.
     Started = 16,
     /// Monitor: it does not, a document.
@@ -53,6 +58,8 @@ pub(super) enum Kind {
     Exited = 20,
     /// Monitor: so many more bytes of input may be sent.
     Credit = 21,
+    /// Monitor: what was asked for is noted.
+    Noted = 22,
 }
 
 impl Kind {
@@ -64,12 +71,15 @@ impl Kind {
             Self::Resize,
             Self::Signal,
             Self::Stop,
+            Self::Policy,
+            Self::Leave,
             Self::Started,
             Self::Failed,
             Self::Stdout,
             Self::Stderr,
             Self::Exited,
             Self::Credit,
+            Self::Noted,
         ]
         .into_iter()
         .find(|&kind| kind as u8 == byte)
@@ -126,6 +136,7 @@ enum Frame {
     Credit,
     End,
     Event(SessionEvent),
+    Noted,
 }
 
 /// The client's end.
@@ -136,6 +147,7 @@ pub struct Session {
     credit: u32,
     /// What came while we waited for leave to send.
     early: VecDeque<SessionEvent>,
+    exec_id: Option<String>,
 }
 
 impl Session {
@@ -145,7 +157,17 @@ impl Session {
             stream,
             credit: 0,
             early: VecDeque::new(),
+            exec_id: None,
         }
+    }
+
+    pub(super) fn set_exec_id(&mut self, exec_id: String) {
+        self.exec_id = Some(exec_id);
+    }
+
+    /// Returns what events call the process, if `exec` started it.
+    pub fn exec_id(&self) -> Option<&str> {
+        self.exec_id.as_deref()
     }
 
     /// Wraps a fresh connection and says what we want.
@@ -168,7 +190,7 @@ impl Session {
             Frame::End => None,
             Frame::Event(event) => Some(event),
             // Whoever polled before they called must not be kept waiting for more.
-            Frame::Credit => Some(SessionEvent::Room),
+            Frame::Credit | Frame::Noted => Some(SessionEvent::Room),
         })
     }
 
@@ -188,7 +210,7 @@ impl Session {
                 match self.read()? {
                     Frame::End => return Ok(()),
                     Frame::Event(event) => self.early.push_back(event),
-                    Frame::Credit => {}
+                    Frame::Credit | Frame::Noted => {}
                 }
                 continue;
             }
@@ -221,6 +243,23 @@ impl Session {
     /// Sends a signal to the process, and tells the monitor not to start it again.
     pub(super) fn stop(&mut self, number: i32) -> io::Result<()> {
         self.send(Kind::Stop, &number.to_le_bytes())
+    }
+
+    /// Tells the monitor to end the container as when the host goes down.
+    pub(super) fn leave(&mut self) -> io::Result<()> {
+        self.send(Kind::Leave, &[])
+    }
+
+    /// Gives the container another restart policy; returns when the monitor has noted it, or is gone.
+    pub(super) fn set_policy(&mut self, policy: RestartPolicy) -> io::Result<()> {
+        self.send(Kind::Policy, &serde_json::to_vec(&policy)?)?;
+        loop {
+            match self.read()? {
+                Frame::End | Frame::Noted => return Ok(()),
+                Frame::Event(event) => self.early.push_back(event),
+                Frame::Credit => {}
+            }
+        }
     }
 
     /// Waits at most until `deadline` for the end.
@@ -295,6 +334,7 @@ impl Session {
                 self.credit = self.credit.saturating_add(u32::from_le_bytes(bytes));
                 return Ok(Frame::Credit);
             }
+            Some(Kind::Noted) => return Ok(Frame::Noted),
             _ => return Err(wrong("a frame is of no known kind")),
         }))
     }

@@ -1,6 +1,6 @@
 //! `start`: the record is resolved into a plan, and a monitor is started on it.
 use super::launch::Launched;
-use super::monitor::{self, LogPlan, MonitorPlan, NetworkPlan};
+use super::monitor::{self, Care, LogPlan, MonitorPlan, NetworkPlan};
 use super::network_files::{self, View};
 use super::record::{ContainerId, ContainerMount, EndpointRecord, ExitRecord};
 use super::request::{NetworkMode, PublishRequest};
@@ -9,7 +9,7 @@ use super::running;
 use super::seat::{self, Seat};
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
-use super::{Containers, conflict, create, finish, launch, validate, wait};
+use super::{Containers, conflict, create, finish, history, launch, stop, validate, wait};
 use crate::networks::{self, BridgeNetwork, Place};
 use crate::{EngineError, ca, events, volumes};
 use network::Protocol;
@@ -20,9 +20,10 @@ use state::StateError;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use store::LayerId;
-use sys::SysError;
 use sys::lock::Lock;
+use sys::{SysError, failpoint};
 
 /// How to start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,6 +69,7 @@ impl Containers<'_> {
                 "container {id} is marked for removal and cannot be started"
             )));
         }
+        failpoint::pass("start.claimed");
         match self.start_claimed(&record, &layers, request, &lock) {
             Ok(session) => Ok(session),
             Err(error) => {
@@ -91,10 +93,15 @@ impl Containers<'_> {
                 continue;
             }
             // It is just ending: its end is written, and its lock is about to be free.
-            if running::read_end(locations, id).is_none() {
+            if running::read_end(locations, id).is_some() {
+                self.wait_for_release(id)?;
+                continue;
+            }
+            if running::read(locations, id).is_some() {
                 return Ok(None);
             }
-            self.wait_for_release(id)?;
+            // Somebody else is about to start it, copies files from it, or removes it.
+            std::thread::sleep(GLANCE);
         }
     }
 
@@ -110,18 +117,22 @@ impl Containers<'_> {
         let parent = settings.request.cgroup_parent.as_deref();
         let Seat { cgroup, scope } = seat::assign(self.engine.config(), locations, &record.id, parent)?;
         let launched = launch::launch(monitor::CONTAINER, scope.as_ref())?;
+        failpoint::reach("start.launched")?;
         let directory = locations.container_directory(&record.id);
         create::make_directories(&directory)?;
         for mount in &settings.mounts {
             make_source(self, mount)?;
         }
         let started = events::now();
-        let (network, place) = self.prepare_network(record, started)?;
+        let (network, place) = self.prepare_network(record, started, request)?;
+        failpoint::reach("start.placed")?;
         if let Some(view) = network.view {
             network_files::write(&network.files, settings, view)?;
         }
+        failpoint::reach("start.files")?;
         if let NetworkPlan::Bridge(bridge, _) = &network.plan {
             bridge.ensure()?;
+            failpoint::reach("start.bridge")?;
         }
         let upper = (directory.join("upper"), directory.join("work"));
         let top = Some((upper.0.as_path(), upper.1.as_path()));
@@ -153,11 +164,18 @@ impl Containers<'_> {
             network: network.plan,
             log: log_plan(self, record, &directory),
             restart: settings.request.restart,
+            care: Care {
+                stop_signal: stop::signal_number(&settings.stop_signal)?,
+                stop_patience: stop::patience(settings),
+                timeout: settings.request.timeout,
+                health: self.health_plan(record)?,
+            },
             recorded: true,
             cgroup,
             started,
         };
         let listener = listen(&locations.run_directory(&record.id))?;
+        failpoint::reach("start.listening")?;
         let mut descriptors: Vec<BorrowedFd<'_>> = vec![lock.file().as_fd(), listener.as_fd()];
         descriptors.extend(
             place
@@ -165,12 +183,18 @@ impl Containers<'_> {
                 .flat_map(|place| place.sockets.iter().map(AsFd::as_fd)),
         );
         let session = begin(&record.id, launched, &monitor_plan, &descriptors)?;
+        failpoint::pass("start.begun");
         Ok(request.attach.then_some(session))
     }
 
     /// Decides where the container's network is and notes in the same transaction that it is being started: from then
     /// on recovery looks after it.
-    fn prepare_network(self, record: &Record, started: i64) -> Result<(Network, Option<Place>), EngineError> {
+    fn prepare_network(
+        self,
+        record: &Record,
+        started: i64,
+        request: StartRequest,
+    ) -> Result<(Network, Option<Place>), EngineError> {
         let own_files = self.engine.locations().container_directory(&record.id);
         let mut network = Network {
             namespace: NetworkNamespace::Own,
@@ -207,15 +231,12 @@ impl Containers<'_> {
             status.started = Some(started);
             status.restarts = 0;
             status.stopped_by_user = false;
+            status.interrupted = false;
             status.boot = boot;
             status.endpoint = place.as_ref().map(|place: &Place| place.record.clone());
             rows::set_status(transaction, &record.id, &status)?;
-            rows::begin_run(transaction, &record.id, started)?;
-            let attributes = [
-                ("name", record.name.as_str()),
-                ("image", &record.settings.image_name),
-            ];
-            events::record(transaction, "container", "start", record.id.as_str(), &attributes)?;
+            history::begin(transaction, record, started)?;
+            note_start(transaction, record, request, status.endpoint.as_ref())?;
             Ok::<_, EngineError>(place)
         })?;
         if let (Some(place), Some(bridge)) = (&place, bridge) {
@@ -254,20 +275,67 @@ impl Containers<'_> {
             ..ExitRecord::default()
         });
         let locations = self.engine.locations();
+        // A monitor that could say why it failed has cleared up. One that was killed has not, and once the run is closed
+        // in the database, recovery would not look for it any more.
+        let cleared = self
+            .record(&record.id)
+            .and_then(|as_started| self.clear_kernel(&record.id, Some(&as_started)));
+        if cleared.is_err() {
+            return;
+        }
+        failpoint::pass("start.cleared");
         let undone = self.engine.database.write(|transaction| {
             let exit = status.exit.clone().unwrap_or_default();
-            rows::end_run(transaction, &record.id, &exit)?;
+            history::end(transaction, &record.id, &exit)?;
+            rows::release(transaction, record.id.as_str())?;
+            let code = exit.code.to_string();
+            let more = [("execDuration", "0"), ("exitCode", code.as_str())];
+            events::container(
+                transaction,
+                "die",
+                &record.id,
+                &record.name,
+                &record.settings,
+                &more,
+            )?;
             if record.settings.request.remove_when_done {
-                return finish::remove(transaction, locations, &record.id, &record.name, true);
+                return finish::remove(transaction, locations, record, true);
             }
             rows::set_status(transaction, &record.id, &status)?;
             Ok(finish::Leavings::default())
         });
         if let Ok(leavings) = undone {
+            failpoint::pass("start.undone");
             finish::remove_run_directory(locations, &record.id);
-            leavings.reap(locations);
+            leavings.reap();
         }
     }
+}
+
+/// How often it is looked what becomes of a container that somebody holds who has no process to show.
+const GLANCE: Duration = Duration::from_millis(1);
+/// Records what Docker tells of a start, in its order.
+fn note_start(
+    connection: &Connection,
+    record: &Record,
+    request: StartRequest,
+    endpoint: Option<&EndpointRecord>,
+) -> Result<(), StateError> {
+    let (id, settings) = (&record.id, &record.settings);
+    let tell = |action, more: &[(&str, &str)]| {
+        events::container(connection, action, id, &record.name, settings, more)
+    };
+    if request.attach {
+        tell("attach", &[])?;
+    }
+    events::join_network(connection, id, settings, endpoint)?;
+    events::mount_volumes(connection, id, settings)?;
+    tell("start", &[])?;
+    if let Some((rows, columns)) = request.size.filter(|_| settings.request.terminal) {
+        let (height, width) = (rows.to_string(), columns.to_string());
+        tell("resize", &[("height", &height), ("width", &width)])?;
+    }
+    Ok(())
 }
 
 /// Gives the monitor its plan and waits until it has started the process.
@@ -278,6 +346,7 @@ pub(super) fn begin(
     descriptors: &[BorrowedFd<'_>],
 ) -> Result<Session, EngineError> {
     let mut session = Session::new(launched.hand_over(plan, descriptors)?);
+    failpoint::pass("start.handed-over");
     match session.next().map_err(wait::session_error(id))? {
         Some(SessionEvent::Started) => Ok(session),
         Some(SessionEvent::Failed(error)) => Err(error.into()),

@@ -1,6 +1,6 @@
 //! A build's `RUN`: a command in a container that leaves no record.
 
-use super::monitor::{self, MonitorPlan, NetworkPlan};
+use super::monitor::{self, Care, MonitorPlan, NetworkPlan};
 use super::network_files::{self, View};
 use super::record::{ContainerId, ExitRecord, Settings};
 use super::request::{CreateContainer, NetworkMode, RestartPolicy};
@@ -34,13 +34,19 @@ pub(crate) fn run(
     let lock = locations
         .claim(&id)?
         .ok_or_else(|| super::conflict(format!("the build step's id {id} is in use")))?;
+    sys::failpoint::pass("step.claimed");
     let result = run_claimed(engine, &id, step, network, lock.file().as_fd(), |session| {
         relay(&id, session, output, cancelled)
     });
-    if matches!(network, NetworkMode::Bridge) && result.is_err() {
-        // The monitor lets go of the address when a step ends; one that never began has no monitor.
-        finish::release(&engine.database, &id)?;
+    if result.is_err() {
+        // The monitor lets go of all that the step has when it ends; one that never began has no monitor, and one that
+        // was killed has let go of nothing.
+        engine.containers().clear_kernel(&id, None)?;
+        if matches!(network, NetworkMode::Bridge) {
+            finish::release(&engine.database, &id)?;
+        }
     }
+    sys::failpoint::pass("step.ended");
     finish::remove_run_directory(locations, &id);
     Ok(result?.code)
 }
@@ -99,6 +105,7 @@ fn run_claimed(
         network: network_plan,
         log: None,
         restart: RestartPolicy::No,
+        care: Care::default(),
         recorded: false,
         cgroup,
         started: crate::events::now(),
@@ -128,6 +135,7 @@ fn allot(engine: &Engine, id: &ContainerId) -> Result<(network::Bridge, Place), 
     let place = engine
         .database
         .write(|transaction| networks::allot(transaction, &network, id, "build", &[]))?;
+    sys::failpoint::reach("step.allotted")?;
     let directory = engine.locations().run_directory(id);
     running::replace(&directory, "endpoint", &place.record.endpoint)?;
     network.bridge.ensure()?;

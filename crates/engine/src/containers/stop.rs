@@ -1,5 +1,6 @@
 //! `stop`, `kill`, `restart`, `pause`, `unpause`.
-use super::record::{Activity, ContainerId};
+use super::record::{Activity, ContainerId, Settings};
+use super::rows::Record;
 use super::session::{Ending, Mode};
 use super::start::StartRequest;
 use super::{Containers, conflict, invalid, running, wait};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long SIGKILL may take before every process of the cgroup is killed.
 const AFTER_KILL: Duration = Duration::from_secs(5);
-const KILL: i32 = 9;
+pub(super) const KILL: i32 = 9;
 const TERMINATE: i32 = 15;
 
 impl Containers<'_> {
@@ -24,26 +25,38 @@ impl Containers<'_> {
     ) -> Result<(), EngineError> {
         let record = self.record(id)?;
         let signal = signal_number(signal.unwrap_or(&record.settings.stop_signal))?;
-        let patience = timeout
-            .or(record.settings.request.stop_timeout)
-            .unwrap_or(PATIENCE);
+        let patience = timeout.unwrap_or_else(|| patience(&record.settings));
+        if self.end(&record, signal, patience)? {
+            self.note(&record, "stop", &[])?;
+        }
+        Ok(())
+    }
+
+    /// Ends a container by a signal, and by SIGKILL when patience is at its end. Says whether this is what ended it.
+    pub(super) fn end(self, record: &Record, signal: i32, patience: Duration) -> Result<bool, EngineError> {
+        let id = &record.id;
         if !self.engine.locations().is_claimed(id)? {
-            return Ok(());
+            return Ok(false);
         }
         self.thaw(id)?;
         let Some(mut session) = wait::connect(self.engine.locations(), id, Mode::Wait)? else {
             // It is being started or is just ending: whoever holds it knows nothing of us, and lets go soon.
-            return self.wait_for_release(id);
+            self.wait_for_release(id)?;
+            return Ok(false);
         };
         let failed = wait::session_error(id);
         for (signal, patience) in [(signal, patience), (KILL, AFTER_KILL)] {
+            self.note(record, "kill", &[("signal", &signal.to_string())])?;
             session.stop(signal).map_err(&failed)?;
             match session
                 .exit_until(Instant::now().checked_add(patience))
                 .map_err(&failed)?
             {
-                Ending::Exited(_) => return self.note(&record.name, id, "stop"),
-                Ending::Silence => return self.wait_for_release(id),
+                Ending::Exited(_) => return Ok(true),
+                Ending::Silence => {
+                    self.wait_for_release(id)?;
+                    return Ok(true);
+                }
                 Ending::TimeIsUp => {}
             }
         }
@@ -53,7 +66,7 @@ impl Containers<'_> {
             .cgroup(id, record.settings.request.cgroup_parent.as_deref());
         runtime::cgroups::Cgroup::open(&cgroup)?.kill()?;
         session.exit_until(None).map_err(&failed)?;
-        self.note(&record.name, id, "stop")
+        Ok(true)
     }
 
     /// Sends a signal (name or number) to the first process; `container … is not running` is a conflict.
@@ -79,6 +92,7 @@ impl Containers<'_> {
             self.thaw(id)?;
         }
         let mut session = wait::connect(self.engine.locations(), id, Mode::Wait)?.ok_or_else(not_running)?;
+        self.note(&record, "kill", &[("signal", &number.to_string())])?;
         let sent = if is_end {
             session.stop(number)
         } else {
@@ -91,10 +105,7 @@ impl Containers<'_> {
                 .exit_until(Instant::now().checked_add(PATIENCE))
                 .map_err(wait::session_error(id))?;
         }
-        if record.settings.request.remove_when_done {
-            return Ok(());
-        }
-        self.note(&record.name, id, "kill")
+        Ok(())
     }
 
     /// Stops and starts.
@@ -106,8 +117,7 @@ impl Containers<'_> {
     ) -> Result<(), EngineError> {
         self.stop(id, signal, timeout)?;
         self.start(id, StartRequest::default())?;
-        let name = self.record(id)?.name;
-        self.note(&name, id, "restart")
+        self.note(&self.record(id)?, "restart", &[])
     }
 
     /// Freezes every process.
@@ -132,7 +142,7 @@ impl Containers<'_> {
             running::unmark_paused(self.engine.locations(), id)?;
             return Err(error.into());
         }
-        self.note(&record.name, id, "pause")
+        self.note(&record, "pause", &[])
     }
 
     /// Thaws them.
@@ -141,7 +151,7 @@ impl Containers<'_> {
         if !self.thaw(id)? {
             return Err(conflict(format!("container {id} is not paused")));
         }
-        self.note(&record.name, id, "unpause")
+        self.note(&record, "unpause", &[])
     }
 
     /// Thaws a container if it is paused; says whether it was.
@@ -157,18 +167,23 @@ impl Containers<'_> {
         Ok(true)
     }
 
-    /// Records an event of a container, unless the container is gone.
-    pub(super) fn note(self, name: &str, id: &ContainerId, action: &str) -> Result<(), EngineError> {
+    /// Records an event of a container, in a transaction of its own.
+    pub(super) fn note(
+        self,
+        record: &Record,
+        action: &str,
+        more: &[(&str, &str)],
+    ) -> Result<(), EngineError> {
         self.engine.database.write(|transaction| {
-            Ok(events::record(
-                transaction,
-                "container",
-                action,
-                id.as_str(),
-                &[("name", name)],
-            )?)
+            let (id, name, settings) = (&record.id, &record.name, &record.settings);
+            Ok(events::container(transaction, action, id, name, settings, more)?)
         })
     }
+}
+
+/// Returns how long a container has from its stop signal to SIGKILL.
+pub(super) fn patience(settings: &Settings) -> Duration {
+    settings.request.stop_timeout.unwrap_or(PATIENCE)
 }
 
 /// Reads a signal by name (with or without `SIG`) or number.

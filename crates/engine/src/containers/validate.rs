@@ -1,7 +1,7 @@
 //! What a request must be like, in Docker's words.
 
 use super::request::{CreateContainer, Limits, MountRequest, MountSource, NetworkMode, RestartPolicy};
-use super::{conflict, invalid, name};
+use super::{conflict, health, invalid, name};
 use crate::EngineError;
 use std::path::{Component, Path, PathBuf};
 
@@ -54,6 +54,7 @@ pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineEr
         return Err(invalid(format!("invalid hostname: {hostname}")));
     }
     limits(&request.limits)?;
+    health::validate(&request.health)?;
     network(request, &mut warnings)?;
     log(request)?;
     security(request)?;
@@ -99,7 +100,8 @@ pub(super) fn container_name(text: &str) -> Result<(), EngineError> {
     )))
 }
 
-fn limits(limits: &Limits) -> Result<(), EngineError> {
+/// Checks limits, each and against each other.
+pub(super) fn limits(limits: &Limits) -> Result<(), EngineError> {
     let set = |value: Option<i64>| value.filter(|&value| value != 0);
     let memory = set(limits.memory);
     let swap = set(limits.memory_swap);

@@ -1,7 +1,7 @@
 //! `load`, `save`, `import`: images as archives.
 
 use super::{Image, Images, Loaded};
-use crate::{EngineError, durable};
+use crate::{EngineError, durable, events};
 use oci::{ImageConfig, Platform, Reference};
 use std::io::{Read, Write};
 
@@ -10,6 +10,10 @@ impl Images<'_> {
     pub fn load(&self, archive: &mut dyn Read) -> Result<Vec<Loaded>, EngineError> {
         let loaded = self.engine.store.load(archive)?;
         durable::sync_behind(self.engine);
+        for one in &loaded {
+            let id = one.image.id.to_string();
+            events::image(self.engine, "load", &id, &id, Some(&one.image))?;
+        }
         Ok(loaded)
     }
 
@@ -29,7 +33,12 @@ impl Images<'_> {
                 }
             }
         }
-        Ok(self.engine.store.save(&images, into)?)
+        self.engine.store.save(&images, into)?;
+        for (image, _) in &images {
+            let id = image.id.to_string();
+            events::image(self.engine, "save", &id, &id, Some(image))?;
+        }
+        Ok(())
     }
 
     fn named(self, name: &str) -> Result<Vec<(Image, Vec<Reference>)>, EngineError> {
@@ -79,6 +88,11 @@ impl Images<'_> {
         builder::apply_changes(&mut config, changes).map_err(Box::new)?;
         let image = self.engine.store.import(tar, config, message, reference)?;
         durable::sync_behind(self.engine);
+        let id = image.id.to_string();
+        if let Some(reference) = reference {
+            events::image(self.engine, "tag", &id, &reference.familiar(), Some(&image))?;
+        }
+        events::image(self.engine, "import", &id, &id, Some(&image))?;
         Ok(image)
     }
 }

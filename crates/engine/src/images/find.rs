@@ -2,8 +2,9 @@
 
 use super::{Image, Images, PullEvent};
 use crate::containers::request::PullPolicy;
-use crate::{EngineError, hello};
+use crate::{EngineError, events, hello};
 use oci::{Platform, Reference, ReferenceError};
+use std::path::PathBuf;
 
 impl Images<'_> {
     /// Finds an image by reference, id, or unambiguous id prefix.
@@ -81,10 +82,18 @@ impl Images<'_> {
                 progress(PullEvent::Status {
                     message: format!("Status: Took {} out of coracle itself", reference.familiar()),
                 });
+                let id = image.id.to_string();
+                events::image(self.engine, "load", &id, &id, Some(&image))?;
                 return Ok(image);
             }
         }
         Ok(self.pull(&reference, platform, progress)?.image)
+    }
+
+    /// Returns the directories of an image's layers, the topmost first.
+    pub fn layer_directories(&self, image: &Image) -> Vec<PathBuf> {
+        let layers: Vec<_> = image.layers.iter().map(|layer| layer.id.clone()).collect();
+        self.engine.store.overlay(&layers, None, false).lower
     }
 
     /// Returns all images, the newest first.
@@ -102,7 +111,13 @@ impl Images<'_> {
         }
         let image = self.find(source)?;
         self.engine.store.tag(&image.id, target)?;
-        Ok(())
+        events::image(
+            self.engine,
+            "tag",
+            &image.id.to_string(),
+            &target.familiar(),
+            Some(&image),
+        )
     }
 }
 

@@ -1,7 +1,7 @@
 //! `pull`: from a registry into the store, every layer in one pass, all of them at once.
 
 use super::{Image, Images};
-use crate::{EngineError, durable, hello};
+use crate::{EngineError, durable, events, hello};
 use oci::{Descriptor, Digest, ImageConfig, Platform, Reference, descriptor_digest};
 use registry::{Client, RegistryConfig, RemoteImage};
 use std::io::{self, Read};
@@ -94,6 +94,8 @@ impl Images<'_> {
             Err(error) => return Err(error.into()),
         };
         let pulled = self.take(&client, reference, &remote, progress)?;
+        let (object, name) = (reference.familiar(), reference.familiar_name());
+        events::image(self.engine, "pull", &object, &name, Some(&pulled.image))?;
         progress(PullEvent::Status {
             message: format!("Digest: {}", pulled.digest),
         });

@@ -2,10 +2,10 @@
 
 use super::find::{id_digits, not_found};
 use super::{Image, Images};
-use crate::EngineError;
 use crate::containers::record::{Activity, Container};
 use crate::containers::request::ListContainers;
 use crate::system::Filters;
+use crate::{EngineError, events};
 use oci::{Digest, Reference};
 use std::collections::BTreeSet;
 
@@ -54,8 +54,7 @@ impl Images<'_> {
             image.tags.is_empty() && image.repository_digests.len() == 1
         };
         if !last {
-            self.engine.store.untag(reference)?;
-            return Ok(vec![Removed::Untagged(reference.clone())]);
+            return self.untag(image, reference);
         }
         if let Some(user) = users.first() {
             if !force {
@@ -70,8 +69,7 @@ impl Images<'_> {
                 ));
             }
             // The image stays for its containers; only the name goes, as with Docker.
-            self.engine.store.untag(reference)?;
-            return Ok(vec![Removed::Untagged(reference.clone())]);
+            return self.untag(image, reference);
         }
         self.delete(image)
     }
@@ -110,8 +108,20 @@ impl Images<'_> {
         self.delete(image)
     }
 
+    fn untag(self, image: &Image, reference: &Reference) -> Result<Vec<Removed>, EngineError> {
+        self.engine.store.untag(reference)?;
+        let id = image.id.to_string();
+        events::image(self.engine, "untag", &id, &id, Some(image))?;
+        Ok(vec![Removed::Untagged(reference.clone())])
+    }
+
     fn delete(self, image: &Image) -> Result<Vec<Removed>, EngineError> {
         self.engine.store.remove_image(&image.id)?;
+        let id = image.id.to_string();
+        for _tag in &image.tags {
+            events::image(self.engine, "untag", &id, &id, Some(image))?;
+        }
+        events::image(self.engine, "delete", &id, &id, Some(image))?;
         let references = image.tags.iter().chain(&image.repository_digests).cloned();
         Ok(references
             .map(Removed::Untagged)
@@ -154,6 +164,7 @@ impl Images<'_> {
             }
         }
         let reclaimed = self.engine.store.collect_garbage()?;
+        events::pruned(self.engine, "image", reclaimed.bytes)?;
         Ok((removed, reclaimed.bytes))
     }
 }

@@ -89,6 +89,15 @@ impl Networks<'_> {
         })
     }
 
+    /// Removes networks that no container uses, and returns their names. The default ones are never among them, but an
+    /// idle bridge gives back what it has on the host.
+    pub fn prune(&self, filters: &[(String, String)]) -> Result<Vec<String>, EngineError> {
+        crate::system::Filters::parse(filters)?;
+        self.remove_idle()?;
+        crate::events::pruned(self.engine, "network", 0)?;
+        Ok(Vec::new())
+    }
+
     /// Takes the default bridge and this root's firewall rules away if no container uses them; the next start makes
     /// them again.
     pub fn remove_idle(&self) -> Result<(), EngineError> {
@@ -106,6 +115,7 @@ impl Networks<'_> {
             // Within the transaction, so that nobody records the network anew while it is taken away.
             if removed > 0 {
                 network.bridge.remove()?;
+                sys::failpoint::reach("network.removed")?;
             }
             Ok(())
         })
@@ -157,6 +167,7 @@ pub(crate) fn allot(
         .prepare_cached("INSERT INTO addresses (network, address, container) VALUES (?1, ?2, ?3)")
         .and_then(|mut statement| statement.execute((&network.id, address.to_string(), holder.as_str())))
         .map_err(query_error)?;
+    sys::failpoint::reach("network.address")?;
     let mut ports = Vec::with_capacity(publish.len());
     let mut sockets = Vec::new();
     for request in publish {
@@ -295,6 +306,11 @@ pub(crate) fn protocol_name(protocol: Protocol) -> &'static str {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
     }
+}
+
+/// The default networks but the bridge are no records; their ids are their names in hexadecimal, padded to 64 digits.
+pub fn stable_id(name: &str) -> String {
+    format!("{:0<64}", places::hex(name.as_bytes()))
 }
 
 /// Returns the host end's name: derived from the id, so that recovery finds what a dead process left.

@@ -75,7 +75,9 @@ impl Filler {
         remove(&filling)?;
         std::fs::create_dir(&filling)
             .map_err(|error| SysError::io("make the directory", &filling, &error))?;
+        sys::failpoint::pass("volume.filling");
         let copied = copy_tree(source.as_fd(), &filling).and_then(|()| {
+            sys::failpoint::reach("volume.copied")?;
             // An empty directory is replaced by rename. Where a container that was made earlier already has it
             // mounted and empty, that container keeps the empty one: nobody else can be there, since this one is new.
             renameat(CWD, &filling, CWD, &data).map_err(SysError::on("fill the volume", &data))

@@ -4,21 +4,23 @@
 //! <root>/volumes/<name>/_data      what containers see
 //! <root>/volumes/<name>/lock       held while an image's content is copied in
 //! <root>/volumes/<name>/_filling   a copy under way; becomes _data by rename
+//! <root>/containers/.removed/volume-<random>/<name>   a volume on its way out
 //! ```
 //!
-//! The row in the database comes before the directory and goes before it, so that a directory without a row is a dead
-//! process's leaving.
+//! The row in the database comes before the directory, and the two go together: see [`removal`].
 
 pub(crate) mod copy_up;
+pub(crate) mod removal;
 
 use crate::containers::record::ContainerId;
 use crate::containers::{places, rows, validate};
 use crate::system::Filters;
 use crate::{Engine, EngineError, Locations, events};
+use removal::Removal;
 use rusqlite::{Connection, OptionalExtension};
 use state::StateError;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use sys::path::Tree;
 
 /// The volumes of an engine.
@@ -74,6 +76,7 @@ impl Volumes<'_> {
         self.engine
             .database
             .write(|transaction| insert(transaction, &name, anonymous, labels))?;
+        sys::failpoint::reach("volume.recorded")?;
         make(&self.engine.locations, &name)?;
         self.inspect(&name)
     }
@@ -112,12 +115,12 @@ impl Volumes<'_> {
                     hint: Some("remove the container first".into()),
                 });
             }
-            Ok(delete_unused(transaction, [name])?)
+            delete_unused(transaction, &self.engine.locations, [name])
         })?;
-        if gone.is_empty() {
-            return if force { Ok(()) } else { Err(no_such(name)) };
+        if gone.is_empty() && !force {
+            return Err(no_such(name));
         }
-        delete_directory(&self.engine.locations.volume_directory(name))
+        gone.into_iter().try_for_each(Removal::finish)
     }
 
     /// Removes anonymous volumes (with `all`, named ones too) that no container refers to. Returns names and bytes.
@@ -134,22 +137,22 @@ impl Volumes<'_> {
             .filter(|volume| filters.accept(volume.created, &volume.labels))
             .map(|volume| volume.name)
             .collect();
-        let mut bytes = 0;
-        let mut sizes = BTreeMap::new();
-        for name in &candidates {
-            let tree = Tree::open(&data(&self.engine.locations, name));
-            // What cannot be measured is removed all the same, and counts nothing.
-            let size = tree.and_then(|tree| tree.disk_usage()).unwrap_or_default();
-            sizes.insert(name.clone(), size);
-        }
+        let (mut names, mut bytes) = (Vec::new(), 0);
         let gone = self.engine.database.write(|transaction| {
-            Ok::<_, EngineError>(delete_unused(transaction, candidates.iter().map(String::as_str))?)
+            let candidates = candidates.iter().map(String::as_str);
+            delete_unused(transaction, &self.engine.locations, candidates)
         })?;
-        for name in &gone {
-            delete_directory(&self.engine.locations.volume_directory(name))?;
-            bytes += sizes.get(name).copied().unwrap_or_default();
+        for removal in gone {
+            // What cannot be measured is removed all the same, and counts nothing.
+            let size = removal
+                .data()
+                .and_then(|data| Tree::open(&data).and_then(|tree| tree.disk_usage()).ok());
+            bytes += size.unwrap_or_default();
+            names.push(removal.name().to_owned());
+            removal.finish()?;
         }
-        Ok((gone, bytes))
+        events::pruned(self.engine, "volume", bytes)?;
+        Ok((names, bytes))
     }
 }
 
@@ -230,22 +233,25 @@ pub(crate) fn anonymous_of(
     Ok(names.collect::<Result<_, _>>()?)
 }
 
-/// Takes the rows of those volumes away that no container refers to; returns which.
+/// Takes those volumes away that no container refers to; returns which. When the transaction that `connection` is in
+/// has been committed, they are to be finished; otherwise dropped, and all is as before.
 pub(crate) fn delete_unused<'n>(
     connection: &Connection,
+    locations: &Locations,
     names: impl IntoIterator<Item = &'n str>,
-) -> Result<Vec<String>, StateError> {
+) -> Result<Vec<Removal>, EngineError> {
     let mut gone = Vec::new();
     for name in names {
         let deleted = connection
             .prepare_cached(
                 "DELETE FROM volumes WHERE name = ?1
                  AND NOT EXISTS (SELECT 1 FROM container_volumes WHERE volume = ?1)",
-            )?
-            .execute([name])?;
+            )
+            .and_then(|mut statement| statement.execute([name]))
+            .map_err(StateError::from)?;
         if deleted > 0 {
             events::record(connection, "volume", "destroy", name, &[("driver", "local")])?;
-            gone.push(name.to_owned());
+            gone.push(Removal::begin(locations, name)?);
         }
     }
     Ok(gone)
@@ -264,6 +270,7 @@ pub(crate) fn make(locations: &Locations, name: &str) -> Result<(), EngineError>
         return Ok(());
     }
     crate::make_private_directory(&locations.volume_directory(name))?;
+    sys::failpoint::reach("volume.directory")?;
     match std::fs::create_dir(&data) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             Err(sys::SysError::io("make the volume", &data, &error).into())
@@ -272,19 +279,4 @@ pub(crate) fn make(locations: &Locations, name: &str) -> Result<(), EngineError>
         Ok(()) => std::fs::set_permissions(&data, PermissionsExt::from_mode(0o755))
             .map_err(|error| sys::SysError::io("set the mode of", &data, &error).into()),
     }
-}
-
-fn delete_directory(directory: &Path) -> Result<(), EngineError> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(sys::SysError::io("remove the volume", directory, &error).into())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Deletes the directory of a volume whose row is gone. What cannot be deleted belongs to nobody; the container that
-/// it was for must still go.
-pub(crate) fn discard(locations: &Locations, name: &str) {
-    delete_directory(&locations.volume_directory(name)).unwrap_or_default();
 }

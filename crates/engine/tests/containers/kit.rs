@@ -91,6 +91,13 @@ impl Root {
         collect(&mut self.containers().exec(id, &request).unwrap().unwrap())
     }
 
+    /// The events of a container, by their actions.
+    pub(crate) fn actions(&self, id: &ContainerId) -> Vec<String> {
+        let events = self.events(None, None).unwrap();
+        let mine = events.into_iter().filter(|event| event.object == id.as_str());
+        mine.map(|event| event.action).collect()
+    }
+
     pub(crate) fn logs(&self, id: &ContainerId) -> String {
         let request = LogRequest {
             stdout: true,
@@ -141,6 +148,16 @@ fn open(directory: &Path) -> Engine {
         config: None,
     })
     .unwrap()
+}
+
+/// Waits until something is so; panics when it takes too long.
+#[track_caller]
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    while !is_so() {
+        assert!(std::time::Instant::now() < deadline, "this never came: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
 }
 
 pub(crate) fn words(words: &[&str]) -> Vec<String> {

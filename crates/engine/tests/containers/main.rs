@@ -12,8 +12,10 @@
 )]
 
 mod files;
+mod health;
 mod kit;
 mod lifecycle;
+mod monitor;
 mod networks;
 mod recovery;
 mod streams;
@@ -39,7 +41,9 @@ fn main() -> ExitCode {
     }
     let tests: Vec<Test> = [
         files::TESTS,
+        health::TESTS,
         lifecycle::TESTS,
+        monitor::TESTS,
         networks::TESTS,
         recovery::TESTS,
         streams::TESTS,

@@ -16,7 +16,7 @@ pub(crate) const TESTS: &[crate::Test] = &[
 ];
 
 /// Finds the monitor of a container: the parent of its first process.
-fn monitor_of(root: &Root, id: &ContainerId) -> i32 {
+pub(crate) fn monitor_of(root: &Root, id: &ContainerId) -> i32 {
     let pid = root.containers().inspect(id, false).unwrap().pid.unwrap();
     let stat = std::fs::read_to_string(PathBuf::from(format!("/proc/{pid}/stat"))).unwrap();
     stat.rsplit_once(')')
@@ -29,7 +29,7 @@ fn monitor_of(root: &Root, id: &ContainerId) -> i32 {
         .unwrap()
 }
 
-fn kill_monitor(root: &Root, id: &ContainerId) {
+pub(crate) fn kill_monitor(root: &Root, id: &ContainerId) {
     let monitor = rustix::process::Pid::from_raw(monitor_of(root, id)).unwrap();
     rustix::process::kill_process(monitor, rustix::process::Signal::KILL).unwrap();
     while root.containers().inspect(id, false).unwrap().activity == Activity::Running {

@@ -61,9 +61,16 @@ pub(crate) fn prepare(rootfs: &Rootfs, spec: &Spec, linux: &Linux) -> Result<Pre
                     ));
                 }
             };
-            let never_sync = [mount::NEVER_SYNC];
-            let options = if overlay.temporary { &never_sync[..] } else { &[] };
-            mount::overlay(&overlay.lower, top, options)?
+            // What is written becomes a layer with `commit`, and is compared with the image by `diff`: neither could
+            // follow a pointer that only this mount understands. Some kernels are built to write them by default.
+            let mut options = match top {
+                Some(_) => vec![("redirect_dir", "off"), ("metacopy", "off")],
+                None => Vec::new(),
+            };
+            if overlay.temporary {
+                options.push(mount::NEVER_SYNC);
+            }
+            mount::overlay(&overlay.lower, top, &options)?
         }
     };
     let root_propagation = match linux.rootfs_propagation().as_deref() {

@@ -1,10 +1,10 @@
 //! A root filesystem's tar as an image of one layer.
 
+use crate::layers::open_directory;
 use crate::pipeline::{self, Job};
 use crate::{Image, NewImage, Store, StoreError, Times};
 use oci::{History, ImageConfig, Reference, RootFs};
 use std::io::Read;
-use sys::SysError;
 
 impl Store {
     /// Makes an image of one layer from a root filesystem's tar (any compression); `config` gets the rootfs and one
@@ -19,9 +19,7 @@ impl Store {
         let lease = self.lease()?;
         // The layer is made here and not kept as it came, so that its directory alone can give its tar again.
         let snapshot = self.begin_snapshot(&lease, &[])?;
-        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-        let root = rustix::fs::open(&snapshot.upper, flags, rustix::fs::Mode::empty())
-            .map_err(SysError::on("open", &snapshot.upper))?;
+        let root = open_directory(&snapshot.upper)?;
         let extracted = with_sendable(tar, |source| {
             pipeline::run(Job {
                 what: "the archive".to_owned(),

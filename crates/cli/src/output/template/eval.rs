@@ -200,6 +200,12 @@ impl State<'_> {
                 arguments.push(self.operand(operand, dot)?);
             }
             arguments.extend(last);
+            // A column's header stays as it is, whatever is done with its values.
+            if matches!(self.labels, Labels::Headers)
+                && matches!(name.as_str(), "json" | "lower" | "title" | "truncate" | "upper")
+            {
+                return Ok(arguments.into_iter().next().unwrap_or(Val::Missing));
+            }
             return functions::call(name, &arguments).map_err(|message| self.at(first, &message));
         }
         if rest.is_empty() && last.is_none() {
@@ -278,11 +284,17 @@ impl State<'_> {
     fn fields(&self, operand: &Operand, base: Val) -> Result<Val, TemplateError> {
         let mut value = base;
         let mut parent = "";
-        for name in &operand.fields {
+        for (index, name) in operand.fields.iter().enumerate() {
             value = match &value {
-                Val::Json(Value::Object(map)) => match map.get(name) {
+                Val::Json(Value::Object(map)) => match found(map, name) {
                     Some(found) => Val::Json(found.clone()),
                     None if MAPS.contains(&parent) => Val::Missing,
+                    None if index + 1 == operand.fields.len()
+                        && self.may_omit(&value)
+                        && is_omitted(name) =>
+                    {
+                        Val::Json(Value::Null)
+                    }
                     None => return Err(self.no_field(operand, &value, name)),
                 },
                 Val::Missing => Val::Missing,
@@ -300,6 +312,11 @@ impl State<'_> {
             Val::Json(Value::Null) => null(parent),
             value => value,
         })
+    }
+
+    /// Rows of tables have all their fields; the JSON of a Go structure leaves empty ones out.
+    fn may_omit(&self, value: &Val) -> bool {
+        self.kind.is_none() || !matches!(value, Val::Json(value) if value == self.root)
     }
 
     fn no_field(&self, operand: &Operand, value: &Val, name: &str) -> TemplateError {
@@ -323,6 +340,63 @@ impl State<'_> {
             operand.line, operand.text
         ))
     }
+}
+
+/// Go's names of fields, where Docker's JSON has others. Docker's templates see the structures first.
+const ALIASES: &[(&str, &str)] = &[
+    ("APIVersion", "ApiVersion"),
+    ("CPUCount", "CpuCount"),
+    ("CPUPercent", "CpuPercent"),
+    ("CPUPeriod", "CpuPeriod"),
+    ("CPUQuota", "CpuQuota"),
+    ("CPURealtimePeriod", "CpuRealtimePeriod"),
+    ("CPURealtimeRuntime", "CpuRealtimeRuntime"),
+    ("CPUSetCPUs", "CpusetCpus"),
+    ("DNS", "Dns"),
+    ("DNSOptions", "DnsOptions"),
+    ("DNSSearch", "DnsSearch"),
+    ("From", "from"),
+    ("ID", "Id"),
+    ("ID", "id"),
+    ("MinAPIVersion", "MinApiVersion"),
+    ("NanoCPUs", "NanoCpus"),
+    ("Scope", "scope"),
+    ("Status", "status"),
+    ("Time", "time"),
+    ("TimeNano", "timeNano"),
+];
+
+fn found<'m>(map: &'m serde_json::Map<String, Value>, name: &str) -> Option<&'m Value> {
+    map.get(name).or_else(|| {
+        let mut others = ALIASES.iter().filter(|(go, _)| *go == name);
+        others.find_map(|(_, json)| map.get(*json))
+    })
+}
+
+/// Says whether the JSON of `inspect` leaves a field out where the structure's is empty.
+fn is_omitted(name: &str) -> bool {
+    const OMITTED: &[&str] = &[
+        "Annotations",
+        "BindOptions",
+        "Descriptor",
+        "ExposedPorts",
+        "Health",
+        "Healthcheck",
+        "Init",
+        "Mounts",
+        "Shell",
+        "SizeRootFs",
+        "SizeRw",
+        "StopTimeout",
+        "StorageOpt",
+        "Sysctls",
+        "Tmpfs",
+        "TmpfsOptions",
+        "UsageData",
+        "VolumeOptions",
+        "Volumes",
+    ];
+    OMITTED.contains(&name)
 }
 
 /// What Go shows where JSON has null: an empty slice or map, or a pointer that is nil.

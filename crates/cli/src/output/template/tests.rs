@@ -78,6 +78,43 @@ fn what_go_prints() {
             "[a b] bc ab",
         ),
         ("{{println .Id}}{{print 1 2 \"x\"}}", "abc\n1 2x"),
+        // Go's name of the field, and fields that JSON leaves out.
+        ("{{.ID}}", "abc"),
+        (
+            "{{if .State.Healthcheck}}a{{else}}none{{end}} {{.Config.ExposedPorts}}",
+            "none map[]",
+        ),
+        ("{{with .Empty}}x{{else with .Id}}{{.}}{{else}}y{{end}}", "abc"),
+        (
+            "{{range $i, $e := .Config.Env}}{{if eq $i 1}}{{continue}}{{end}}{{$e}}{{end}}",
+            "A=1",
+        ),
+        (
+            "{{range .Config.Env}}{{$x := split . \"=\"}}{{index $x 0}} {{end}}",
+            "A B ",
+        ),
+        ("{{with $c := .Config}}{{len $c.Env}}{{end}}", "2"),
+        (
+            "{{if and (not .Empty) (or .State.Health .State.Running)}}yes{{end}}",
+            "yes",
+        ),
+        (
+            "{{if or (lt .State.Pid 10) (gt .State.Pid 11)}}far{{else}}near{{end}}",
+            "far",
+        ),
+        ("{{join .Config.Cmd \",\" | printf \"%q\"}}", "\"bash,-c\""),
+        (
+            "{{(index .NetworkSettings.Networks \"bridge\").IPAddress | printf \"%-12s|\"}}",
+            "172.17.0.2  |",
+        ),
+        ("{{json .State}}", r#"{"Health":null,"Pid":12,"Running":true}"#),
+        (
+            "{{title \"a\"}}{{upper \"b\"}}{{lower \"C\"}}{{pad \"d\" 0 1}}|",
+            "ABcd |",
+        ),
+        ("{{len .Config.Labels}}{{len \"\"}}", "20"),
+        ("x\n{{- 1 -}}\ny", "x1y"),
+        ("{{1.5}} {{-3}} {{0x10}} {{true}}", "1.5 -3 16 true"),
         ("a {{- .Id -}}  b", "aabcb"),
         ("{{/* nothing */}}x{{- /* nor this */ -}} y", "xy"),
         (
@@ -102,6 +139,10 @@ fn what_go_complains_about() {
         (
             "{{.Config.Foo}}",
             "template: :1:9: executing \"\" at <.Config.Foo>: map has no entry for key \"Foo\"",
+        ),
+        (
+            "{{.Config.Health.Status}}",
+            "template: :1:9: executing \"\" at <.Config.Health.Status>: map has no entry for key \"Health\"",
         ),
         ("{{", "template: :1: unclosed action"),
         ("{{.Id", "template: :1: unclosed action"),

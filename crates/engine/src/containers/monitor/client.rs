@@ -1,5 +1,6 @@
 //! A client of a monitor: frames out without ever waiting, frames in as they come.
 
+use crate::containers::request::RestartPolicy;
 use crate::containers::session::{HEADER, Kind, LONGEST, Mode, WINDOW, header};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -38,6 +39,8 @@ pub(super) enum Message {
     Resize(u16, u16),
     Signal(i32),
     Stop(i32),
+    Policy(RestartPolicy),
+    Leave,
 }
 
 impl Client {
@@ -155,6 +158,8 @@ fn message(kind: u8, content: &[u8]) -> Option<Message> {
         }
         Kind::Signal => Message::Signal(number()?),
         Kind::Stop => Message::Stop(number()?),
+        Kind::Leave => Message::Leave,
+        Kind::Policy => Message::Policy(serde_json::from_slice(content).ok()?),
         _ => return None,
     })
 }

@@ -1,27 +1,32 @@
 //! The life of a container under its monitor: begun, watched, begun again as its restart policy says, and recorded.
 
+use super::cable::Cable;
+use super::health::Checks;
 use super::log::Log;
 use super::relay::{Relay, Request};
 use super::streams::{self, Shape};
 use crate::Locations;
-use crate::containers::record::{ContainerId, ExitRecord, Usage};
+use crate::containers::health::HealthPlan;
+use crate::containers::record::{ContainerId, ExitRecord};
 use crate::containers::request::RestartPolicy;
 use crate::containers::running::{self, Ended, Running};
 use crate::containers::session::Mode;
-use crate::containers::{finish, launch};
+use crate::containers::{finish, launch, update};
 use crate::events::now;
 use network::{Bridge, Endpoint};
 use runtime::cgroups::systemd::{Requested, ScopeError};
 use runtime::{Created, Plan, Process, StartError, StartFailure};
+use rustix::event::PollFlags;
 use serde::{Deserialize, Serialize};
 use state::Database;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use sys::failpoint;
+use sys::signal::SignalFd;
 
 /// Docker's pauses before a restart: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -29,13 +34,13 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// A run this long makes the next pause the first again.
 const LONG_RUN: Duration = Duration::from_secs(10);
 /// How long the processes of a cgroup may take to go after SIGKILL.
-const CGROUP_PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const CGROUP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A process that has run this long will run longer, and its monitor gives back memory.
-const SETTLING: Duration = Duration::from_millis(300);
-/// How often it is looked whether a link has gone.
-const GLANCE: Duration = Duration::from_micros(200);
-
+/// Which signals tell a monitor that the host goes down.
+const LEAVE: [i32; 3] = [HANGUP, INTERRUPT, TERMINATE];
+const HANGUP: i32 = 1;
+const INTERRUPT: i32 = 2;
+const TERMINATE: i32 = 15;
 /// What `start` hands a monitor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::containers) struct MonitorPlan {
@@ -52,10 +57,22 @@ pub(in crate::containers) struct MonitorPlan {
     pub(in crate::containers) network: NetworkPlan,
     pub(in crate::containers) log: Option<LogPlan>,
     pub(in crate::containers) restart: RestartPolicy,
+    pub(in crate::containers) care: Care,
     /// A container has a record, of which the end is a part; a build step has none, and ends with its client.
     pub(in crate::containers) recorded: bool,
     pub(in crate::containers) cgroup: PathBuf,
     pub(in crate::containers) started: i64,
+}
+
+/// How a container is looked after.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(in crate::containers) struct Care {
+    /// How the monitor ends it, where it has to.
+    pub(in crate::containers) stop_signal: i32,
+    pub(in crate::containers) stop_patience: Duration,
+    /// The longest that a run may last.
+    pub(in crate::containers) timeout: Option<Duration>,
+    pub(in crate::containers) health: Option<HealthPlan>,
 }
 
 /// What is done with the network namespace before the process runs.
@@ -84,7 +101,7 @@ pub(super) fn run(
     descriptors: Vec<OwnedFd>,
     scope: Option<Result<Requested, ScopeError>>,
 ) -> io::Result<()> {
-    let plan: MonitorPlan = launch::read_plan(&plan_file)?;
+    let mut plan: MonitorPlan = launch::read_plan(&plan_file)?;
     let mut descriptors = descriptors.into_iter();
     let missing = || io::Error::other("a monitor got no lock");
     let lock = descriptors.next().ok_or_else(missing)?;
@@ -96,6 +113,16 @@ pub(super) fn run(
     relay.listener = listener;
     relay.stdin_once = plan.stdin_once;
     relay.add_first(client, plan.attach.then_some(Mode::Attach));
+    let checks = match plan.care.health.take() {
+        Some(health) => Some(Checks::new(&health, plan.cgroup.clone())?),
+        None => None,
+    };
+    // A build step goes with its client, and with its monitor.
+    let signals = if plan.recorded {
+        Some(SignalFd::new(&LEAVE).map_err(|error| io::Error::from(error.errno))?)
+    } else {
+        None
+    };
     let mut life = Life {
         locations: Locations {
             root: plan.root.clone(),
@@ -108,6 +135,12 @@ pub(super) fn run(
         restarts: 0,
         started: 0,
         stopped: false,
+        interrupted: false,
+        again: false,
+        last_exit: None,
+        oom_killed: false,
+        checks,
+        signals,
         database: None,
         ports: descriptors.collect(),
         lock,
@@ -120,17 +153,27 @@ pub(super) fn run(
     }
 }
 
-struct Life {
-    locations: Locations,
-    plan: MonitorPlan,
+pub(super) struct Life {
+    pub(super) locations: Locations,
+    pub(super) plan: MonitorPlan,
     plan_file: File,
-    relay: Relay,
-    restarts: u32,
-    started: i64,
-    /// Stopped by hand: the restart policy is out of force.
-    stopped: bool,
+    pub(super) relay: Relay,
+    pub(super) restarts: u32,
+    pub(super) started: i64,
+    /// Stopped by hand, or by what counts as that: the restart policy is out of force.
+    pub(super) stopped: bool,
+    /// The host goes down: it is not begun again before the host is.
+    pub(super) interrupted: bool,
+    /// It is begun again whatever its restart policy says.
+    pub(super) again: bool,
+    pub(super) last_exit: Option<ExitRecord>,
+    /// The kernel has killed a process of this run for lack of memory, and that has been told.
+    pub(super) oom_killed: bool,
+    pub(super) checks: Option<Checks>,
+    /// What tells us that the host goes down.
+    pub(super) signals: Option<SignalFd>,
     /// Open from when the end is near.
-    database: Option<Database>,
+    pub(super) database: Option<Database>,
     /// Bound sockets that keep the published ports ours.
     ports: Vec<OwnedFd>,
     lock: OwnedFd,
@@ -147,11 +190,7 @@ impl Life {
         };
         let plan = match self.plan.plan.take() {
             Some(plan) => plan,
-            // It is kept in the memfd between starts, not in our heap.
-            None => launch::read_plan::<MonitorPlan>(&self.plan_file)
-                .map_err(|error| setup(&error))?
-                .plan
-                .ok_or_else(|| setup(&io::Error::other("the plan is not there")))?,
+            None => self.reread_plan()?,
         };
         if self.relay.log.is_none()
             && let Some(log) = &self.plan.log
@@ -172,9 +211,12 @@ impl Life {
         if let Some(scope) = self.scope.take() {
             scope.and_then(Requested::settle).map_err(|error| setup(&error))?;
         }
+        failpoint::reach("monitor.prepared")?;
         let mut created = runtime::create(&plan, streams)?;
+        failpoint::pass("monitor.created");
         drop(plan);
         let begun = self.equip(&mut created).and_then(|()| created.start());
+        failpoint::pass("monitor.begun");
         if begun.is_err() {
             self.relay.ends = streams::Ends::default();
             self.take_network_away();
@@ -183,7 +225,29 @@ impl Life {
         }
         let process = begun?;
         self.started = now();
+        self.oom_killed = false;
+        self.again = false;
+        if let Some(checks) = &mut self.checks {
+            checks.begin_run();
+        }
         Ok(process)
+    }
+
+    /// Reads the plan again, which is kept in the memfd between starts, not in our heap.
+    fn reread_plan(&self) -> Result<Plan, StartError> {
+        let setup = |error: &dyn std::error::Error| StartError {
+            failure: StartFailure::Setup,
+            message: chain(error),
+        };
+        let mut plan = launch::read_plan::<MonitorPlan>(&self.plan_file)
+            .map_err(|error| setup(&error))?
+            .plan
+            .ok_or_else(|| setup(&io::Error::other("the plan is not there")))?;
+        // Its limits may have been changed since.
+        if let Some(database) = self.open_database().map_err(|error| setup(&error))? {
+            update::renew(&mut plan, &database, &self.plan.id).map_err(|error| setup(&error))?;
+        }
+        Ok(plan)
     }
 
     /// Gives the waiting process its network, while it makes its mounts, and us its terminal.
@@ -200,6 +264,7 @@ impl Life {
             }
             .map_err(|error| setup(&error))?;
         }
+        failpoint::reach("monitor.equipped")?;
         if self.plan.terminal {
             created.ready()?;
             if let Some(master) = created.take_terminal() {
@@ -215,32 +280,36 @@ impl Life {
     /// Watches the process and its successors until there are no more of them, and records the end.
     fn live(mut self, mut process: Process) -> io::Result<()> {
         let mut pause = FIRST_PAUSE;
-        let mut last_exit: Option<ExitRecord> = None;
         let mut told = false;
         let (end, cable) = loop {
-            self.write_process(process.pid(), last_exit.clone());
+            failpoint::pass("monitor.running");
+            let running = self.write_process(process.pid());
             if !told {
                 self.relay.tell_started();
+                failpoint::pass("monitor.told-start");
                 told = true;
             }
             let begun = Instant::now();
-            let (exit, cable) = self.watch(&mut process);
+            let (exit, cable) = self.watch(&mut process, running);
             drop(process);
             if !self.restarts_after(&exit) {
                 break (exit, cable);
             }
             // The next process is cloned from a single thread, and gets a link of the same name.
             cable.wait();
+            self.note_end_of_run(&exit);
             self.relay.tell_exited(&exit, false)?;
             if begun.elapsed() >= LONG_RUN {
                 pause = FIRST_PAUSE;
             }
             self.restarts += 1;
-            self.write_process(0, Some(exit.clone()));
+            self.last_exit = Some(exit.clone());
+            self.write_process(0);
             if !self.rest(pause)? {
                 break (exit, Cable::default());
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
+            self.note_new_run();
             match self.begin() {
                 Ok(next) => process = next,
                 Err(error) => {
@@ -253,81 +322,29 @@ impl Life {
                     break (exit, Cable::default());
                 }
             }
-            last_exit = Some(exit);
         };
         self.end(end, cable)
     }
 
-    fn write_process(&self, pid: i32, last_exit: Option<ExitRecord>) {
+    /// Leaves word of the process for others, and returns it.
+    pub(super) fn write_process(&self, pid: i32) -> Running {
         let running = Running {
             pid,
             start_time: sys::process::start_time(pid).unwrap_or_default(),
             started: self.started,
             restarts: self.restarts,
-            last_exit,
+            last_exit: self.last_exit.clone(),
+            oom_killed: self.oom_killed,
         };
         // Others then do not know the pid; the container is none the worse for it.
         running::write(&self.locations, &self.plan.id, &running).unwrap_or_default();
+        running
     }
 
-    /// Relays until the process has ended, and clears away what was its own.
-    fn watch(&mut self, process: &mut Process) -> (ExitRecord, Cable) {
-        let mut error = None;
-        let begun = Instant::now();
-        let mut settled = false;
-        loop {
-            let patience = (!settled).then_some(SETTLING);
-            match self.relay.round(Some(process.pidfd()), patience) {
-                Ok(true) => break,
-                Ok(false) => {}
-                // Without poll there is no watching: better it ends than that nobody watches it.
-                Err(failure) => {
-                    error = Some(failure.to_string());
-                    process.kill(9).unwrap_or_default();
-                    break;
-                }
-            }
-            for request in std::mem::take(&mut self.relay.requests) {
-                let (Request::Signal(signal) | Request::Stop(signal)) = request;
-                self.stopped |= matches!(request, Request::Stop(_));
-                // A process that is just ending cannot be signalled; it ends.
-                process.kill(signal).unwrap_or_default();
-            }
-            if !self.plan.recorded && self.relay.is_deserted() {
-                process.kill(9).unwrap_or_default();
-            }
-            if self.relay.ends.are_silent() {
-                self.look_ahead();
-            }
-            // Not at once: many a process ends again soon, and then it would only cost time.
-            if !settled && begun.elapsed() >= SETTLING {
-                settled = true;
-                sys::memory::release();
-            }
-        }
-        let (code, signal) = match process.wait() {
-            Ok(exit) => (exit.code, exit.signal),
-            Err(failure) => {
-                error = Some(chain(&failure));
-                (137, None)
-            }
-        };
-        let cable = self.unplug();
-        if let Err(failure) = self.relay.drain() {
-            error = Some(failure.to_string());
-        }
-        // A cgroup whose processes will not go is left to recovery.
-        let usage = runtime::close_cgroup(&self.plan.cgroup, CGROUP_PATIENCE);
-        let exit = ExitRecord {
-            code,
-            oom_killed: usage.is_some_and(|usage| usage.oom_kills > 0),
-            error,
-            finished: now(),
-            signal,
-            cause: None,
-            usage: usage.map(Usage::from).unwrap_or_default(),
-        };
-        (exit, cable)
+    /// Returns the first process's arguments, from the plan.
+    pub(super) fn arguments(&self) -> Option<Vec<String>> {
+        let plan = launch::read_plan::<MonitorPlan>(&self.plan_file).ok()?.plan?;
+        plan.spec.process().as_ref()?.args().clone()
     }
 
     /// Takes ports and the host's end of the cable away. What stays has the container's name on it and is swept.
@@ -339,7 +356,7 @@ impl Life {
 
     /// Likewise, but the cable in a thread of its own: the kernel lets its caller go only when no processor can still
     /// be looking at the link, which is milliseconds after nobody can find it any more.
-    fn unplug(&self) -> Cable {
+    pub(super) fn unplug(&self) -> Cable {
         let NetworkPlan::Bridge(bridge, endpoint) = &self.plan.network else {
             return Cable::default();
         };
@@ -361,7 +378,7 @@ impl Life {
 
     /// Opens the database, which takes a moment, when the process seems to be ending: it has closed its output, and
     /// the kernel is still busy with its mounts.
-    fn look_ahead(&mut self) {
+    pub(super) fn look_ahead(&mut self) {
         if self.database.is_none() && self.plan.restart == RestartPolicy::No {
             // If it cannot be opened now, it is tried again at the end.
             self.database = self.open_database().unwrap_or_default();
@@ -374,10 +391,10 @@ impl Life {
             RestartPolicy::No => false,
             RestartPolicy::OnFailure(most) => exit.code != 0 && (most == 0 || self.restarts < most),
         };
-        wanted && !self.stopped
+        (wanted || self.again) && !self.stopped && !self.interrupted
     }
 
-    /// Waits before a restart; `false` if somebody stopped the container meanwhile.
+    /// Waits before a restart; `false` if somebody stopped the container meanwhile, or took its restart policy away.
     fn rest(&mut self, pause: Duration) -> io::Result<bool> {
         let deadline = Instant::now() + pause;
         loop {
@@ -385,12 +402,25 @@ impl Life {
             if left.is_zero() {
                 return Ok(true);
             }
-            self.relay.round(None, Some(left))?;
+            let others: Vec<_> = leave_signal(self.signals.as_ref()).into_iter().collect();
+            let round = self.relay.round(None, &others, Some(left))?;
+            let told_to_leave = round.ready != 0;
             for request in std::mem::take(&mut self.relay.requests) {
-                if matches!(request, Request::Stop(_)) {
-                    self.stopped = true;
-                    return Ok(false);
+                match request {
+                    Request::Signal(_) => {}
+                    Request::Stop(_) => self.stopped = true,
+                    Request::Policy(policy) => {
+                        self.plan.restart = policy;
+                        if policy == RestartPolicy::No && !self.again {
+                            return Ok(false);
+                        }
+                    }
+                    Request::Leave => self.interrupted = true,
                 }
+            }
+            self.interrupted |= told_to_leave;
+            if self.stopped || self.interrupted {
+                return Ok(false);
             }
         }
     }
@@ -403,22 +433,29 @@ impl Life {
             started: self.started,
             restarts: self.restarts,
             stopped_by_user: self.stopped,
+            interrupted: self.interrupted,
+            oom_told: self.oom_killed,
+            health: self.checks.take().map(|checks| checks.health),
         };
         if self.plan.recorded {
             running::write_end(&self.locations, &self.plan.id, &ended).unwrap_or_default();
         }
+        failpoint::pass("monitor.end-written");
         let leavings = self.record(&ended);
+        failpoint::pass("monitor.recorded");
         cable.wait_until_gone();
         if leavings.is_ok() {
             finish::remove_run_directory(&self.locations, &self.plan.id);
         }
         drop(self.ports);
         drop(self.lock);
+        failpoint::pass("monitor.released");
         self.relay.tell_exited(&ended.exit, true)?;
         self.relay.say_goodbye()?;
+        failpoint::pass("monitor.told-end");
         // Nobody waits for us any more.
         if let Ok(leavings) = leavings {
-            leavings.reap(&self.locations);
+            leavings.reap();
         }
         if let Some(database) = &self.database {
             database.tidy().unwrap_or_default();
@@ -428,7 +465,7 @@ impl Life {
     }
 
     /// Opens the database if the container has anything there.
-    fn open_database(&self) -> Result<Option<Database>, crate::EngineError> {
+    pub(super) fn open_database(&self) -> Result<Option<Database>, crate::EngineError> {
         let has_address = matches!(self.plan.network, NetworkPlan::Bridge(..));
         (self.plan.recorded || has_address)
             .then(|| Database::open(&self.locations.root))
@@ -453,30 +490,9 @@ impl Life {
     }
 }
 
-/// The host's end of a cable on its way out.
-#[derive(Default)]
-struct Cable {
-    removal: Option<(JoinHandle<()>, String)>,
-}
-
-impl Cable {
-    /// Waits until nobody can find the link any more.
-    fn wait_until_gone(&self) {
-        if let Some((thread, host_link)) = &self.removal {
-            // Its directory goes when the link is out of the kernel's lists.
-            let link = Path::new("/sys/class/net").join(host_link);
-            while !thread.is_finished() && link.exists() {
-                std::thread::sleep(GLANCE);
-            }
-        }
-    }
-
-    /// Waits until the thread has ended. A panic in there changes nothing here: what stays is swept.
-    fn wait(self) {
-        if let Some((thread, _)) = self.removal {
-            thread.join().unwrap_or_default();
-        }
-    }
+/// What to poll for to hear that the host goes down.
+pub(super) fn leave_signal(signals: Option<&SignalFd>) -> Option<(BorrowedFd<'_>, PollFlags)> {
+    signals.map(|signals| (signals.as_fd(), PollFlags::IN))
 }
 
 /// Docker's exit codes for a command that did not start.
@@ -488,7 +504,7 @@ pub(in crate::containers) fn code_of(failure: StartFailure) -> i32 {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", chain(source)),
         None => error.to_string(),

@@ -3,14 +3,17 @@
 use super::relay::{Relay, Request};
 use super::streams::{self, Shape};
 use crate::containers::launch;
-use crate::containers::record::ExitRecord;
+use crate::containers::record::{ContainerId, ExitRecord};
+use crate::containers::rows;
 use crate::containers::session::Mode;
-use crate::events::now;
+use crate::events::{self, now};
 use runtime::{ExecPlan, Process, StartError, StartFailure};
 use serde::{Deserialize, Serialize};
+use state::{Database, StateError};
 use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 
 /// What `exec` hands a monitor.
 #[derive(Debug, Serialize, Deserialize)]
@@ -20,6 +23,10 @@ pub(in crate::containers) struct ExecMonitorPlan {
     pub(in crate::containers) open_stdin: bool,
     pub(in crate::containers) size: Option<(u16, u16)>,
     pub(in crate::containers) detach: bool,
+    /// Where the end is told of, and of what.
+    pub(in crate::containers) root: PathBuf,
+    pub(in crate::containers) container: ContainerId,
+    pub(in crate::containers) exec_id: String,
 }
 
 /// Runs the process to its end.
@@ -33,11 +40,32 @@ pub(super) fn run(client: UnixStream, plan_file: File) -> io::Result<()> {
         Ok(process) => process,
         Err(error) => return relay.tell_failed(&error),
     };
-    drop(plan);
+    sys::failpoint::pass("exec.begun");
+    let ExecMonitorPlan {
+        root,
+        container,
+        exec_id,
+        ..
+    } = plan;
     relay.tell_started();
     let exit = watch(&mut relay, process)?;
+    sys::failpoint::pass("exec.ended");
     relay.tell_exited(&exit, true)?;
-    relay.say_goodbye()
+    relay.say_goodbye()?;
+    // Nobody waits for us any more.
+    record_end(&root, &container, &exec_id, exit.code).map_err(io::Error::other)
+}
+
+fn record_end(root: &Path, container: &ContainerId, exec_id: &str, code: i32) -> Result<(), StateError> {
+    let code = code.to_string();
+    Database::open(root)?.write(|transaction| {
+        let Some(record) = rows::by_id(transaction, container)? else {
+            return Ok(());
+        };
+        let more = [("execID", exec_id), ("exitCode", &code)];
+        let (name, settings) = (&record.name, &record.settings);
+        events::container(transaction, "exec_die", container, name, settings, &more)
+    })
 }
 
 fn begin(plan: &ExecMonitorPlan, relay: &mut Relay) -> Result<Process, StartError> {
@@ -60,9 +88,11 @@ fn begin(plan: &ExecMonitorPlan, relay: &mut Relay) -> Result<Process, StartErro
 }
 
 fn watch(relay: &mut Relay, mut process: Process) -> io::Result<ExitRecord> {
-    while !relay.round(Some(process.pidfd()), None)? {
+    while !relay.round(Some(process.pidfd()), &[], None)?.ended {
         for request in std::mem::take(&mut relay.requests) {
-            let (Request::Signal(signal) | Request::Stop(signal)) = request;
+            let (Request::Signal(signal) | Request::Stop(signal)) = request else {
+                continue;
+            };
             // A process that is just ending cannot be signalled; it ends.
             process.kill(signal).unwrap_or_default();
         }

@@ -1,15 +1,21 @@
 //! The monitor: one per running container, the parent of its first process.
 //!
 //! `start` hands it a plan, its lock and its sockets; it makes the process, then only watches: output to the log and
-//! to attached clients, signals and sizes back, the exit record, the restart policy. It has one thread, waits in
-//! poll(2), and opens the database only when the container has ended.
+//! to attached clients, signals and sizes back, health checks, time limits, the exit record and why, the restart
+//! policy. It has one thread, waits in poll(2), and opens the database only when it has something to record.
 
+mod cable;
 mod client;
 mod container;
 mod exec;
+mod health;
+mod kernel_log;
 mod log;
+mod notes;
+mod oom;
 mod relay;
 mod streams;
+mod watch;
 
 use super::launch;
 use runtime::cgroups::systemd::Scope;
@@ -20,7 +26,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-pub(super) use container::{LogPlan, MonitorPlan, NetworkPlan, code_of};
+pub(super) use container::{Care, LogPlan, MonitorPlan, NetworkPlan, code_of};
 pub(super) use exec::ExecMonitorPlan;
 
 /// The hidden first argument that makes this program a monitor. `main` looks for it before anything else.
@@ -85,5 +91,6 @@ fn settle_down() -> io::Result<(UnixStream, Inherited)> {
         others: descriptors.collect(),
     };
     client.set_nonblocking(true)?;
+    sys::failpoint::pass("monitor.settled");
     Ok((client, inherited))
 }

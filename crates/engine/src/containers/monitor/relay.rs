@@ -4,6 +4,7 @@ use super::client::{BACKLOG, Client, Message};
 use super::log::{Log, Source};
 use super::streams::Ends;
 use crate::containers::record::ExitRecord;
+use crate::containers::request::RestartPolicy;
 use crate::containers::session::{Kind, LONGEST, Mode, WINDOW};
 use crate::events::now;
 use runtime::StartError;
@@ -24,6 +25,18 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(super) enum Request {
     Signal(i32),
     Stop(i32),
+    Policy(RestartPolicy),
+    /// The host goes down.
+    Leave,
+}
+
+/// What a round has brought.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Round {
+    /// The process has ended.
+    pub(super) ended: bool,
+    /// Which of the other descriptors were ready, the first the lowest bit.
+    pub(super) ready: u32,
 }
 
 /// Input on its way to the process.
@@ -56,6 +69,7 @@ enum Who {
     Client(usize),
     Input,
     Listener,
+    Other(usize),
     Output(Source),
     Process,
 }
@@ -108,17 +122,19 @@ impl Relay {
         self.clients.is_empty()
     }
 
-    /// Waits until something happens, at most for `timeout`, and deals with it. Returns whether the process has ended.
+    /// Waits until something happens, at most for `timeout`, and deals with it, but for what is up with `others`.
     pub(super) fn round(
         &mut self,
         process: Option<BorrowedFd<'_>>,
+        others: &[(BorrowedFd<'_>, PollFlags)],
         timeout: Option<Duration>,
-    ) -> io::Result<bool> {
-        let ready = self.wait(process, timeout)?;
-        let mut ended = false;
+    ) -> io::Result<Round> {
+        let ready = self.wait(process, others, timeout)?;
+        let mut round = Round::default();
         for (who, flags) in ready {
             match who {
-                Who::Process => ended = true,
+                Who::Process => round.ended = true,
+                Who::Other(index) => round.ready |= 1 << index,
                 Who::Listener => self.accept(),
                 Who::Output(source) => {
                     self.read_output(source)?;
@@ -135,7 +151,7 @@ impl Relay {
             log.flush();
         }
         self.flush_clients();
-        Ok(ended)
+        Ok(round)
     }
 
     /// Takes what the process, which has ended, left in its pipes or its terminal, and finishes the log.
@@ -166,7 +182,7 @@ impl Relay {
             if left.is_zero() {
                 self.clients.retain(|client| client.foreground);
             }
-            self.round(None, (!left.is_zero()).then_some(left))?;
+            self.round(None, &[], (!left.is_zero()).then_some(left))?;
         }
         Ok(())
     }
@@ -174,13 +190,19 @@ impl Relay {
     fn wait(
         &self,
         process: Option<BorrowedFd<'_>>,
+        others: &[(BorrowedFd<'_>, PollFlags)],
         timeout: Option<Duration>,
     ) -> io::Result<Vec<(Who, PollFlags)>> {
-        let mut set = Vec::with_capacity(5 + self.clients.len());
-        let mut whose = Vec::with_capacity(5 + self.clients.len());
+        let most = 5 + others.len() + self.clients.len();
+        let mut set = Vec::with_capacity(most);
+        let mut whose = Vec::with_capacity(most);
         if let Some(process) = process {
             whose.push(Who::Process);
             set.push(PollFd::from_borrowed_fd(process, PollFlags::IN));
+        }
+        for (index, (descriptor, flags)) in others.iter().enumerate() {
+            whose.push(Who::Other(index));
+            set.push(PollFd::from_borrowed_fd(*descriptor, *flags));
         }
         if let Some(listener) = &self.listener {
             whose.push(Who::Listener);
@@ -315,6 +337,11 @@ impl Relay {
                 Message::Resize(rows, columns) => set_size(self.ends.terminal.as_ref(), rows, columns),
                 Message::Signal(signal) => self.requests.push(Request::Signal(signal)),
                 Message::Stop(signal) => self.requests.push(Request::Stop(signal)),
+                Message::Leave => self.requests.push(Request::Leave),
+                Message::Policy(policy) => {
+                    self.requests.push(Request::Policy(policy));
+                    client.tell(Kind::Noted, &[]);
+                }
             }
         }
         self.write_input();

@@ -70,7 +70,7 @@ impl Ends {
     }
 }
 
-fn never_wait(descriptor: impl AsFd) -> io::Result<()> {
+pub(super) fn never_wait(descriptor: impl AsFd) -> io::Result<()> {
     let flags = fcntl_getfl(&descriptor)?;
     Ok(fcntl_setfl(descriptor, flags | OFlags::NONBLOCK)?)
 }

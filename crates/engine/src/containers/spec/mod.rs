@@ -7,13 +7,13 @@ mod devices;
 mod resources;
 
 use super::record::{ContainerMount, Settings};
-use super::request::Seccomp;
+use super::request::{Limits, Seccomp};
 use super::{invalid, network_files};
 use crate::EngineError;
 use oci::Overlay;
 use oci_spec::runtime::{
-    Capability, Linux, LinuxCapabilities, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, Mount, Process,
-    Root, Spec, User,
+    Capability, Linux, LinuxCapabilities, LinuxNamespace, LinuxNamespaceType, LinuxResources, LinuxSeccomp,
+    Mount, Process, Root, Spec, User,
 };
 use runtime::{Plan, Rootfs};
 use std::collections::HashMap;
@@ -131,6 +131,13 @@ pub(crate) fn plan(input: PlanInput<'_>) -> Result<Plan, EngineError> {
         groups: request.groups.clone(),
         init: request.init,
     })
+}
+
+/// Returns limits as the kernel takes them, without devices: for a cgroup that lives.
+pub(super) fn limits(limits: &Limits, pids_default: i64) -> Result<LinuxResources, EngineError> {
+    let mut resources = resources::resources(limits, pids_default, Vec::new())?;
+    resources.set_devices(None);
+    Ok(resources)
 }
 
 /// Describes the process that a container's settings ask for.
