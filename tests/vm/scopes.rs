@@ -160,6 +160,41 @@ fn a_container_outlives_the_unit_that_started_it() {
 }
 
 #[test]
+fn the_service_for_reboots_starts_and_stops_containers_in_scopes() {
+    let sandbox = unified();
+    let run = [
+        "run",
+        "-d",
+        "--restart",
+        "always",
+        "--name",
+        "kept",
+        "busybox",
+        "sleep",
+        "1000",
+    ];
+    sandbox.run(run).ok();
+    let status = || sandbox.run(["ps", "-a", "--format", "{{.Status}}"]).ok();
+    sandbox.run(["system", "install"]).ok();
+    host("systemctl", &["stop", "coracle.service"]);
+    eventually("it is stopped", || status().starts_with("Exited"));
+    host("systemctl", &["start", "coracle.service"]);
+    eventually("it runs again", || status().starts_with("Up"));
+    let first = pid(&sandbox, "kept");
+    assert!(
+        cgroup(&first).starts_with("system.slice"),
+        "{}",
+        cgroup(&first).display()
+    );
+    assert!(
+        cgroup(&first).ends_with("container"),
+        "{}",
+        cgroup(&first).display()
+    );
+    sandbox.run(["system", "install", "--remove"]).ok();
+}
+
+#[test]
 fn restarts_happen_in_the_same_scope() {
     let sandbox = unified();
     let id = sandbox
