@@ -2,8 +2,10 @@
 #![cfg(test)]
 
 mod attach;
+mod attacks;
 mod build;
 mod cp;
+mod devices;
 mod errors;
 mod exec;
 mod hello;
@@ -11,11 +13,15 @@ mod image;
 mod inspect;
 mod isolation;
 mod leaks;
+mod limits;
 mod logs;
+mod mounts;
+mod namespaces;
 mod network;
 mod ps;
 mod pull;
 mod run;
+mod security_options;
 mod stop;
 mod system;
 mod terminal;

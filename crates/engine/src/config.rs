@@ -13,6 +13,8 @@ const LARGEST: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// Directories with specifications of the Container Device Interface; a later one counts more.
+    pub cdi_directories: Vec<PathBuf>,
     /// Who makes containers' cgroups.
     pub cgroup_driver: CgroupDriver,
     /// Whether containers and builds trust the host's own extra CA certificates.
@@ -60,6 +62,7 @@ pub enum HostCa {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            cdi_directories: crate::cdi::DIRECTORIES.map(PathBuf::from).to_vec(),
             cgroup_driver: CgroupDriver::Auto,
             host_ca: HostCa::Auto,
             insecure_registries: Vec::new(),

@@ -17,6 +17,7 @@
 //! ```
 
 mod ca;
+mod cdi;
 mod config;
 pub mod durable;
 mod error;

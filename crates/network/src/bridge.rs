@@ -25,6 +25,30 @@ pub struct Bridge {
     pub mtu: u32,
     /// The `nf_tables` table (family `inet`) of this root. Bridges of one root share it.
     pub table: String,
+    /// What passes it.
+    #[serde(default)]
+    pub traffic: Traffic,
+}
+
+/// What passes a bridge. `Default` is what Docker's default bridge lets pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Traffic {
+    /// Nothing passes between it and the outside, in either direction, but the host itself reaches its endpoints.
+    pub internal: bool,
+    /// Endpoints reach each other.
+    pub between_endpoints: bool,
+    /// What goes out has the host's address as its source.
+    pub masquerade: bool,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self {
+            internal: false,
+            between_endpoints: true,
+            masquerade: true,
+        }
+    }
 }
 
 /// What [`Bridge::ensure`] found.
@@ -295,7 +319,7 @@ impl Bridge {
     ) -> Result<(), NetworkError> {
         let mut batch = Batch::new();
         rtnl::plug(&mut batch, &endpoint.host_link, bridge.index, host::has_ipv6());
-        rtnl::reflect(&mut batch, &endpoint.host_link);
+        rtnl::set_port(&mut batch, &endpoint.host_link, !self.traffic.between_endpoints);
         rtnl::accept(route.exchange(batch)?, "plug link", &endpoint.host_link, &[])?;
 
         let mut there = inside(netns, || -> Result<Socket, NetworkError> {
@@ -309,7 +333,9 @@ impl Bridge {
         rtnl::raise_loopback(&mut batch);
         rtnl::add_address(&mut batch, link.index, endpoint.address, self.subnet);
         rtnl::raise(&mut batch, link.index);
-        rtnl::add_default_route(&mut batch, link.index, self.gateway);
+        if endpoint.default_route && !self.traffic.internal {
+            rtnl::set_default_route(&mut batch, link.index, self.gateway);
+        }
         rtnl::accept(there.exchange(batch)?, "set up link", &endpoint.link, &[])?;
         // In this order: the carrier of the host's end is what gives the bridge its own.
         rtnl::wait_until_running(&mut there, &endpoint.link)?;
@@ -319,6 +345,21 @@ impl Bridge {
         }
         rtnl::wait_until_running(route, &self.name)
     }
+}
+
+/// Sends what a namespace has no other route for through `gateway` by its link `link`; without a gateway, nowhere.
+pub fn set_default_route(netns: BorrowedFd<'_>, route: Option<(&str, Ipv4Addr)>) -> Result<(), NetworkError> {
+    let mut socket = inside(netns, || Socket::open(Family::Route))??;
+    let mut batch = Batch::new();
+    let Some((name, gateway)) = route else {
+        rtnl::remove_default_route(&mut batch);
+        return rtnl::accept(socket.exchange(batch)?, "remove route", "default", &[Errno::SRCH]);
+    };
+    let link = rtnl::link(&mut socket, name)?.ok_or_else(|| NetworkError::LinkVanished {
+        name: name.to_owned(),
+    })?;
+    rtnl::set_default_route(&mut batch, link.index, gateway);
+    rtnl::accept(socket.exchange(batch)?, "make route", "default", &[])
 }
 
 /// Brings `lo` up in a namespace.

@@ -4,13 +4,15 @@
 //! table inet <table>
 //!   set bridges      { ifname }                 our bridges
 //!   set within       { ifname . ifname }        (b, b) for each of them
-//!   set subnets      { ipv4_addr, intervals }   their subnets
+//!   set subnets      { ipv4_addr, intervals }   subnets whose addresses are not seen outside
+//!   set internal     { ifname }                 bridges that nothing leaves
 //!   map published    { protocol . port -> address . port }              on all of the host's addresses
 //!   map published_at { address . protocol . port -> address . port }    on one of them
 //!   chain guard       raw prerouting   containers cannot reach the host's 127.0.0.0/8
 //!   chain prerouting  dstnat           published ports, for packets that arrive
 //!   chain output      dstnat           published ports, for the host's own packets
-//!   chain forward     filter           into a bridge: answers, translated, bridge to itself; nothing else
+//!   chain forward     filter           out of an internal bridge: nothing;
+//!                                      into a bridge: answers, translated, bridge to itself; nothing else
 //!   chain postrouting srcnat           masquerade
 //! ```
 //!
@@ -29,7 +31,7 @@ use crate::nftables::{self as nft, Rule};
 use crate::{Bridge, NetworkError};
 use elements::{Element, edit, elements, name_elements};
 use published::{all_published, decode};
-use rules::{BRIDGES, CHAINS, Chain, LAYOUT, SETS, SUBNETS, Set, WITHIN};
+use rules::{BRIDGES, CHAINS, Chain, INTERNAL, LAYOUT, SETS, SUBNETS, Set, WITHIN};
 use rustix::io::Errno;
 use sys::netlink::{Attributes, Batch, Reply, Socket, attributes};
 
@@ -39,8 +41,15 @@ fn elements_of(bridge: &Bridge) -> Vec<(&'static str, Element)> {
     let mut elements = vec![
         (BRIDGES, Element::of(&name)),
         (WITHIN, Element::of(&[name, name].concat())),
-        (SUBNETS, Element::of(&bridge.subnet.network().octets())),
     ];
+    if bridge.traffic.internal {
+        elements.push((INTERNAL, Element::of(&name)));
+        return elements;
+    }
+    if !bridge.traffic.masquerade {
+        return elements;
+    }
+    elements.push((SUBNETS, Element::of(&bridge.subnet.network().octets())));
     // An interval ends before the next address, unless there is none.
     if let Some(end) = u32::from(bridge.subnet.broadcast()).checked_add(1) {
         elements.push((
@@ -204,7 +213,7 @@ fn rebuild(socket: &mut Socket, bridge: &Bridge, condition: Condition) -> Result
             );
         }
     }
-    for set in [BRIDGES, WITHIN, SUBNETS] {
+    for set in [BRIDGES, WITHIN, SUBNETS, INTERNAL] {
         let elements: Vec<_> = elements_of(bridge)
             .into_iter()
             .filter(|(owner, _)| *owner == set)
@@ -258,7 +267,7 @@ pub(crate) fn remove(socket: &mut Socket, bridge: &Bridge) -> Result<(), Network
             return Ok(true);
         }
         let mut leaving = Vec::new();
-        for set in [BRIDGES, WITHIN, SUBNETS] {
+        for set in [BRIDGES, WITHIN, SUBNETS, INTERNAL] {
             let there = elements(socket, table, set)?;
             leaving.extend(
                 own.iter()
@@ -302,6 +311,7 @@ mod tests {
             gateway: Ipv4Addr::new(10, 1, 0, 1),
             mtu: 1500,
             table: "t".to_owned(),
+            traffic: crate::Traffic::default(),
         };
         let ends = |bridge: &Bridge| -> Vec<_> {
             elements_of(bridge)
@@ -316,5 +326,7 @@ mod tests {
         );
         bridge.subnet = "255.255.255.0/24".parse().unwrap();
         assert_eq!(ends(&bridge), [(vec![255, 255, 255, 0], 0)]);
+        bridge.traffic.masquerade = false;
+        assert_eq!(ends(&bridge), []);
     }
 }

@@ -9,6 +9,7 @@ mod bridge;
 mod error;
 mod firewall;
 mod host;
+pub mod names;
 mod nftables;
 mod passage;
 mod ports;
@@ -16,7 +17,7 @@ mod resolvers;
 mod rtnetlink;
 
 pub use address::free_address;
-pub use bridge::{Bridge, Ensured, raise_loopback};
+pub use bridge::{Bridge, Ensured, Traffic, raise_loopback, set_default_route};
 pub use error::NetworkError;
 pub use host::{free_subnet, uplink_mtu};
 pub use passage::Obstacle;
@@ -36,6 +37,14 @@ pub struct Endpoint {
     pub address: Ipv4Addr,
     /// Its hardware address.
     pub mac: [u8; 6],
+    /// Whether what has no other route goes this way.
+    #[serde(default = "by_default")]
+    pub default_route: bool,
     /// Ports of the host that lead here.
     pub ports: Vec<PublishedPort>,
+}
+
+/// A container on one network has its default route there.
+const fn by_default() -> bool {
+    true
 }

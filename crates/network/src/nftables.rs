@@ -178,6 +178,15 @@ impl Rule<'_, '_> {
         })
     }
 
+    /// Loads a value that is known beforehand.
+    pub(crate) fn value(&mut self, value: &[u8], into: Register) -> &mut Self {
+        self.expression("immediate", |list| {
+            list.big_endian(1, into.0).nest(2, |data| {
+                data.bytes(DATA_VALUE, value);
+            });
+        })
+    }
+
     fn compare(&mut self, operation: u32, value: &[u8]) -> &mut Self {
         self.expression("cmp", |list| {
             list.big_endian(1, Register::FIRST.0)

@@ -4,7 +4,7 @@
 use crate::NetworkError;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
-use sys::netlink::{ACK, Answer, Attributes, Batch, CREATE, EXCLUSIVE, Reply, Socket, attributes};
+use sys::netlink::{ACK, Answer, Attributes, Batch, CREATE, EXCLUSIVE, REPLACE, Reply, Socket, attributes};
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
@@ -14,6 +14,7 @@ const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 
 const IFLA_ADDRESS: u16 = 1;
@@ -29,6 +30,7 @@ const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_STP_STATE: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
@@ -310,15 +312,18 @@ pub(crate) fn plug(batch: &mut Batch, name: &str, bridge: u32, ipv6: bool) -> us
     })
 }
 
-/// Adds a message that lets a bridge send a packet back by the link that it came from. With
-/// `net.bridge.bridge-nf-call-iptables` an endpoint's packet to its own published port is translated on the bridge and
-/// has to go that way.
-pub(crate) fn reflect(batch: &mut Batch, name: &str) -> usize {
+/// Adds a message that says what a bridge does with a link on it. It may send a packet back by the link that it came
+/// from: with `net.bridge.bridge-nf-call-iptables` an endpoint's packet to its own published port is translated on the
+/// bridge and has to go that way. `isolated` links reach the bridge itself and no other isolated link.
+pub(crate) fn set_port(batch: &mut Batch, name: &str, isolated: bool) -> usize {
     batch.message(RTM_NEWLINK, ACK, &link_header(0, 0, 0), |list| {
         list.text(IFLA_IFNAME, name).nest(IFLA_LINKINFO, |info| {
             info.text(IFLA_INFO_SLAVE_KIND, "bridge")
                 .nest(IFLA_INFO_SLAVE_DATA, |data| {
                     data.byte(IFLA_BRPORT_MODE, 1);
+                    if isolated {
+                        data.byte(IFLA_BRPORT_ISOLATED, 1);
+                    }
                 });
         });
     })
@@ -358,26 +363,33 @@ pub(crate) fn remove_address(batch: &mut Batch, index: u32, address: Ipv4Addr, p
     })
 }
 
-/// Adds a message that makes the default route.
-pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: Ipv4Addr) -> usize {
-    let header = [
-        AF_INET,
-        0,
-        0,
-        0,
-        RT_TABLE_MAIN,
-        RTPROT_BOOT,
-        0,
-        RTN_UNICAST,
-        0,
-        0,
-        0,
-        0,
-    ];
-    batch.message(RTM_NEWROUTE, ACK | CREATE | EXCLUSIVE, &header, |list| {
+/// Adds a message that makes the default route, in place of one that is there.
+pub(crate) fn set_default_route(batch: &mut Batch, index: u32, gateway: Ipv4Addr) -> usize {
+    batch.message(RTM_NEWROUTE, ACK | CREATE | REPLACE, &DEFAULT_ROUTE, |list| {
         list.bytes(RTA_GATEWAY, &gateway.octets()).number(RTA_OIF, index);
     })
 }
+
+/// Adds a message that takes the default route away; it fails with `ESRCH` if there is none.
+pub(crate) fn remove_default_route(batch: &mut Batch) -> usize {
+    batch.message(RTM_DELROUTE, ACK, &DEFAULT_ROUTE, |_| {})
+}
+
+/// `struct rtmsg` of the default route.
+const DEFAULT_ROUTE: [u8; 12] = [
+    AF_INET,
+    0,
+    0,
+    0,
+    RT_TABLE_MAIN,
+    RTPROT_BOOT,
+    0,
+    RTN_UNICAST,
+    0,
+    0,
+    0,
+    0,
+];
 
 /// Lists the IPv4 addresses of one link, or with index 0 of all, each with its prefix length.
 pub(crate) fn addresses(socket: &mut Socket, index: u32) -> Result<Vec<(Ipv4Addr, u8)>, NetworkError> {

@@ -16,6 +16,7 @@ pub mod oom;
 mod parents;
 mod processes;
 mod settings;
+mod support;
 pub mod systemd;
 mod undo;
 mod usage;
@@ -35,6 +36,8 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 use sys::SysError;
+
+pub use support::unsupported;
 
 /// What every container gets on version 1: for `stats`, for `pause`, and for limits that are raised later.
 const USUAL_1: [&str; 7] = ["memory", "cpu", "cpuacct", "pids", "devices", "blkio", "freezer"];

@@ -3,7 +3,9 @@
 
 use crate::channel::{Channel, Message};
 use crate::error::{failed, reason, with_causes};
+use crate::lsm::Labels;
 use crate::parent::Parent;
+use crate::sysctl::PrivateProc;
 use crate::user::{Identity, Numbers};
 use crate::{StartError, Streams, capabilities, lookup, seccomp, user};
 use oci_spec::runtime::{Capabilities, LinuxSeccomp, LinuxSeccompFilterFlag, PosixRlimitType, Process};
@@ -35,6 +37,7 @@ pub(crate) struct Command {
     filter: Option<Filter>,
     limits: Vec<Limit>,
     umask: u32,
+    labels: Labels,
     /// With whom it dies, if with anybody.
     pub(crate) parent: Option<Parent>,
 }
@@ -98,20 +101,6 @@ impl Command {
         if arguments.is_empty() {
             return Err(StartError::setup("no command specified"));
         }
-        if process
-            .selinux_label()
-            .as_deref()
-            .is_some_and(|label| !label.is_empty())
-        {
-            return Err(StartError::setup("SELinux labels are not supported"));
-        }
-        if process
-            .apparmor_profile()
-            .as_deref()
-            .is_some_and(|profile| !matches!(profile, "" | "unconfined"))
-        {
-            return Err(StartError::setup("AppArmor profiles are not supported"));
-        }
         if process.scheduler().is_some()
             || process.io_priority().is_some()
             || process.exec_cpu_affinity().is_some()
@@ -163,6 +152,10 @@ impl Command {
                 })
                 .collect(),
             umask: identity.umask().unwrap_or(0o022),
+            labels: Labels::new(
+                process.apparmor_profile().as_deref(),
+                process.selinux_label().as_deref(),
+            ),
             parent: None,
         })
     }
@@ -202,6 +195,11 @@ impl Command {
         drop(root);
 
         self.set_limits(channel)?;
+        if !self.labels.is_empty() {
+            // Told now, with full rights; it is in force from exec on.
+            self.labels
+                .announce(PrivateProc::new()?.of_this_process()?.as_fd())?;
+        }
         self.drop_rights(&identity)?;
 
         if !entered {

@@ -12,7 +12,7 @@ use crate::namespaces::{ChildrenElsewhere, Mappings, NamespacePlan};
 use crate::parent::Parent;
 use crate::process::Process;
 use crate::sysctl::{PrivateProc, Sysctls, set_oom_score};
-use crate::{Plan, StartError, Streams, init, rootfs};
+use crate::{Link, Plan, StartError, Streams, init, rootfs};
 use oci_spec::runtime::{Hooks, Linux};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
@@ -61,6 +61,7 @@ impl Drop for OwnCgroup {
 struct Setup {
     namespaces: NamespacePlan,
     rootfs: rootfs::Prepared,
+    links: Vec<Link>,
     hostname: Option<String>,
     domainname: Option<String>,
     sysctls: Sysctls,
@@ -84,7 +85,7 @@ impl Setup {
         {
             return Err(StartError::setup("hooks are not supported"));
         }
-        let namespaces = NamespacePlan::parse(linux)?;
+        let namespaces = NamespacePlan::parse(linux, &plan.joined)?;
         let own = namespaces.own();
         let name = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
         let (hostname, domainname) = (name(spec.hostname()), name(spec.domainname()));
@@ -109,7 +110,8 @@ impl Setup {
         command.parent = Some(Parent::this()?);
         Ok(Self {
             sysctls: Sysctls::parse(&sysctls, own)?,
-            rootfs: rootfs::prepare(&plan.rootfs, spec, linux)?,
+            rootfs: rootfs::prepare(plan, linux)?,
+            links: plan.links.clone(),
             namespaces,
             hostname,
             domainname,
@@ -341,7 +343,7 @@ pub(crate) fn report(error: StartError, channel: &Channel) -> i32 {
 
 /// The steps of the first process, from clone to exec.
 fn set_up(
-    setup: Setup,
+    mut setup: Setup,
     has_mappings: bool,
     cgroup: Option<&Cgroup>,
     channel: &Channel,
@@ -355,6 +357,7 @@ fn set_up(
     // rights and are good in any user namespace.
     join_cgroup(cgroup)?;
     let cgroups = setup.rootfs.look_at_cgroups()?;
+    setup.rootfs.visit_peers()?;
     if has_mappings {
         become_root(channel, setup.command.parent.as_ref())?;
     }
@@ -381,7 +384,7 @@ fn set_up(
     } else {
         Some(PrivateProc::new()?)
     };
-    let assembly = setup.rootfs.assemble(cgroups.as_ref())?;
+    let assembly = setup.rootfs.assemble(cgroups.as_ref(), &setup.links)?;
     let streams = Streamed::open(setup.stdio, channel, || assembly.open_terminal())?;
     if let Some(proc) = &proc {
         proc.set(&setup.sysctls.early)?;

@@ -8,7 +8,7 @@ use crate::error::failed;
 use crate::namespaces::ChildrenElsewhere;
 use crate::parent::Parent;
 use crate::process::Process;
-use crate::{ExecPlan, StartError, Streams, rootfs};
+use crate::{ExecPlan, Peer, StartError, Streams, rootfs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use sys::path::Tree;
@@ -77,7 +77,11 @@ impl Starting {
 
 /// Begins what [`exec`] does. The new process is to be waited for, whatever becomes of it.
 pub fn begin_exec(plan: &ExecPlan, streams: Streams) -> Result<Starting, StartError> {
-    let container = open_container(plan)?;
+    let container = Peer {
+        pid: plan.container_pid,
+        start_time: plan.container_start_time,
+    }
+    .open()?;
     let cgroup = plan.cgroup.as_deref().map(Cgroup::open).transpose()?;
     let command = Command::prepare(
         &plan.process,
@@ -118,19 +122,6 @@ pub fn begin_exec(plan: &ExecPlan, streams: Streams) -> Result<Starting, StartEr
         terminal: None,
         executing: false,
     })
-}
-
-/// Opens the container's first process and makes sure that it is the one that is meant: a pid is used again.
-fn open_container(plan: &ExecPlan) -> Result<OwnedFd, StartError> {
-    let not_running = || StartError::setup("the container is not running");
-    let container = sys::process::open(plan.container_pid).map_err(|_gone| not_running())?;
-    match sys::process::start_time(plan.container_pid) {
-        Ok(time) if time == plan.container_start_time => {}
-        _ => return Err(not_running()),
-    }
-    // The time read may be of a successor, unless the process that the descriptor names is still there.
-    sys::process::send_signal(container.as_fd(), 0).map_err(|_gone| not_running())?;
-    Ok(container)
 }
 
 /// Which namespaces to enter: the user namespace only where it is another, for one's own cannot be entered; time only

@@ -21,9 +21,12 @@ mod error;
 mod exec;
 mod family;
 mod init;
+mod links;
 mod lookup;
+mod lsm;
 mod namespaces;
 mod parent;
+mod peer;
 mod process;
 mod rootfs;
 mod sysctl;
@@ -32,6 +35,7 @@ mod user;
 pub use cgroups::oom::OomWatch;
 pub use container::{Created, close_cgroup, create, remove_cgroup};
 pub use exec::{Starting, begin_exec, exec};
+pub use peer::Peer;
 pub use process::Process;
 
 /// Everything that starting a container needs, resolved beforehand.
@@ -48,6 +52,57 @@ pub struct Plan {
     pub groups: Vec<String>,
     /// Run the built-in init as process 1, which forwards signals and reaps.
     pub init: bool,
+    /// Namespaces of other processes that it joins; the specification does not have them.
+    #[serde(default)]
+    pub joined: Vec<Joined>,
+    /// What mounts of the type [`TREE`] show: the source of such a mount is a number here, from 0.
+    #[serde(default)]
+    pub trees: Vec<TreeSource>,
+    /// Symbolic links that are made when everything is mounted, where nothing has their name.
+    #[serde(default)]
+    pub links: Vec<Link>,
+}
+
+/// The type of mounts that show one of [`Plan::trees`].
+pub const TREE: &str = "coracle.tree";
+
+/// A namespace of another process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Joined {
+    /// Which of its namespaces; not `mount`.
+    pub kind: oci_spec::runtime::LinuxNamespaceType,
+    /// Whose.
+    pub process: Peer,
+}
+
+/// A source of mounts that an OCI specification has no words for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum TreeSource {
+    /// What is at `subpath` in a directory that containers may have written to: links are followed inside it.
+    Directory {
+        /// The directory, a trusted path.
+        path: PathBuf,
+        /// What of it.
+        subpath: PathBuf,
+    },
+    /// A union of layers.
+    Union {
+        /// Its layers.
+        overlay: Overlay,
+        /// What of it, all if it is empty.
+        subpath: PathBuf,
+    },
+    /// What another process sees at `/dev/shm`.
+    SharedMemory(Peer),
+}
+
+/// A symbolic link in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// What it says.
+    pub target: String,
+    /// Where it is, absolute.
+    pub path: PathBuf,
 }
 
 /// What becomes a container's `/`.

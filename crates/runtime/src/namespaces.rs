@@ -1,7 +1,7 @@
 //! Which namespaces a container makes, joins, or shares with the host.
 
-use crate::StartError;
 use crate::error::failed;
+use crate::{Joined, StartError};
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType};
 use rustix::fs::{Mode, OFlags};
 use std::fmt::Write as _;
@@ -32,7 +32,7 @@ pub(crate) struct Mappings {
 
 impl NamespacePlan {
     /// Reads the specification and opens the namespaces that it names.
-    pub(crate) fn parse(linux: &Linux) -> Result<Self, StartError> {
+    pub(crate) fn parse(linux: &Linux, joined: &[Joined]) -> Result<Self, StartError> {
         let mut plan = Self {
             new: Namespaces::empty(),
             joined: Vec::new(),
@@ -42,13 +42,7 @@ impl NamespacePlan {
         let mut seen = Namespaces::empty();
         for namespace in linux.namespaces().iter().flatten() {
             let kind = bits(namespace.typ());
-            if seen.contains(kind) {
-                return Err(StartError::setup(format!(
-                    "the namespace '{}' is there twice",
-                    namespace.typ()
-                )));
-            }
-            seen |= kind;
+            see(&mut seen, namespace.typ())?;
             let Some(path) = namespace
                 .path()
                 .as_deref()
@@ -59,17 +53,15 @@ impl NamespacePlan {
             };
             let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                 .map_err(SysError::on("open namespace", path))?;
-            match namespace.typ() {
-                LinuxNamespaceType::Pid => plan.pid = Some(opened),
-                // The rights to join the others may come from it.
-                LinuxNamespaceType::User => plan.joined.insert(0, (opened, kind)),
-                LinuxNamespaceType::Mount => {
-                    return Err(StartError::setup(
-                        "a mount namespace cannot be joined: the container's tree is made in its own",
-                    ));
-                }
-                _ => plan.joined.push((opened, kind)),
-            }
+            plan.join(namespace.typ(), opened)?;
+        }
+        for join in joined {
+            see(&mut seen, join.kind)?;
+            let opened = join
+                .process
+                .namespace(join.kind)
+                .map_err(|error| error.during(format!("cannot join the namespace '{}'", join.kind)))?;
+            plan.join(join.kind, opened)?;
         }
         if !plan.new.contains(Namespaces::MOUNT) {
             return Err(StartError::setup(
@@ -99,6 +91,21 @@ impl NamespacePlan {
         Ok(plan)
     }
 
+    fn join(&mut self, kind: LinuxNamespaceType, opened: OwnedFd) -> Result<(), StartError> {
+        match kind {
+            LinuxNamespaceType::Pid => self.pid = Some(opened),
+            // The rights to join the others may come from it.
+            LinuxNamespaceType::User => self.joined.insert(0, (opened, bits(kind))),
+            LinuxNamespaceType::Mount => {
+                return Err(StartError::setup(
+                    "a mount namespace cannot be joined: the container's tree is made in its own",
+                ));
+            }
+            _ => self.joined.push((opened, bits(kind))),
+        }
+        Ok(())
+    }
+
     /// Returns the kinds of namespaces that are not the host's.
     pub(crate) fn own(&self) -> Namespaces {
         let joined = self.joined.iter().fold(self.new, |all, (_, kind)| all | *kind);
@@ -108,6 +115,17 @@ impl NamespacePlan {
             joined
         }
     }
+}
+
+/// Notes that a kind of namespace is spoken of, for the first time.
+fn see(seen: &mut Namespaces, kind: LinuxNamespaceType) -> Result<(), StartError> {
+    if seen.contains(bits(kind)) {
+        return Err(StartError::setup(format!(
+            "the namespace '{kind}' is there twice"
+        )));
+    }
+    *seen |= bits(kind);
+    Ok(())
 }
 
 impl Mappings {
@@ -187,7 +205,7 @@ mod tests {
 
     fn parse(json: &str) -> Result<NamespacePlan, String> {
         let linux: Linux = serde_json::from_str(json).unwrap();
-        NamespacePlan::parse(&linux).map_err(|error| error.message)
+        NamespacePlan::parse(&linux, &[]).map_err(|error| error.message)
     }
 
     #[test]

@@ -99,6 +99,15 @@ impl PrivateProc {
         Ok(Self(sys::mount::filesystem("proc", Some("proc"), &[], flags)?))
     }
 
+    /// Opens the directory of the calling process.
+    pub(crate) fn of_this_process(&self) -> Result<OwnedFd, StartError> {
+        let path = PathBuf::from(rustix::process::getpid().as_raw_nonzero().to_string());
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        sys::path::open_resolving(self.0.as_fd(), &path, flags, Mode::empty(), resolve)
+            .map_err(failed("open this process's directory of procfs"))
+    }
+
     /// Sets parameters.
     pub(crate) fn set(&self, sysctls: &[Sysctl]) -> Result<(), StartError> {
         for sysctl in sysctls {

@@ -5,39 +5,38 @@
     reason = "the whole file is tests"
 )]
 
+/// The part of the test kit that is wanted here; all of it would bring a registry and its TLS along.
+#[allow(dead_code, unreachable_pub, reason = "the kit has more than one user")]
+#[path = "../../testkit/src/attack.rs"]
+mod attack;
 mod fixture;
 
+use attack::{Canaries, Swapper};
 use fixture::Container;
-use rustix::fs::{CWD, RenameFlags};
+use serde_json::json;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
 
-/// A directory of the host's that nobody may touch.
-struct Victim(TempDir);
+/// A directory of the host's that nobody may touch, and what holds it.
+struct Victim(
+    Canaries,
+    #[expect(dead_code, reason = "it is removed when dropped")] TempDir,
+);
 
 impl Victim {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("canary"), "alive").unwrap();
-        Self(directory)
+        Self(Canaries::plant(directory.path().join("canaries")), directory)
     }
 
     fn path(&self) -> &Path {
         self.0.path()
     }
 
+    #[track_caller]
     fn check(&self) {
-        let names: Vec<_> = std::fs::read_dir(self.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
-        assert_eq!(names, ["canary"]);
-        assert_eq!(
-            std::fs::read_to_string(self.path().join("canary")).unwrap(),
-            "alive"
-        );
+        self.0.assert_untouched("a container");
     }
 }
 
@@ -93,7 +92,8 @@ fn privileged_proc_and_sys_are_not_covered() {
 
 #[test]
 fn privileged_mount_targets_stay_inside() {
-    let (victim, source) = (Victim::new(), Victim::new());
+    let (victim, source) = (Victim::new(), tempfile::tempdir().unwrap());
+    std::fs::write(source.path().join("canary"), "alive").unwrap();
     for (link, destination) in [
         (victim.path().to_owned(), "/escape/made"),
         (
@@ -151,30 +151,46 @@ fn privileged_user_files_are_not_followed_out() {
 /// CVE-2021-30465: another container swaps a directory on the way for a link while mounts are made.
 #[test]
 fn privileged_swapped_targets_never_lead_out() {
-    let (victim, source) = (Victim::new(), Victim::new());
-    let container = Container::shell("true").mount("/shared/a/b/c", "bind", source.path(), &["rbind"]);
+    let (victim, source) = (Victim::new(), tempfile::tempdir().unwrap());
+    let container = Container::shell("cat /proc/self/mountinfo")
+        .mount("/shared/a/empty", "bind", source.path(), &["rbind"])
+        .mount("/shared/a/made/c", "bind", source.path(), &["rbind"]);
     let shared = container.root().join("shared");
-    std::fs::create_dir_all(shared.join("a/b")).unwrap();
+    std::fs::create_dir_all(shared.join("a/empty")).unwrap();
     symlink(victim.path(), shared.join("link")).unwrap();
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                rustix::fs::renameat_with(
-                    CWD,
-                    shared.join("a"),
-                    CWD,
-                    shared.join("link"),
-                    RenameFlags::EXCHANGE,
-                )
-                .unwrap();
-            }
-        });
-        for _ in 0..40 {
-            // It may fail, for the tree is moving; it must not touch the victim.
-            container.run();
-        }
-        done.store(true, Ordering::Relaxed);
-    });
-    victim.check();
+    let swapper = Swapper::start(shared.join("a"), shared.join("link"));
+    for _ in 0..2 * attack::rounds() {
+        // It may fail, for the tree is moving. If it does not, both mounts are inside.
+        let outcome = container.run();
+        victim.check();
+        let name = source.path().to_str().unwrap();
+        let count = outcome.stdout.matches(&format!("{name} /")).count();
+        assert!(outcome.stdout.is_empty() || count == 2, "{outcome:?}");
+    }
+    drop(swapper);
+}
+
+/// CVE-2021-43784: more than some field has room for is an error, and nothing else.
+#[test]
+fn privileged_more_than_there_is_room_for_is_an_error() {
+    let mapping = |number: u32| json!({"containerID": number, "hostID": number + 100_000, "size": 1});
+    let mappings: Vec<_> = (0..70_000).map(mapping).collect();
+    let mut container = Container::shell("true")
+        .set("/linux/uidMappings", json!(mappings))
+        .set("/linux/gidMappings", json!(mappings));
+    let namespaces = container.plan["spec"]["linux"]["namespaces"]
+        .as_array_mut()
+        .unwrap();
+    namespaces.push(json!({"type": "user"}));
+    assert!(container.run().error().contains("map ids"));
+    let arguments: Vec<String> = (0..70_000).map(|number| format!("{number:0100}")).collect();
+    let container = Container::new(&["/bin/true"]).set("/process/args", json!(arguments));
+    let outcome = container.run();
+    assert!(
+        !outcome.error().is_empty() && outcome.answer["exit"].is_null(),
+        "{outcome:?}"
+    );
+    let huge = "x".repeat(200_000);
+    let container = Container::new(&["/bin/true", &huge]);
+    assert!(container.run().error().contains("argument list too long"));
 }

@@ -350,6 +350,11 @@ pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), SysEr
     rustix::mount::move_mount(mount, "", target, "", flags).map_err(SysError::of("attach mount"))
 }
 
+/// Takes the mount whose root `mount` names, with all below it, out of the tree; it lives on as long as somebody uses it.
+pub fn detach(mount: BorrowedFd<'_>) -> Result<(), SysError> {
+    rustix::mount::unmount(descriptor_path(mount), UnmountFlags::DETACH).map_err(SysError::of("detach mount"))
+}
+
 /// Makes a detached copy of the mount at a trusted path, with what is mounted below it if `recursive`.
 pub fn open_tree(path: &Path, recursive: bool) -> Result<OwnedFd, SysError> {
     open_tree_at(CWD, path, recursive)

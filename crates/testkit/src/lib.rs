@@ -8,12 +8,14 @@
     reason = "what fails here fails the test that asked for it"
 )]
 
+pub mod attack;
 pub mod images;
 pub mod leaks;
 pub mod registry;
 pub mod residue;
 pub mod sandbox;
 
+pub use attack::{Canaries, Swapper};
 pub use leaks::HostState;
 pub use residue::Residue;
 pub use sandbox::{Outcome, Sandbox};

@@ -12,6 +12,10 @@ use tempfile::TempDir;
 /// Names the `docker` client to be tried in place of coracle; `DOCKER_HOST` names its daemon.
 const REFERENCE: &str = "CORACLE_TEST_REFERENCE";
 
+/// Names a coracle to be tried in place of the one that was built with the tests: one that was broken on purpose, to see
+/// a test fail.
+const UNDER_TEST: &str = "CORACLE_UNDER_TEST";
+
 /// An engine under test: its root, and the host as it was before. Tests that have one run one after the other, so
 /// that whatever changes on the host is theirs.
 #[derive(Debug)]
@@ -60,6 +64,10 @@ impl Sandbox {
     /// cannot be seen otherwise, and a test that skips says nothing.
     pub fn empty(program: impl AsRef<Path>) -> Self {
         assert!(rustix::process::geteuid().is_root(), "this test needs root");
+        if let Some(broken) = std::env::var_os(UNDER_TEST) {
+            // What that one leaves behind is not what its test is about.
+            return Self::on_a_busy_host(Path::new(&broken));
+        }
         let alone = File::create("/tmp/coracle-tests.lock").expect("the lock file is made");
         rustix::fs::flock(&alone, rustix::fs::FlockOperation::LockExclusive).expect("the lock is taken");
         let before = HostState::now();
@@ -110,6 +118,11 @@ impl Sandbox {
             }
         }
         self.run(["system", "prune", "-af", "--volumes"])
+    }
+
+    /// Returns the program under test.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     fn alone(mut self, alone: (HostState, File)) -> Self {

@@ -304,11 +304,15 @@ impl Mount {
     fn new(mount: &engine::containers::record::ContainerMount) -> Self {
         Self {
             kind: mount.kind.clone(),
-            name: mount.name.clone(),
-            source: mount.source.display().to_string(),
+            // Of an image it is what is mounted.
+            name: mount.name.clone().filter(|_| mount.kind == "volume"),
+            source: match &mount.name {
+                Some(image) if mount.kind == "image" => image.clone(),
+                _ => mount.source.display().to_string(),
+            },
             destination: mount.target.clone(),
-            driver: mount.name.as_ref().map(|_| "local"),
-            mode: mount.options.join(","),
+            driver: (mount.kind == "volume").then_some("local"),
+            mode: mount.mode.clone(),
             writable: mount.writable,
             propagation: mount.propagation.clone(),
         }

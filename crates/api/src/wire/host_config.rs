@@ -61,7 +61,7 @@ pub struct HostConfig {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     sysctls: BTreeMap<String, String>,
     runtime: String,
-    isolation: &'static str,
+    isolation: String,
     #[serde(flatten)]
     resources: Resources,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -120,7 +120,11 @@ impl HostConfig {
         let paths = |paths: &[&'static str]| if open_paths { None } else { Some(paths.to_vec()) };
         Self {
             binds: none_if_empty(request.mounts.iter().filter_map(mounts::bind).collect()),
-            container_id_file: String::new(),
+            container_id_file: request
+                .id_file
+                .as_ref()
+                .map(|path| path.display().to_string())
+                .unwrap_or_default(),
             log_config: LogConfig {
                 kind: settings.log_driver.clone(),
                 config: settings.log_options.clone(),
@@ -129,15 +133,16 @@ impl HostConfig {
             port_bindings: port_bindings(settings),
             restart_policy: policy(request.restart),
             auto_remove: request.remove_when_done,
-            volume_driver: String::new(),
+            volume_driver: request.volume_driver.clone().unwrap_or_default(),
             volumes_from: none_if_empty(request.volumes_from.clone()),
             console_size: [0, 0],
             annotations: request.annotations.clone(),
             cap_add: none_if_empty(request.capabilities_add.clone()),
             cap_drop: none_if_empty(request.capabilities_drop.clone()),
             cgroupns_mode: match request.cgroup_namespace {
-                Some(CgroupNamespace::Host) => "host",
-                Some(CgroupNamespace::Private) | None => "private",
+                Some(CgroupNamespace::Private) => "private",
+                None if engine::containers::has_version_2_alone() => "private",
+                Some(CgroupNamespace::Host) | None => "host",
             },
             dns: request.dns.iter().map(ToString::to_string).collect(),
             dns_options: request.dns_options.clone(),
@@ -182,7 +187,7 @@ impl HostConfig {
             shm_size: request.shm_size.unwrap_or(SHM_SIZE),
             sysctls: request.sysctls.clone(),
             runtime: request.runtime.clone().unwrap_or_else(|| "coracle".into()),
-            isolation: "",
+            isolation: request.isolation.clone().unwrap_or_default(),
             resources: Resources::new(request),
             mounts: request.mounts.iter().filter_map(mounts::mount).collect(),
             masked_paths: paths(MASKED),
@@ -250,5 +255,11 @@ fn security(options: &SecurityOptions) -> Vec<String> {
             .map(|profile| format!("apparmor={profile}")),
     );
     all.extend(options.labels.iter().map(|label| format!("label={label}")));
+    if options.writable_cgroups {
+        all.push("writable-cgroups=true".to_owned());
+    }
+    if options.system_paths_unconfined {
+        all.push("systempaths=unconfined".to_owned());
+    }
     all
 }

@@ -1,15 +1,16 @@
 //! The flags that `run` and `create` share, and how they become a [`CreateContainer`].
 
 use super::health::HealthFlags;
+use super::limits::LimitFlags;
+use super::namespaces::NamespaceFlags;
 use super::others::Others;
 use super::{
-    Invalid, device, environment, extra_host, integer, invalid, label, mount, network, publish, restart,
+    Invalid, device, environment, extra_host, gpus, integer, invalid, label, mount, network, publish,
+    restart, security, tmpfs, volume,
 };
-use super::{security, size, tmpfs, ulimit, volume};
 use clap::{ArgMatches, Args};
 use engine::containers::request::{
-    Attach, CreateContainer, DeviceRequest, Limits, MountRequest, NetworkMode, PullPolicy, RestartPolicy,
-    Ulimit,
+    Attach, CreateContainer, GpuRequest, MountRequest, NetworkMode, PullPolicy, RestartPolicy,
 };
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -21,12 +22,12 @@ pub(crate) struct ContainerFlags {
     /// Add a custom host-to-IP mapping (host:ip)
     #[arg(long, value_parser = extra_host::parse, value_name = "list")]
     add_host: Vec<(String, String)>,
+    /// Add an annotation to the container (passed through to the OCI runtime)
+    #[arg(long, value_parser = label::pair, value_name = "map")]
+    annotation: Vec<(String, String)>,
     /// Attach to STDIN, STDOUT or STDERR
     #[arg(short, long, value_parser = stream, value_name = "list")]
     pub attach: Vec<Stream>,
-    /// Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)
-    #[arg(long, value_parser = integer::uint16, value_name = "uint16")]
-    blkio_weight: Option<u16>,
     /// Add Linux capabilities
     #[arg(long, value_name = "list")]
     cap_add: Vec<String>,
@@ -39,27 +40,12 @@ pub(crate) struct ContainerFlags {
     /// Write the container ID to the file
     #[arg(long, value_name = "string")]
     pub cidfile: Option<PathBuf>,
-    /// Limit CPU CFS (Completely Fair Scheduler) period
-    #[arg(long, value_parser = integer::int64, value_name = "int")]
-    cpu_period: Option<i64>,
-    /// Limit CPU CFS (Completely Fair Scheduler) quota
-    #[arg(long, value_parser = integer::int64, value_name = "int", allow_negative_numbers = true)]
-    cpu_quota: Option<i64>,
-    /// CPU shares (relative weight)
-    #[arg(short, long, value_parser = integer::int64, value_name = "int")]
-    cpu_shares: Option<i64>,
-    /// Number of CPUs
-    #[arg(long, value_parser = integer::nano_cpus, value_name = "decimal", allow_negative_numbers = true)]
-    cpus: Option<i64>,
-    /// CPUs in which to allow execution (0-3, 0,1)
-    #[arg(long, value_name = "string")]
-    cpuset_cpus: Option<String>,
-    /// MEMs in which to allow execution (0-3, 0,1)
-    #[arg(long, value_name = "string")]
-    cpuset_mems: Option<String>,
     /// Add a host device to the container
     #[arg(long, value_name = "list")]
     device: Vec<String>,
+    /// Add a rule to the cgroup allowed devices list
+    #[arg(long, value_parser = device::rule, value_name = "list")]
+    device_cgroup_rule: Vec<String>,
     /// Set custom DNS servers
     #[arg(long, value_parser = extra_host::dns_server, value_name = "list")]
     dns: Vec<IpAddr>,
@@ -84,6 +70,9 @@ pub(crate) struct ContainerFlags {
     /// Expose a port or a range of ports
     #[arg(long, value_name = "list")]
     expose: Vec<String>,
+    /// GPU devices to add to the container ('all' to pass all GPUs)
+    #[arg(long, value_parser = gpus::parse, value_name = "gpu-request")]
+    gpus: Vec<GpuRequest>,
     /// Add additional groups to join
     #[arg(long, value_name = "list")]
     group_add: Vec<String>,
@@ -93,6 +82,9 @@ pub(crate) struct ContainerFlags {
     /// Run an init inside the container that forwards signals and reaps processes
     #[arg(long)]
     init: bool,
+    /// Container isolation technology
+    #[arg(long, value_name = "string")]
+    isolation: Option<String>,
     /// Keep STDIN open even if not attached
     #[arg(short, long)]
     pub interactive: bool,
@@ -108,15 +100,9 @@ pub(crate) struct ContainerFlags {
     /// Log driver options
     #[arg(long, value_parser = label::pair, value_name = "list")]
     log_opt: Vec<(String, String)>,
-    /// Memory limit
-    #[arg(short, long, value_parser = size::bytes, value_name = "bytes", allow_negative_numbers = true)]
-    memory: Option<i64>,
-    /// Memory soft limit
-    #[arg(long, value_parser = size::bytes, value_name = "bytes", allow_negative_numbers = true)]
-    memory_reservation: Option<i64>,
-    /// Swap limit equal to memory plus swap: '-1' to enable unlimited swap
-    #[arg(long, value_parser = size::bytes_or_unlimited, value_name = "bytes", allow_negative_numbers = true)]
-    memory_swap: Option<i64>,
+    /// Container MAC address (e.g., 92:d0:c6:0a:29:33)
+    #[arg(long, value_parser = network::mac_address, value_name = "string")]
+    mac_address: Option<[u8; 6]>,
     /// Attach a filesystem mount to the container
     #[arg(long, value_parser = mount::parse, value_name = "mount")]
     mount: Vec<MountRequest>,
@@ -126,12 +112,6 @@ pub(crate) struct ContainerFlags {
     /// Connect a container to a network
     #[arg(long, alias = "net", value_parser = network::parse, value_name = "network")]
     network: Vec<NetworkMode>,
-    /// Tune host's OOM preferences (-1000 to 1000)
-    #[arg(long, value_parser = integer::int32, value_name = "int", allow_negative_numbers = true)]
-    oom_score_adj: Option<i32>,
-    /// Tune container pids limit (set -1 for unlimited)
-    #[arg(long, value_parser = integer::int64, value_name = "int", allow_negative_numbers = true)]
-    pids_limit: Option<i64>,
     /// Set platform if server is multi-platform capable
     #[arg(long, value_name = "string")]
     platform: Option<String>,
@@ -159,18 +139,21 @@ pub(crate) struct ContainerFlags {
     /// Automatically remove the container and its associated anonymous volumes when it exits
     #[arg(long)]
     pub rm: bool,
+    /// Runtime to use for this container
+    #[arg(long, value_name = "string")]
+    runtime: Option<String>,
     /// Security Options
     #[arg(long, value_name = "list")]
     security_opt: Vec<String>,
-    /// Size of /dev/shm
-    #[arg(long, value_parser = mount::unsigned_bytes, value_name = "bytes")]
-    shm_size: Option<u64>,
     /// Signal to stop the container
     #[arg(long, value_name = "string")]
     stop_signal: Option<String>,
     /// Timeout (in seconds) to stop a container
     #[arg(long, value_parser = integer::int64, value_name = "int", allow_negative_numbers = true)]
     stop_timeout: Option<i64>,
+    /// Storage driver options for the container
+    #[arg(long, value_parser = storage_option, value_name = "list")]
+    storage_opt: Vec<(String, String)>,
     /// Sysctl options
     #[arg(long, value_parser = label::sysctl, value_name = "map")]
     sysctl: Vec<(String, String)>,
@@ -180,20 +163,27 @@ pub(crate) struct ContainerFlags {
     /// Allocate a pseudo-TTY
     #[arg(short, long)]
     pub tty: bool,
-    /// Ulimit options
-    #[arg(long, value_parser = ulimit::parse, value_name = "ulimit")]
-    ulimit: Vec<Ulimit>,
     /// Username or UID (format: <name|uid>[:<group|gid>])
     #[arg(short, long, value_name = "string")]
     user: Option<String>,
     /// Bind mount a volume
     #[arg(short, long, value_name = "list")]
     volume: Vec<String>,
+    /// Optional volume driver for the container
+    #[arg(long, value_name = "string")]
+    volume_driver: Option<String>,
+    /// Mount volumes from the specified container(s)
+    #[arg(long, value_name = "list")]
+    volumes_from: Vec<String>,
     /// Working directory inside the container
     #[arg(short, long, value_name = "string")]
     workdir: Option<String>,
     #[command(flatten)]
     health: HealthFlags,
+    #[command(flatten)]
+    limits: LimitFlags,
+    #[command(flatten)]
+    namespaces: NamespaceFlags,
     #[command(flatten)]
     others: Others,
 }
@@ -248,6 +238,14 @@ impl ContainerFlags {
         let attach = self.attachment(detached);
         let mounts = mounts(self.volume, self.mount, self.tmpfs, order)?;
         let publish = flatten(&self.publish, publish::parse)?;
+        let namespaces = self.namespaces.modes()?;
+        let (cdi_devices, devices) = self
+            .device
+            .iter()
+            .map(String::as_str)
+            .partition::<Vec<_>, _>(|device| device::is_cdi(device));
+        let cdi_devices = cdi_devices.into_iter().map(str::to_owned).collect();
+        let devices = devices.into_iter().map(device::parse).collect::<Result<_, _>>()?;
         let request = CreateContainer {
             name: self.name.filter(|name| !name.is_empty()),
             image,
@@ -291,25 +289,28 @@ impl ContainerFlags {
             dns: self.dns,
             dns_search: self.dns_search,
             dns_options: self.dns_option,
-            ulimits: self.ulimit,
-            limits: Limits {
-                memory: self.memory,
-                memory_swap: self.memory_swap,
-                memory_reservation: self.memory_reservation,
-                nano_cpus: self.cpus,
-                cpu_shares: not_negative(self.cpu_shares, "--cpu-shares")?,
-                cpu_period: not_negative(self.cpu_period, "--cpu-period")?,
-                cpu_quota: self.cpu_quota,
-                cpuset_cpus: self.cpuset_cpus,
-                cpuset_mems: self.cpuset_mems,
-                pids: self.pids_limit,
-                blkio_weight: self.blkio_weight,
-                ..Limits::default()
-            },
-            shm_size: self.shm_size,
-            devices: devices(&self.device)?,
+            limits: self.limits.limits()?,
+            shm_size: self.limits.shm_size,
+            oom_score_adj: self.limits.oom_score_adj.unwrap_or(0),
+            ulimits: self.limits.ulimit,
+            devices,
+            cdi_devices,
+            gpus: self.gpus,
+            device_rules: self.device_cgroup_rule,
+            cgroup_namespace: namespaces.cgroup,
+            ipc: namespaces.ipc,
+            pid: namespaces.pid,
+            user_namespace: namespaces.user,
+            uts: namespaces.uts,
+            annotations: self.annotation.into_iter().collect(),
+            storage_options: self.storage_opt.into_iter().collect(),
+            runtime: self.runtime.filter(|runtime| !runtime.is_empty()),
+            isolation: self.isolation.filter(|isolation| !isolation.is_empty()),
+            mac_address: self.mac_address,
+            volume_driver: self.volume_driver.filter(|driver| !driver.is_empty()),
+            volumes_from: self.volumes_from,
+            id_file: self.cidfile,
             sysctls: self.sysctl.into_iter().collect(),
-            oom_score_adj: self.oom_score_adj.unwrap_or(0),
             log_driver: self.log_driver.filter(|driver| !driver.is_empty()),
             log_options: self.log_opt.into_iter().collect(),
             cgroup_parent: self.cgroup_parent.filter(|parent| !parent.is_empty()),
@@ -427,8 +428,12 @@ fn flatten<T>(texts: &[String], parse: fn(&str) -> Result<Vec<T>, Invalid>) -> R
     Ok(all)
 }
 
-fn devices(texts: &[String]) -> Result<Vec<DeviceRequest>, Invalid> {
-    texts.iter().map(|text| device::parse(text)).collect()
+/// Reads a `--storage-opt`; which there are is the engine's to say.
+fn storage_option(text: &str) -> Result<(String, String), Invalid> {
+    match text.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => invalid("invalid storage option"),
+    }
 }
 
 fn one_network(networks: Vec<NetworkMode>) -> Result<NetworkMode, Invalid> {
@@ -437,14 +442,6 @@ fn one_network(networks: Vec<NetworkMode>) -> Result<NetworkMode, Invalid> {
     match networks.next() {
         None => Ok(first),
         Some(_) => invalid("more than one '--network' is not there yet: give one"),
-    }
-}
-
-fn not_negative(value: Option<i64>, flag: &str) -> Result<Option<u64>, Invalid> {
-    match value.map(u64::try_from) {
-        None => Ok(None),
-        Some(Ok(value)) => Ok(Some(value)),
-        Some(Err(_)) => invalid(format!("{flag} cannot be negative")),
     }
 }
 

@@ -5,11 +5,6 @@ use engine::containers::request::DeviceRequest;
 
 /// Reads a device.
 pub(crate) fn parse(text: &str) -> Result<DeviceRequest, Invalid> {
-    if text.contains('=') && !text.starts_with('/') {
-        return invalid(format!(
-            "CDI device '{text}' cannot be given: CDI is not there yet"
-        ));
-    }
     let parts: Vec<&str> = text.split(':').collect();
     let permissions_of = |text: &str| {
         let known = !text.is_empty() && text.bytes().all(|b| b"rwm".contains(&b));
@@ -41,6 +36,49 @@ pub(crate) fn parse(text: &str) -> Result<DeviceRequest, Invalid> {
     })
 }
 
+/// Says whether it is a name in the Container Device Interface, `vendor.com/class=name`.
+pub(crate) fn is_cdi(text: &str) -> bool {
+    let Some((kind, name)) = text.split_once('=') else {
+        return false;
+    };
+    let Some((vendor, class)) = kind.split_once('/') else {
+        return false;
+    };
+    let word = |text: &str, further: &[u8]| {
+        text.starts_with(|first: char| first.is_ascii_alphabetic())
+            && text.ends_with(|last: char| last.is_ascii_alphanumeric())
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || further.contains(&b))
+    };
+    let named = name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_-.:".contains(&b));
+    word(vendor, b"_-.") && word(class, b"_-") && named
+}
+
+/// Reads a `--device-cgroup-rule`: `c 1:3 rwm`.
+pub(crate) fn rule(text: &str) -> Result<String, Invalid> {
+    let number = |text: &str| text == "*" || (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+    let known = match text.split(' ').collect::<Vec<_>>()[..] {
+        [kind, numbers, access] => {
+            matches!(kind, "a" | "b" | "c")
+                && numbers
+                    .split_once(':')
+                    .is_some_and(|(major, minor)| number(major) && number(minor))
+                && (1..=3).contains(&access.len())
+                && access.bytes().all(|b| b"rwm".contains(&b))
+        }
+        _ => false,
+    };
+    if known {
+        Ok(text.to_owned())
+    } else {
+        invalid(format!("invalid device cgroup format '{text}'"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +98,43 @@ mod tests {
         assert_eq!(parse("/dev/null:/x:z").unwrap_err().0, "bad mode specified: z");
         assert_eq!(parse("/dev/null:x").unwrap_err().0, "x is not an absolute path");
         assert!(parse("/dev/null:/x:rr").is_err());
+    }
+
+    #[test]
+    fn names_of_the_container_device_interface() {
+        for (text, is) in [
+            ("nvidia.com/gpu=all", true),
+            ("nvidia.com/gpu=0:1", true),
+            ("vendor.com/my-class=GPU-1.a", true),
+            ("/dev/null", false),
+            ("/dev/a=b", false),
+            ("vendor.com=x", false),
+            ("v/c=", false),
+            ("1v/c=x", false),
+            ("v/c=/x", false),
+        ] {
+            assert_eq!(is_cdi(text), is, "{text}");
+        }
+    }
+
+    #[test]
+    fn rules() {
+        for text in ["c 1:3 rwm", "b *:* r", "a *:* rwm", "c 10:* rw"] {
+            assert_eq!(rule(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            "c 1:3",
+            "x 1:3 r",
+            "c 1:3 x",
+            "c 1 r",
+            "c 1:3 rwmr",
+            "c  1:3 r",
+        ] {
+            assert_eq!(
+                rule(text).unwrap_err().0,
+                format!("invalid device cgroup format '{text}'")
+            );
+        }
     }
 }

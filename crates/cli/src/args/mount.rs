@@ -1,7 +1,8 @@
 //! `--mount type=bind,source=…,target=…,…`.
 
 use super::{Invalid, csv, invalid, size};
-use engine::containers::request::{MountRequest, MountSource};
+use engine::containers::request::{Below, MountRequest, MountSource};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 #[derive(Default)]
@@ -14,9 +15,14 @@ struct Fields {
     propagation: Option<String>,
     create: bool,
     recursive: Option<bool>,
+    below: Below,
     volume: bool,
     no_copy: bool,
     subpath: Option<String>,
+    labels: BTreeMap<String, String>,
+    driver: Option<String>,
+    image: bool,
+    image_subpath: Option<String>,
     tmpfs: bool,
     size: Option<u64>,
     mode: Option<u32>,
@@ -80,28 +86,31 @@ fn read(fields: &mut Fields, field: &str) -> Result<(), Invalid> {
         }
         "bind-recursive" => {
             fields.bind = true;
-            fields.recursive = Some(match value {
-                "enabled" | "writable" => true,
-                "disabled" => false,
-                "readonly" => {
-                    return invalid(
-                        "bind-recursive=readonly is not there yet: leave it out, binds below a read-only one are made read-only where the kernel can",
-                    );
-                }
+            (fields.recursive, fields.below) = match value {
+                "enabled" => (Some(true), Below::ReadOnly),
+                "disabled" => (Some(false), Below::ReadOnly),
+                "writable" => (Some(true), Below::AsItIs),
+                "readonly" => (Some(true), Below::ReadOnlyByName),
                 _ => {
                     return invalid(format!(
                         "invalid value for {key}: {value} (must be \"enabled\", \"disabled\", \"writable\", or \"readonly\")"
                     ));
                 }
-            });
+            };
         }
         "volume-subpath" => (fields.volume, fields.subpath) = (true, Some(value.to_owned())),
-        "volume-driver" if value.is_empty() || value == "local" => fields.volume = true,
-        "volume-label" | "volume-opt" | "volume-driver" => {
-            return invalid(format!(
-                "{key} is not there yet: make the volume first, with 'volume create'"
-            ));
+        "volume-driver" => (fields.volume, fields.driver) = (true, Some(value.to_owned())),
+        "volume-label" => {
+            let (name, value) = value.split_once('=').unwrap_or((value, ""));
+            fields.labels.insert(name.to_owned(), value.to_owned());
+            fields.volume = true;
         }
+        "volume-opt" => {
+            return invalid(
+                "volume-opt is not there yet: mount the filesystem on the host, and bind its directory",
+            );
+        }
+        "image-subpath" => (fields.image, fields.image_subpath) = (true, Some(value.to_owned())),
         "tmpfs-size" => {
             let bytes = size::bytes(value).map_err(|_error: Invalid| wrong(value))?;
             (fields.tmpfs, fields.size) = (true, u64::try_from(bytes).ok());
@@ -128,12 +137,26 @@ fn finish(fields: Fields) -> Result<MountRequest, Invalid> {
         (fields.volume, "volume", "volume"),
         (fields.bind, "bind", "bind"),
         (fields.tmpfs, "tmpfs", "tmpfs"),
+        (fields.image, "image", "image"),
     ] {
         if set && kind != own {
             return invalid(format!(
                 "cannot mix '{prefix}-*' options with mount type '{kind}'"
             ));
         }
+    }
+    let without = |option: &str, needed: &str| {
+        invalid(format!(
+            "option 'bind-recursive={option}' requires '{needed}' to be specified in conjunction"
+        ))
+    };
+    match fields.below {
+        Below::AsItIs if !fields.read_only => return without("writable", "readonly"),
+        Below::ReadOnlyByName if !fields.read_only => return without("readonly", "readonly"),
+        Below::ReadOnlyByName if fields.propagation.as_deref() != Some("rprivate") => {
+            return without("readonly", "bind-propagation=rprivate");
+        }
+        _ => {}
     }
     if !fields.target.starts_with('/') {
         return invalid(format!(
@@ -154,12 +177,21 @@ fn finish(fields: Fields) -> Result<MountRequest, Invalid> {
                 create: fields.create,
                 propagation: fields.propagation,
                 recursive: fields.recursive.unwrap_or(true),
+                below: fields.below,
             }
         }
         "volume" => MountSource::Volume {
             name: fields.source.filter(|name| !name.is_empty()),
             no_copy: fields.no_copy,
-            subpath: fields.subpath,
+            subpath: fields.subpath.filter(|path| !path.is_empty()),
+            labels: fields.labels,
+            driver: fields.driver.filter(|driver| !driver.is_empty()),
+        },
+        "image" => MountSource::Image {
+            reference: fields.source.filter(|name| !name.is_empty()).ok_or_else(|| {
+                Invalid("invalid mount config for type \"image\": field Source must not be empty".into())
+            })?,
+            subpath: fields.image_subpath.filter(|path| !path.is_empty()),
         },
         "tmpfs" => {
             if fields.source.is_some() {
@@ -173,13 +205,16 @@ fn finish(fields: Fields) -> Result<MountRequest, Invalid> {
                 options: Vec::new(),
             }
         }
-        "image" | "npipe" | "cluster" => return invalid(format!("mount type '{kind}' is not there yet")),
+        "npipe" => return invalid("mount type 'npipe' is for Windows containers"),
+        "cluster" => return invalid("mount type 'cluster' is for a swarm, which is not there"),
         _ => return invalid(format!("invalid mount config: mount type unknown: {kind:?}")),
     };
     Ok(MountRequest {
         target: fields.target,
         read_only: fields.read_only,
         source,
+        long: true,
+        mode: String::new(),
     })
 }
 
@@ -216,7 +251,8 @@ mod tests {
                 path: "/a,b".into(),
                 create: false,
                 propagation: Some("rslave".into()),
-                recursive: true
+                recursive: true,
+                below: Below::ReadOnly,
             }
         );
         let volume = parse("source=pg,target=/data,volume-nocopy=true,ro=false").unwrap();
@@ -226,7 +262,30 @@ mod tests {
             MountSource::Volume {
                 name: Some("pg".into()),
                 no_copy: true,
-                subpath: None
+                subpath: None,
+                labels: BTreeMap::new(),
+                driver: None,
+            }
+        );
+        let volume =
+            parse("type=volume,src=pg,dst=/data,volume-subpath=a/b,volume-driver=local,volume-label=k=v")
+                .unwrap();
+        assert_eq!(
+            volume.source,
+            MountSource::Volume {
+                name: Some("pg".into()),
+                no_copy: false,
+                subpath: Some("a/b".into()),
+                labels: [("k".into(), "v".into())].into(),
+                driver: Some("local".into()),
+            }
+        );
+        let image = parse("type=image,src=busybox,dst=/tools,image-subpath=bin").unwrap();
+        assert_eq!(
+            image.source,
+            MountSource::Image {
+                reference: "busybox".into(),
+                subpath: Some("bin".into()),
             }
         );
         let tmpfs = parse("type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=700").unwrap();
@@ -273,6 +332,18 @@ mod tests {
             (
                 "type=bind,src=/x,target=/x,bind-recursive=foo",
                 "invalid value for bind-recursive: foo (must be \"enabled\", \"disabled\", \"writable\", or \"readonly\")",
+            ),
+            (
+                "type=bind,src=/x,target=/x,bind-recursive=writable",
+                "option 'bind-recursive=writable' requires 'readonly' to be specified in conjunction",
+            ),
+            (
+                "type=bind,src=/x,target=/x,readonly,bind-recursive=readonly",
+                "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction",
+            ),
+            (
+                "type=image,target=/x",
+                "invalid mount config for type \"image\": field Source must not be empty",
             ),
             (
                 "type=bind,src=/x,target=/x,volume-nocopy=foo",

@@ -7,74 +7,18 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 enum Treatment {
     /// Warn, go on.
     Ignore,
-    /// Refuse unless the value is one of these.
-    Only(&'static [&'static str]),
+    /// Refuse.
+    Refuse,
+    /// Refuse: it means something on Windows alone.
+    Windows,
 }
 
-use Treatment::{Ignore, Only};
+use Treatment::{Ignore, Refuse, Windows};
 
 /// Name, kind of value as Docker's help has it (empty: none), help, treatment.
 const FLAGS: &[(&str, &str, &str, Treatment)] = &[
-    (
-        "annotation",
-        "map",
-        "Add an annotation to the container (passed through to the OCI runtime)",
-        Ignore,
-    ),
-    (
-        "blkio-weight-device",
-        "list",
-        "Block IO weight (relative device weight)",
-        Ignore,
-    ),
-    (
-        "cgroupns",
-        "string",
-        "Cgroup namespace to use (host|private)",
-        Only(&["", "private"]),
-    ),
-    (
-        "cpu-rt-period",
-        "int",
-        "Limit CPU real-time period in microseconds",
-        Ignore,
-    ),
-    (
-        "cpu-rt-runtime",
-        "int",
-        "Limit CPU real-time runtime in microseconds",
-        Ignore,
-    ),
-    (
-        "device-cgroup-rule",
-        "list",
-        "Add a rule to the cgroup allowed devices list",
-        Only(&[]),
-    ),
-    (
-        "device-read-bps",
-        "list",
-        "Limit read rate (bytes per second) from a device",
-        Ignore,
-    ),
-    (
-        "device-read-iops",
-        "list",
-        "Limit read rate (IO per second) from a device",
-        Ignore,
-    ),
-    (
-        "device-write-bps",
-        "list",
-        "Limit write rate (bytes per second) to a device",
-        Ignore,
-    ),
-    (
-        "device-write-iops",
-        "list",
-        "Limit write rate (IO per second) to a device",
-        Ignore,
-    ),
+    ("cpu-count", "int", "CPU count (Windows only)", Windows),
+    ("cpu-percent", "int", "CPU percent (Windows only)", Windows),
     (
         "disable-content-trust",
         "",
@@ -82,44 +26,26 @@ const FLAGS: &[(&str, &str, &str, Treatment)] = &[
         Ignore,
     ),
     (
-        "gpus",
-        "gpu-request",
-        "GPU devices to add to the container ('all' to pass all GPUs)",
-        Only(&[]),
-    ),
-    ("ip", "string", "IPv4 address (e.g., 172.30.100.104)", Only(&[])),
-    ("ip6", "string", "IPv6 address (e.g., 2001:db8::33)", Only(&[])),
-    (
-        "ipc",
-        "string",
-        "IPC mode to use",
-        Only(&["", "private", "shareable"]),
+        "io-maxbandwidth",
+        "bytes",
+        "Maximum IO bandwidth limit for the system drive (Windows only)",
+        Windows,
     ),
     (
-        "isolation",
-        "string",
-        "Container isolation technology",
-        Only(&["", "default"]),
+        "io-maxiops",
+        "uint",
+        "Maximum IOps limit for the system drive (Windows only)",
+        Windows,
     ),
+    ("ip", "string", "IPv4 address (e.g., 172.30.100.104)", Refuse),
+    ("ip6", "string", "IPv6 address (e.g., 2001:db8::33)", Refuse),
     ("kernel-memory", "bytes", "Kernel memory limit", Ignore),
-    ("link", "list", "Add link to another container", Only(&[])),
+    ("link", "list", "Add link to another container", Refuse),
     (
         "link-local-ip",
         "list",
         "Container IPv4/IPv6 link-local addresses",
-        Only(&[]),
-    ),
-    (
-        "mac-address",
-        "string",
-        "Container MAC address (e.g., 92:d0:c6:0a:29:33)",
-        Only(&[]),
-    ),
-    (
-        "memory-swappiness",
-        "int",
-        "Tune container memory swappiness (0 to 100) (default -1)",
-        Ignore,
+        Refuse,
     ),
     (
         "network-alias",
@@ -127,53 +53,32 @@ const FLAGS: &[(&str, &str, &str, Treatment)] = &[
         "Add network-scoped alias for the container",
         Ignore,
     ),
-    ("oom-kill-disable", "", "Disable OOM Killer", Ignore),
-    ("pid", "string", "PID namespace to use", Only(&["", "private"])),
-    ("runtime", "string", "Runtime to use for this container", Ignore),
-    (
-        "storage-opt",
-        "list",
-        "Storage driver options for the container",
-        Ignore,
-    ),
     (
         "use-api-socket",
         "",
         "Bind mount Docker API socket and required auth",
-        Only(&[]),
-    ),
-    ("userns", "string", "User namespace to use", Only(&["", "host"])),
-    ("uts", "string", "UTS namespace to use", Only(&["", "private"])),
-    (
-        "volume-driver",
-        "string",
-        "Optional volume driver for the container",
-        Only(&["", "local"]),
-    ),
-    (
-        "volumes-from",
-        "list",
-        "Mount volumes from the specified container(s)",
-        Only(&[]),
+        Refuse,
     ),
 ];
 
 /// Which of these flags were given.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Others {
-    given: Vec<(usize, String)>,
+    given: Vec<usize>,
 }
 
 impl Others {
     /// Returns a warning for each ignored flag, or the refusal of the first that cannot be ignored.
     pub(crate) fn judge(&self) -> Result<Vec<String>, super::Invalid> {
         let mut warnings = Vec::new();
-        for (index, value) in &self.given {
+        for index in &self.given {
             let (name, _, _, treatment) = FLAGS[*index];
             match treatment {
-                Only(values) if values.contains(&value.as_str()) => {}
-                Only(_) => {
+                Refuse => {
                     return super::invalid(format!("'--{name}' is not there yet: leave it out"));
+                }
+                Windows => {
+                    return super::invalid(format!("'--{name}' is for Windows containers: leave it out"));
                 }
                 Ignore => warnings.push(format!("--{name} is not there yet and was ignored")),
             }
@@ -188,10 +93,10 @@ impl clap::FromArgMatches for Others {
         for (index, (name, kind, _, _)) in FLAGS.iter().enumerate() {
             if kind.is_empty() {
                 if matches.get_flag(name) {
-                    given.push((index, String::new()));
+                    given.push(index);
                 }
-            } else if let Some(values) = matches.get_many::<String>(name) {
-                given.extend(values.map(|value| (index, value.clone())));
+            } else if matches.contains_id(name) {
+                given.push(index);
             }
         }
         Ok(Self { given })

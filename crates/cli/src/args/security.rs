@@ -22,6 +22,11 @@ pub(crate) fn parse(options: &[String]) -> Result<SecurityOptions, Invalid> {
             ("seccomp", Some("unconfined")) => security.seccomp = Seccomp::Unconfined,
             ("seccomp", Some("builtin")) => security.seccomp = Seccomp::Default,
             ("seccomp", Some(path)) => security.seccomp = Seccomp::Profile(profile(path)?),
+            ("writable-cgroups", None) => security.writable_cgroups = true,
+            ("writable-cgroups", Some(value)) => {
+                security.writable_cgroups = super::boolean::parse(value)
+                    .map_err(|_error: Invalid| Invalid(format!("invalid --security-opt: {option:?}")))?;
+            }
             ("systempaths", Some("unconfined")) => security.system_paths_unconfined = true,
             ("apparmor", Some(value)) => security.apparmor = Some(value.to_owned()),
             ("label", Some(value)) => security.labels.push(value.to_owned()),
@@ -59,6 +64,7 @@ mod tests {
         assert!(one("no-new-privileges:true").unwrap().no_new_privileges);
         assert!(!one("no-new-privileges=false").unwrap().no_new_privileges);
         assert_eq!(one("seccomp=unconfined").unwrap().seccomp, Seccomp::Unconfined);
+        assert!(one("writable-cgroups=true").unwrap().writable_cgroups);
         assert!(one("systempaths=unconfined").unwrap().system_paths_unconfined);
         assert_eq!(
             one("apparmor:unconfined").unwrap().apparmor.as_deref(),

@@ -65,6 +65,7 @@ pub(crate) fn parse(text: &str) -> Result<MountRequest, Invalid> {
             mode,
             options: further,
         },
+        ..MountRequest::default()
     })
 }
 

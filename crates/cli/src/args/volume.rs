@@ -1,7 +1,8 @@
 //! `-v [source:]target[:options]`.
 
 use super::{Invalid, invalid, mount::absolute};
-use engine::containers::request::{MountRequest, MountSource};
+use engine::containers::request::{Below, MountRequest, MountSource};
+use std::collections::BTreeMap;
 
 /// Reads a volume or a bind: an absolute or `./relative` source is a path of the host, anything else a volume's name.
 pub(crate) fn parse(text: &str) -> Result<MountRequest, Invalid> {
@@ -40,7 +41,7 @@ pub(crate) fn parse(text: &str) -> Result<MountRequest, Invalid> {
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" => read_only = true,
-            // z and Z relabel for SELinux and the others speak to virtual machines; neither is there to serve.
+            // z and Z are read out of the text by the engine; the others speak to virtual machines.
             "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" | "default" => {}
             "nocopy" if !bind => no_copy = true,
             "copy" if !bind => {}
@@ -56,6 +57,7 @@ pub(crate) fn parse(text: &str) -> Result<MountRequest, Invalid> {
             create: true,
             propagation,
             recursive: true,
+            below: Below::ReadOnly,
         },
         name => {
             if let Some(name) = name {
@@ -65,6 +67,8 @@ pub(crate) fn parse(text: &str) -> Result<MountRequest, Invalid> {
                 name: name.map(str::to_owned),
                 no_copy,
                 subpath: None,
+                labels: BTreeMap::new(),
+                driver: None,
             }
         }
     };
@@ -72,6 +76,8 @@ pub(crate) fn parse(text: &str) -> Result<MountRequest, Invalid> {
         target: target.to_owned(),
         read_only,
         source,
+        long: false,
+        mode: options.to_owned(),
     })
 }
 
@@ -108,7 +114,9 @@ mod tests {
             MountSource::Volume {
                 name: None,
                 no_copy: false,
-                subpath: None
+                subpath: None,
+                labels: BTreeMap::new(),
+                driver: None,
             }
         );
         let named = parse("pg:/var/lib/postgresql/data:nocopy,ro").unwrap();
@@ -118,7 +126,9 @@ mod tests {
             MountSource::Volume {
                 name: Some("pg".into()),
                 no_copy: true,
-                subpath: None
+                subpath: None,
+                labels: BTreeMap::new(),
+                driver: None,
             }
         );
         let bind = parse("/srv:/data:rshared").unwrap();
@@ -128,7 +138,8 @@ mod tests {
                 path: "/srv".into(),
                 create: true,
                 propagation: Some("rshared".into()),
-                recursive: true
+                recursive: true,
+                below: Below::ReadOnly,
             }
         );
         let relative = parse("./x:/data").unwrap();

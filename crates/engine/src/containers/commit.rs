@@ -303,15 +303,14 @@ mod tests {
     use crate::containers::request::{CreateContainer, MountRequest};
 
     fn mount(name: Option<&str>, target: &str) -> MountRequest {
-        MountRequest {
+        let mut request = MountRequest {
             target: target.into(),
-            read_only: false,
-            source: MountSource::Volume {
-                name: name.map(str::to_owned),
-                no_copy: false,
-                subpath: None,
-            },
+            ..MountRequest::default()
+        };
+        if let MountSource::Volume { name: there, .. } = &mut request.source {
+            *there = name.map(str::to_owned);
         }
+        request
     }
 
     #[test]

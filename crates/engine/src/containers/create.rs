@@ -3,10 +3,11 @@
 //! The record comes first, in one transaction with its layers and volumes; the directories that it names are made
 //! after it, and again by `start` if they are missing. So a process killed in between leaves a container that is whole.
 
-use super::record::{ContainerId, ContainerMount, Settings, Status};
-use super::request::{CreateContainer, MountRequest, MountSource, NetworkMode};
+use super::mounts::{Mounts, NamedVolume};
+use super::record::{ContainerId, Settings, Status};
+use super::request::{CreateContainer, NetworkMode, UtsMode};
 use super::rows::{self, Record};
-use super::{Containers, conflict, health, invalid, name, places, seat, validate};
+use super::{Containers, conflict, health, name, seat, spec, validate};
 use crate::{EngineError, events, images::PullEvent, volumes};
 use rusqlite::Connection;
 use state::StateError;
@@ -24,17 +25,6 @@ pub struct CreatedContainer {
     pub warnings: Vec<String>,
 }
 
-/// A volume that a new container uses.
-struct NamedVolume {
-    name: String,
-    anonymous: bool,
-    target: String,
-    /// Whether the image's content at `target` goes into it if it is empty.
-    copy: bool,
-    /// Whether this request made it.
-    made: bool,
-}
-
 impl Containers<'_> {
     /// Makes a container; fetches its image first if the request's pull policy says so. Nothing is left on failure.
     pub fn create(
@@ -43,16 +33,15 @@ impl Containers<'_> {
         progress: &(dyn Fn(PullEvent) + Sync),
     ) -> Result<CreatedContainer, EngineError> {
         let mut warnings = validate::request(&request)?;
+        warnings.extend(spec::limit_warnings(&request));
         seat::check_parent(self.engine.config(), request.cgroup_parent.as_deref())?;
-        if let NetworkMode::Container(other) = &request.network {
-            request.network = NetworkMode::Container(self.find(other)?.as_str().to_owned());
-        }
+        self.resolve_peers(&mut request)?;
         let image =
             self.engine
                 .images()
                 .ensure(&request.image, request.platform.as_ref(), request.pull, progress)?;
         let id = ContainerId::random()?;
-        let (settings, mut volumes) = self.settle(&id, request, &image)?;
+        let (settings, mut mounts) = self.settle(&id, request, &image, progress)?;
         warnings.extend(health::warning(&settings));
         let mut record = Record {
             name: settings.request.name.clone().unwrap_or_default(),
@@ -63,10 +52,10 @@ impl Containers<'_> {
             status: Status::default(),
             removing: false,
         };
-        self.insert(&mut record, &image, &mut volumes)?;
+        self.insert(&mut record, &image, &mut mounts)?;
         failpoint::pass("create.recorded");
-        if let Err(error) = self.furnish(&record, &image, &volumes) {
-            self.undo(&record, &volumes);
+        if let Err(error) = self.furnish(&record, &image, &mounts.volumes) {
+            self.undo(&record, &mounts.volumes);
             return Err(error);
         }
         Ok(CreatedContainer {
@@ -81,7 +70,8 @@ impl Containers<'_> {
         id: &ContainerId,
         request: CreateContainer,
         image: &Image,
-    ) -> Result<(Settings, Vec<NamedVolume>), EngineError> {
+        progress: &(dyn Fn(PullEvent) + Sync),
+    ) -> Result<(Settings, Mounts), EngineError> {
         let config = &image.config.config;
         let (entrypoint, command) = command_in_force(&request, config);
         if entrypoint.is_empty() && command.is_empty() {
@@ -90,7 +80,7 @@ impl Containers<'_> {
                 hint: Some("the image names none: write one after the image".into()),
             });
         }
-        let (mounts, volumes) = self.mounts(&request, config)?;
+        let mut mounts = self.mounts(&request, config, progress)?;
         let mut exposed: Vec<String> = config
             .exposed_ports
             .keys()
@@ -126,7 +116,7 @@ impl Containers<'_> {
             hostname: self.hostname(id, &request)?,
             labels,
             exposed,
-            mounts,
+            mounts: std::mem::take(&mut mounts.all),
             stop_signal: match text(&request.stop_signal, &config.stop_signal) {
                 signal if signal.is_empty() => "SIGTERM".into(),
                 signal => signal,
@@ -141,18 +131,20 @@ impl Containers<'_> {
             shell: config.shell.clone(),
             request,
         };
-        Ok((settings, volumes))
+        Ok((settings, mounts))
     }
 
     fn hostname(self, id: &ContainerId, request: &CreateContainer) -> Result<String, EngineError> {
+        let of_host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        if request.uts == UtsMode::Host {
+            return Ok(of_host());
+        }
         match &request.network {
             NetworkMode::Container(other) => {
                 let other = ContainerId(other.clone());
                 Ok(self.record(&other)?.settings.hostname)
             }
-            NetworkMode::Host if request.hostname.is_none() => {
-                Ok(rustix::system::uname().nodename().to_string_lossy().into_owned())
-            }
+            NetworkMode::Host if request.hostname.is_none() => Ok(of_host()),
             _ => Ok(request
                 .hostname
                 .clone()
@@ -161,115 +153,9 @@ impl Containers<'_> {
         }
     }
 
-    /// Resolves the mounts asked for and the image's volumes.
-    fn mounts(
-        self,
-        request: &CreateContainer,
-        config: &oci::Config,
-    ) -> Result<(Vec<ContainerMount>, Vec<NamedVolume>), EngineError> {
-        let mut mounts: Vec<ContainerMount> = Vec::new();
-        let mut named = Vec::new();
-        for asked in &request.mounts {
-            let target = validate::mount(asked)?;
-            if mounts.iter().any(|mount| mount.target == target) {
-                return Err(invalid(format!("Duplicate mount point: {target}")));
-            }
-            mounts.push(self.mount(asked, target, &mut named)?);
-        }
-        for path in config.volumes.keys() {
-            // Not named by an absolute path, it would be a path of ours that an image chooses.
-            if !path.starts_with('/') {
-                return Err(invalid(format!("invalid volume specification: '{path}'")));
-            }
-            let target = validate::clean(path);
-            if target == "/" {
-                return Err(invalid(format!(
-                    "invalid volume specification: '{path}': destination can't be '/'"
-                )));
-            }
-            if mounts.iter().any(|mount| mount.target == target) {
-                continue;
-            }
-            let request = MountRequest {
-                target: target.clone(),
-                read_only: false,
-                source: MountSource::Volume {
-                    name: None,
-                    no_copy: false,
-                    subpath: None,
-                },
-            };
-            mounts.push(self.mount(&request, target, &mut named)?);
-        }
-        Ok((mounts, named))
-    }
-
-    fn mount(
-        self,
-        asked: &MountRequest,
-        target: String,
-        named: &mut Vec<NamedVolume>,
-    ) -> Result<ContainerMount, EngineError> {
-        let mut mount = ContainerMount {
-            kind: validate::kind_of(&asked.source).into(),
-            name: None,
-            source: Path::new("").into(),
-            target: target.clone(),
-            writable: !asked.read_only,
-            propagation: String::new(),
-            options: Vec::new(),
-        };
-        match &asked.source {
-            MountSource::Bind {
-                path,
-                create,
-                propagation,
-                recursive,
-            } => {
-                if *create && !path.exists() {
-                    std::fs::create_dir_all(path)
-                        .map_err(|error| sys::SysError::io("make the bind's source", path, &error))?;
-                }
-                mount.source.clone_from(path);
-                mount.propagation = propagation.clone().unwrap_or_else(|| "rprivate".into());
-                if !recursive {
-                    mount.options.push("bind".into());
-                }
-            }
-            MountSource::Tmpfs { size, mode, options } => {
-                mount.options.extend(size.map(|size| format!("size={size}")));
-                mount.options.extend(mode.map(|mode| format!("mode={mode:o}")));
-                mount
-                    .options
-                    .extend(options.iter().filter(|option| !option.is_empty()).cloned());
-            }
-            MountSource::Volume { name, no_copy, .. } => {
-                let (name, anonymous) = match name {
-                    Some(name) => (name.clone(), false),
-                    None => (places::hex(&places::random::<32>()?), true),
-                };
-                mount.source = volumes::data(self.engine.locations(), &name);
-                mount.name = Some(name.clone());
-                named.push(NamedVolume {
-                    name,
-                    anonymous,
-                    target,
-                    copy: !no_copy,
-                    made: false,
-                });
-            }
-        }
-        Ok(mount)
-    }
-
     /// Writes the record. A garbage collection at the same time either sees the rows that keep the layers, or has
     /// already taken the layers, and then the rows' references fail.
-    fn insert(
-        self,
-        record: &mut Record,
-        image: &Image,
-        volumes: &mut [NamedVolume],
-    ) -> Result<(), EngineError> {
+    fn insert(self, record: &mut Record, image: &Image, mounts: &mut Mounts) -> Result<(), EngineError> {
         self.engine.database.write(|transaction| {
             if record.name.is_empty() {
                 record.name = free_name(transaction)?;
@@ -277,9 +163,13 @@ impl Containers<'_> {
                 return Err(name_in_use(&record.name, &other));
             }
             rows::insert(transaction, record)?;
-            insert_layers(transaction, record, image)?;
-            for volume in volumes.iter_mut() {
-                volume.made = volumes::insert(transaction, &volume.name, volume.anonymous, BTreeMap::new())?;
+            insert_layers(transaction, record, image, 0)?;
+            for (number, image) in (1..).zip(&mounts.images) {
+                insert_layers(transaction, record, image, number * LAYER_BLOCK)?;
+            }
+            for volume in &mut mounts.volumes {
+                let labels = volume.labels.clone();
+                volume.made = volumes::insert(transaction, &volume.name, volume.anonymous, labels)?;
                 volumes::refer(transaction, &record.id, &volume.name)?;
             }
             let (id, name, settings) = (&record.id, &record.name, &record.settings);
@@ -353,11 +243,19 @@ pub(super) fn make_directories(directory: &Path) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn insert_layers(connection: &Connection, record: &Record, image: &Image) -> Result<(), EngineError> {
+/// The layers of the nth image that is mounted have positions from n times this on; below it are the container's own.
+pub(super) const LAYER_BLOCK: i64 = 1 << 20;
+
+fn insert_layers(
+    connection: &Connection,
+    record: &Record,
+    image: &Image,
+    first: i64,
+) -> Result<(), EngineError> {
     let mut statement = connection
         .prepare_cached("INSERT INTO container_layers (container, position, layer) VALUES (?1, ?2, ?3)")
         .map_err(StateError::from)?;
-    for (position, layer) in (0_i64..).zip(&image.layers) {
+    for (position, layer) in (first..).zip(&image.layers) {
         statement
             .execute((record.id.as_str(), position, layer.id.as_str()))
             .map_err(StateError::from)?;

@@ -97,6 +97,9 @@ impl Containers<'_> {
         let capabilities = spec::capabilities(&settings, settings.request.privileged)?;
         let seccomp = spec::seccomp(&settings, Some(&capabilities))?;
         process.set_capabilities(Some(capabilities));
+        if request.privileged {
+            process.set_apparmor_profile(None);
+        }
         Ok(ExecPlan {
             container_pid: running.pid,
             container_start_time: running.start_time,

@@ -151,7 +151,7 @@ impl Containers<'_> {
             connection
                 .prepare_cached(
                     "SELECT coalesce(sum(l.size), 0) FROM container_layers c JOIN layers l ON l.id = c.layer
-                     WHERE c.container = ?1",
+                     WHERE c.container = ?1 AND c.position < 1048576",
                 )
                 .and_then(|mut statement| statement.query_row([id.as_str()], |row| row.get(0)))
                 .map_err(state::StateError::from)

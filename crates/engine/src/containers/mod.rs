@@ -19,6 +19,7 @@ mod launch;
 pub mod list;
 pub mod logs;
 pub mod monitor;
+mod mounts;
 mod name;
 mod network_files;
 pub(crate) mod places;
@@ -31,6 +32,7 @@ pub(crate) mod rows;
 pub(crate) mod running;
 pub(crate) mod seat;
 pub mod session;
+mod sharing;
 pub(crate) mod spec;
 pub mod start;
 pub mod stats;
@@ -59,6 +61,11 @@ impl Containers<'_> {
             .read(|connection| Ok::<_, EngineError>(rows::by_id(connection, id)?))?
             .ok_or_else(|| not_found(id.as_str()))
     }
+}
+
+/// Says whether version 2 of control groups rules alone on this host.
+pub fn has_version_2_alone() -> bool {
+    std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
 }
 
 pub(crate) fn not_found(name: &str) -> EngineError {

@@ -1,6 +1,6 @@
 //! What is known of a container.
 
-use super::request::CreateContainer;
+use super::request::{Below, CreateContainer};
 use oci::Digest;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -68,11 +68,12 @@ pub struct Settings {
 }
 
 /// A mount of a container, resolved.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct ContainerMount {
-    /// `bind`, `volume` or `tmpfs`.
+    /// `bind`, `image`, `tmpfs` or `volume`.
     pub kind: String,
-    /// The volume's name.
+    /// The volume's name, the image's id.
     pub name: Option<String>,
     /// On the host; empty for tmpfs.
     pub source: PathBuf,
@@ -84,6 +85,12 @@ pub struct ContainerMount {
     pub propagation: String,
     /// Options of the mount(8) kind, for tmpfs and binds.
     pub options: Vec<String>,
+    /// What of the volume or the image.
+    pub subpath: Option<String>,
+    /// What read-only means for mounts below a bind's source.
+    pub below: Below,
+    /// Options as they were written, for display.
+    pub mode: String,
 }
 
 /// How a container ended, or why it never began.

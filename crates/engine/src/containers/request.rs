@@ -127,6 +127,14 @@ pub struct CreateContainer {
     pub storage_options: BTreeMap<String, String>,
     /// `--runtime`, recorded; there is one runtime.
     pub runtime: Option<String>,
+    /// `--isolation`, which has one value here.
+    pub isolation: Option<String>,
+    /// `--mac-address`.
+    pub mac_address: Option<[u8; 6]>,
+    /// `--volume-driver`, for volumes that name none.
+    pub volume_driver: Option<String>,
+    /// `--cidfile`: recorded for `inspect` only; the client writes it.
+    pub id_file: Option<PathBuf>,
     /// `--health-*` and `--no-healthcheck`, over what the image says.
     pub health: HealthRequest,
     /// `--timeout`: a run that lasts longer is stopped as `stop` does it. No flag of Docker's.
@@ -293,6 +301,9 @@ pub struct SecurityOptions {
     pub apparmor: Option<String>,
     /// `label=…`.
     pub labels: Vec<String>,
+    /// `writable-cgroups`: the container may make cgroups below its own.
+    #[serde(default)]
+    pub writable_cgroups: bool,
 }
 
 /// Which system calls are allowed.
@@ -308,7 +319,7 @@ pub enum Seccomp {
 }
 
 /// Something to be mounted.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct MountRequest {
     /// Where, absolute, inside.
     pub target: String,
@@ -316,6 +327,32 @@ pub struct MountRequest {
     pub read_only: bool,
     /// What.
     pub source: MountSource,
+    /// Whether it was written as `--mount`: `inspect` shows it elsewhere then.
+    #[serde(default)]
+    pub long: bool,
+    /// The options of a `-v` as they were written: `ro,z`.
+    #[serde(default)]
+    pub mode: String,
+}
+
+impl MountRequest {
+    /// Says whether what is mounted gets a label that this container (`Z`), or every container (`z`), may use.
+    pub fn relabel(&self) -> Option<Relabel> {
+        self.mode.split(',').find_map(|option| match option {
+            "Z" => Some(Relabel::Private),
+            "z" => Some(Relabel::Shared),
+            _ => None,
+        })
+    }
+}
+
+/// For whom SELinux lets what is mounted be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relabel {
+    /// This container alone.
+    Private,
+    /// All containers.
+    Shared,
 }
 
 /// What is mounted.
@@ -331,6 +368,16 @@ pub enum MountSource {
         propagation: Option<String>,
         /// `bind-recursive=disabled` is `false`.
         recursive: bool,
+        /// What read-only means for mounts below it.
+        #[serde(default)]
+        below: Below,
+    },
+    /// An image's files.
+    Image {
+        /// Reference, id or id prefix.
+        reference: String,
+        /// A directory or file in it.
+        subpath: Option<String>,
     },
     /// Memory.
     Tmpfs {
@@ -349,7 +396,37 @@ pub enum MountSource {
         no_copy: bool,
         /// A directory in it.
         subpath: Option<String>,
+        /// Labels, should it be made.
+        #[serde(default)]
+        labels: BTreeMap<String, String>,
+        /// `volume-driver`; there is `local` alone.
+        #[serde(default)]
+        driver: Option<String>,
     },
+}
+
+impl Default for MountSource {
+    fn default() -> Self {
+        Self::Volume {
+            name: None,
+            no_copy: false,
+            subpath: None,
+            labels: BTreeMap::new(),
+            driver: None,
+        }
+    }
+}
+
+/// What a read-only bind means for what is mounted below its source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Below {
+    /// It is read-only too.
+    #[default]
+    ReadOnly,
+    /// Likewise, and was asked for by name (`bind-recursive=readonly`).
+    ReadOnlyByName,
+    /// It stays as it is (`bind-recursive=writable`).
+    AsItIs,
 }
 
 /// `--network`.

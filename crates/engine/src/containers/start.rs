@@ -3,7 +3,7 @@ use super::launch::Launched;
 use super::monitor::{self, Care, LogPlan, MonitorPlan, NetworkPlan};
 use super::network_files::{self, View};
 use super::record::{ContainerId, ContainerMount, EndpointRecord, ExitRecord};
-use super::request::{NetworkMode, PublishRequest};
+use super::request::{CreateContainer, NetworkMode, PublishRequest};
 use super::rows::{self, Record};
 use super::running;
 use super::seat::{self, Seat};
@@ -11,7 +11,7 @@ use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
 use super::{Containers, conflict, create, finish, history, launch, stop, validate, wait};
 use crate::networks::{self, BridgeNetwork, Place};
-use crate::{EngineError, ca, events, volumes};
+use crate::{EngineError, ca, cdi, events, volumes};
 use network::Protocol;
 use oci::Overlay;
 use runtime::StartError;
@@ -124,6 +124,12 @@ impl Containers<'_> {
             make_source(self, mount)?;
         }
         let started = events::now();
+        let joins = self.joins(record)?;
+        let images = (1..)
+            .zip(settings.mounts.iter().filter(|mount| mount.kind == "image"))
+            .map(|(number, _)| self.image_mount(&record.id, number))
+            .collect::<Result<_, _>>()?;
+        let edits = self.device_edits(&settings.request)?;
         let (network, place) = self.prepare_network(record, started, request)?;
         failpoint::reach("start.placed")?;
         if let Some(view) = network.view {
@@ -150,6 +156,8 @@ impl Containers<'_> {
             pids_limit: self.engine.config().pids_limit,
             host_ca: ca::for_container(self.engine, settings.request.host_ca),
             mounts: Vec::new(),
+            images,
+            edits,
         })?;
         let monitor_plan = MonitorPlan {
             root: locations.root.clone(),
@@ -173,6 +181,7 @@ impl Containers<'_> {
             recorded: true,
             cgroup,
             started,
+            joins,
         };
         let listener = listen(&locations.run_directory(&record.id))?;
         failpoint::reach("start.listening")?;
@@ -215,7 +224,7 @@ impl Containers<'_> {
             }
             NetworkMode::Container(other) => {
                 let other = ContainerId(other.clone());
-                network.namespace = NetworkNamespace::Join(self.namespace_of(&other)?);
+                network.namespace = NetworkNamespace::Joined;
                 network.plan = NetworkPlan::Shared;
                 network.files = self.engine.locations().container_directory(&other);
                 network.view = None;
@@ -249,15 +258,33 @@ impl Containers<'_> {
         Ok((network, place))
     }
 
-    /// Returns the path of a running container's network namespace.
-    fn namespace_of(self, id: &ContainerId) -> Result<PathBuf, EngineError> {
-        let running = running::read(self.engine.locations(), id).filter(|running| {
-            running.pid > 0
-                && sys::process::start_time(running.pid).is_ok_and(|time| time == running.start_time)
-        });
-        let running = running
-            .ok_or_else(|| conflict(format!("cannot join network of a non running container: {id}")))?;
-        Ok(PathBuf::from(format!("/proc/{}/ns/net", running.pid)))
+    /// Returns what the devices that are given by name bring with them. They are looked for at every start: drivers are
+    /// updated.
+    fn device_edits(self, request: &CreateContainer) -> Result<cdi::Edits, EngineError> {
+        if request.cdi_devices.is_empty() && request.gpus.is_empty() {
+            return Ok(cdi::Edits::default());
+        }
+        let directories = &self.engine.config().cdi_directories;
+        let registry = cdi::Registry::read(directories);
+        let resolve = || {
+            let mut names = request.cdi_devices.clone();
+            names.extend(cdi::gpu_names(&request.gpus, &registry)?);
+            registry.resolve(&names)
+        };
+        resolve().map_err(|error| EngineError::Invalid {
+            message: error.to_string(),
+            hint: Some(error.hint(directories)),
+        })
+    }
+
+    /// Returns the union of the nth image that is mounted in a container. What a record's layers are is known since it
+    /// was made: another image may have its name by now.
+    fn image_mount(self, id: &ContainerId, number: i64) -> Result<Overlay, EngineError> {
+        let layers = self
+            .engine
+            .database
+            .read(|connection| layers_from(connection, id, number * create::LAYER_BLOCK))?;
+        Ok(self.engine.store.overlay(&layers, None, false))
     }
 
     /// Takes back what a failed start has recorded, and leaves why it failed. The error that the user sees is that of
@@ -358,10 +385,19 @@ pub(super) fn begin(
     }
 }
 
+/// Returns the layers that a container stands on, the bottom first.
 pub(super) fn layers_of(connection: &Connection, id: &ContainerId) -> Result<Vec<LayerId>, StateError> {
-    let mut query = connection
-        .prepare_cached("SELECT layer FROM container_layers WHERE container = ?1 ORDER BY position")?;
-    let layers = query.query_map([id.as_str()], |row| row.get::<_, String>(0))?;
+    layers_from(connection, id, 0)
+}
+
+/// Returns the layers from a position on, to the end of its block.
+fn layers_from(connection: &Connection, id: &ContainerId, first: i64) -> Result<Vec<LayerId>, StateError> {
+    let mut query = connection.prepare_cached(
+        "SELECT layer FROM container_layers WHERE container = ?1 AND position >= ?2 AND position < ?3
+         ORDER BY position",
+    )?;
+    let bounds = (id.as_str(), first, first + create::LAYER_BLOCK);
+    let layers = query.query_map(bounds, |row| row.get::<_, String>(0))?;
     layers
         .map(|layer| {
             serde_json::from_value(serde_json::Value::String(layer?)).map_err(|error| {
@@ -389,7 +425,11 @@ fn make_source(containers: Containers<'_>, mount: &ContainerMount) -> Result<(),
 
 fn place_on(connection: &Connection, network: &BridgeNetwork, record: &Record) -> Result<Place, EngineError> {
     let publish = publications(record);
-    networks::allot(connection, network, &record.id, &record.name, &publish)
+    let mut place = networks::allot(connection, network, &record.id, &record.name, &publish)?;
+    if let Some(mac) = record.settings.request.mac_address {
+        place.record.endpoint.mac = mac;
+    }
+    Ok(place)
 }
 
 /// Returns what is published: what was asked for, and with `-P` every other exposed port on a free one.

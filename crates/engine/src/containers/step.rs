@@ -86,6 +86,8 @@ fn run_claimed(
         pids_limit: engine.config().pids_limit,
         host_ca: ca::for_container(engine, None),
         mounts: Vec::new(),
+        images: Vec::new(),
+        edits: crate::cdi::Edits::default(),
     })?;
     let network_plan = match (&place, network) {
         (Some((bridge, place)), _) => NetworkPlan::Bridge(bridge.clone(), place.record.endpoint.clone()),
@@ -109,6 +111,7 @@ fn run_claimed(
         recorded: false,
         cgroup,
         started: crate::events::now(),
+        joins: Vec::new(),
     };
     follow(start::begin(id, launched, &monitor_plan, &[lock])?)
 }

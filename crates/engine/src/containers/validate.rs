@@ -1,7 +1,7 @@
 //! What a request must be like, in Docker's words.
 
 use super::request::{CreateContainer, Limits, MountRequest, MountSource, NetworkMode, RestartPolicy};
-use super::{conflict, health, invalid, name};
+use super::{conflict, health, invalid, name, spec};
 use crate::EngineError;
 use std::path::{Component, Path, PathBuf};
 
@@ -19,6 +19,9 @@ const LOG_OPTIONS: [&str; 9] = [
     "max-size",
     "mode",
 ];
+
+/// Names of the runtime: our own, and those by which scripts ask for Docker's default.
+const RUNTIMES: [&str; 4] = ["", "coracle", "io.containerd.runc.v2", "runc"];
 
 /// Checks all that can be checked without looking at the image. Returns warnings.
 pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineError> {
@@ -55,9 +58,18 @@ pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineEr
     }
     limits(&request.limits)?;
     health::validate(&request.health)?;
+    if request.limits.oom_kill_disable && request.limits.memory.unwrap_or(0) == 0 {
+        warnings.push(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.".into(),
+        );
+    }
     network(request, &mut warnings)?;
     log(request)?;
-    security(request)?;
+    security(request, &mut warnings);
+    named_kinds(request)?;
+    storage(request)?;
+    rights(request, &mut warnings);
+    super::sharing::check(request, &mut warnings)?;
     if let Some(parent) = &request.cgroup_parent
         && Path::new(parent)
             .components()
@@ -70,11 +82,6 @@ pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineEr
     for (name, value) in &request.sysctls {
         if name.contains(['/', '\0']) || value.contains('\0') {
             return Err(invalid(format!("invalid sysctl '{name}'")));
-        }
-        if name.starts_with("net.") && request.network == NetworkMode::Host {
-            return Err(invalid(format!(
-                "sysctl \"{name}\" not allowed in host network namespace"
-            )));
         }
     }
     runtime::capabilities::resolve(
@@ -126,6 +133,13 @@ pub(super) fn limits(limits: &Limits) -> Result<(), EngineError> {
         && memory < reservation
     {
         return refuse("Minimum memory limit can not be less than memory reservation limit, see usage");
+    }
+    if let Some(swappiness) = limits.memory_swappiness
+        && !(-1..=100).contains(&swappiness)
+    {
+        return Err(invalid(format!(
+            "Invalid value: {swappiness}, valid memory swappiness range is 0-100"
+        )));
     }
     processor(limits)?;
     if limits
@@ -179,7 +193,7 @@ fn network(request: &CreateContainer, warnings: &mut Vec<String>) -> Result<(), 
             warnings.push("Published ports are discarded when using host network mode".into());
         }
         NetworkMode::Container(_) => {
-            if request.hostname.is_some() {
+            if request.hostname.is_some() || request.domain_name.is_some() {
                 return Err(invalid("conflicting options: hostname and the network mode"));
             }
             if publishes {
@@ -225,18 +239,84 @@ fn log(request: &CreateContainer) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// What cannot be enforced is refused rather than forgotten.
-fn security(request: &CreateContainer) -> Result<(), EngineError> {
+/// What no security module of this host enforces is told, where Docker says nothing.
+fn security(request: &CreateContainer, warnings: &mut Vec<String>) {
     match request.security.apparmor.as_deref() {
         None | Some("" | "unconfined") => {}
-        Some(profile) => {
-            return Err(EngineError::NotSupported(format!(
-                "the AppArmor profile '{profile}'"
-            )));
-        }
+        Some(profile) if !spec::security::has_apparmor() => warnings.push(format!(
+            "AppArmor is not enabled on this host: the profile '{profile}' confines nothing"
+        )),
+        Some(_) => {}
     }
     if let Some(label) = request.security.labels.iter().find(|label| *label != "disable") {
-        return Err(EngineError::NotSupported(format!("the SELinux label '{label}'")));
+        warnings.push(if spec::security::has_selinux() {
+            format!("SELinux labels are not supported yet: the label '{label}' was not set")
+        } else {
+            format!("SELinux is not enabled on this host: the label '{label}' confines nothing")
+        });
+    }
+}
+
+/// A limit on what a container writes takes a filesystem that counts by project, and somebody to set that up.
+fn storage(request: &CreateContainer) -> Result<(), EngineError> {
+    match request.storage_options.keys().next().map(String::as_str) {
+        None => Ok(()),
+        Some("size") => Err(EngineError::Invalid {
+            message: "--storage-opt is supported only for overlay over xfs with 'pquota' mount option".into(),
+            hint: Some("project quotas are not used yet: leave --storage-opt out, or give the container a volume of its own filesystem".into()),
+        }),
+        Some(other) => Err(invalid(format!("Unknown option {other}"))),
+    }
+}
+
+/// Says what will not be as asked because we have not the right to it. The kernel refuses it in the process that becomes
+/// the container's, where there is nobody left to tell.
+fn rights(request: &CreateContainer, warnings: &mut Vec<String>) {
+    let may = rustix::thread::capabilities(None).is_ok_and(|sets| {
+        sets.effective
+            .contains(rustix::thread::CapabilitySet::SYS_RESOURCE)
+    });
+    if may {
+        return;
+    }
+    let own_score = std::fs::read_to_string("/proc/self/oom_score_adj")
+        .ok()
+        .and_then(|text| text.trim().parse::<i32>().ok())
+        .unwrap_or(0);
+    if request.oom_score_adj < own_score && request.oom_score_adj != 0 {
+        warnings.push(format!(
+            "the OOM score adjustment {} takes CAP_SYS_RESOURCE, which we do not have: it stays {own_score}",
+            request.oom_score_adj
+        ));
+    }
+    for limit in &request.ulimits {
+        if let Some(most) = spec::hard_limit(&limit.name)
+            && u64::try_from(limit.hard).unwrap_or(u64::MAX) > most
+        {
+            warnings.push(format!(
+                "the ulimit {} of {} is above {most}, which takes CAP_SYS_RESOURCE, which we do not have: it was not set",
+                limit.name, limit.hard
+            ));
+        }
+    }
+}
+
+/// Checks what has one or a few names here.
+fn named_kinds(request: &CreateContainer) -> Result<(), EngineError> {
+    if let Some(name) = request.runtime.as_deref()
+        && !RUNTIMES.contains(&name)
+    {
+        return Err(EngineError::Invalid {
+            message: format!("unknown or invalid runtime name: {name}"),
+            hint: Some("there is one runtime, which is built in: leave --runtime out".into()),
+        });
+    }
+    if let Some(isolation) = request.isolation.as_deref()
+        && !matches!(isolation, "" | "default")
+    {
+        return Err(invalid(format!(
+            "Invalid isolation: \"{isolation}\" - linux only supports 'default'"
+        )));
     }
     Ok(())
 }
@@ -300,21 +380,44 @@ pub(super) fn mount(request: &MountRequest) -> Result<String, EngineError> {
                 tmpfs_option(option).map_err(refuse)?;
             }
         }
+        MountSource::Image { subpath, .. } => part(subpath.as_deref()).map_err(refuse)?,
         MountSource::Volume { name, subpath, .. } => {
             if let Some(name) = name {
                 volume_name(name)?;
+            } else if subpath.is_some() {
+                return Err(refuse("must not set Subpath when using anonymous volumes".into()));
             }
-            if subpath.is_some() {
-                return Err(EngineError::NotSupported("a volume's subpath".into()));
-            }
+            part(subpath.as_deref()).map_err(refuse)?;
         }
     }
     Ok(target)
 }
 
+/// A part of a volume or an image is named from its top, and does not lead out of it by its text; what links do is seen
+/// to when it is mounted.
+fn part(subpath: Option<&str>) -> Result<(), String> {
+    let Some(subpath) = subpath else {
+        return Ok(());
+    };
+    let mut depth = 0_i32;
+    for component in Path::new(subpath).components() {
+        depth += match component {
+            Component::Normal(_) => 1,
+            Component::ParentDir => -1,
+            Component::CurDir => 0,
+            Component::RootDir | Component::Prefix(_) => i32::MIN / 2,
+        };
+        if depth < 0 {
+            return Err("subpath must be a relative path within the volume".into());
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn kind_of(source: &MountSource) -> &'static str {
     match source {
         MountSource::Bind { .. } => "bind",
+        MountSource::Image { .. } => "image",
         MountSource::Tmpfs { .. } => "tmpfs",
         MountSource::Volume { .. } => "volume",
     }
@@ -454,7 +557,9 @@ mod tests {
                 create: false,
                 propagation: None,
                 recursive: true,
+                below: super::super::request::Below::ReadOnly,
             },
+            ..MountRequest::default()
         };
         for (request, expected) in [
             (

@@ -86,6 +86,7 @@ impl Networks<'_> {
             gateway,
             mtu: network::uplink_mtu()?,
             table,
+            traffic: network::Traffic::default(),
         })
     }
 
@@ -184,6 +185,7 @@ pub(crate) fn allot(
                 link: "eth0".into(),
                 address,
                 mac: mac_of(address),
+                default_route: true,
                 ports,
             },
             gateway: bridge.gateway,

@@ -60,7 +60,10 @@ fn they_go_in_and_out_of_running_and_stopped_containers() {
             name: Some("data".into()),
             no_copy: false,
             subpath: None,
+            labels: std::collections::BTreeMap::new(),
+            driver: None,
         },
+        ..MountRequest::default()
     };
     let id = root.create(CreateContainer {
         mounts: vec![volume],

@@ -270,7 +270,10 @@ fn volumes_get_the_images_content() {
             name: Some(name.into()),
             no_copy,
             subpath: None,
+            labels: std::collections::BTreeMap::new(),
+            driver: None,
         },
+        ..MountRequest::default()
     };
     let output = root.run(CreateContainer {
         mounts: vec![volume("full", "/etc", false), volume("empty", "/home", true)],

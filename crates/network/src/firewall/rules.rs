@@ -3,11 +3,12 @@
 use crate::nftables::{self as nft, Meta, Register, Rule};
 
 /// Changes whenever a chain, rule or set does, so that another version's table is replaced.
-pub(super) const LAYOUT: &str = "Coracle, layout 1";
+pub(super) const LAYOUT: &str = "Coracle, layout 2";
 
 pub(super) const BRIDGES: &str = "bridges";
 pub(super) const WITHIN: &str = "within";
 pub(super) const SUBNETS: &str = "subnets";
+pub(super) const INTERNAL: &str = "internal";
 pub(super) const PUBLISHED: &str = "published";
 pub(super) const PUBLISHED_AT: &str = "published_at";
 
@@ -31,7 +32,7 @@ pub(super) struct Set {
     pub(super) big_endian: bool,
 }
 
-pub(super) const SETS: [Set; 5] = [
+pub(super) const SETS: [Set; 6] = [
     Set {
         name: BRIDGES,
         id: 1,
@@ -77,6 +78,15 @@ pub(super) const SETS: [Set; 5] = [
         data: Some((TYPE_TARGET, 8)),
         big_endian: true,
     },
+    Set {
+        name: INTERNAL,
+        id: 6,
+        flags: 0,
+        key_type: TYPE_LINK,
+        key_length: 16,
+        data: None,
+        big_endian: false,
+    },
 ];
 
 /// A chain, where it hooks in, and its rules.
@@ -115,7 +125,14 @@ pub(super) const CHAINS: [Chain; 5] = [
         kind: "filter",
         hook: nft::FORWARD,
         priority: 0,
-        rules: &[pass_others, pass_known, pass_translated, pass_within, drop_rest],
+        rules: &[
+            keep_inside,
+            pass_others,
+            pass_known,
+            pass_translated,
+            pass_within,
+            drop_rest,
+        ],
     },
     Chain {
         name: "postrouting",
@@ -175,6 +192,16 @@ fn to_published_at(rule: &mut Rule<'_, '_>) {
 fn to_published(rule: &mut Rule<'_, '_>) {
     rule.destination_is_local().ipv4();
     translate_any_address(rule);
+}
+
+/// What comes from an internal bridge goes back into it or nowhere. First, because an endpoint may make routes of its
+/// own, and because not even what another chain would let pass may pass.
+fn keep_inside(rule: &mut Rule<'_, '_>) {
+    rule.meta(Meta::IncomingName, Register::at(0)).is_in(INTERNAL);
+    rule.meta(Meta::IncomingName, Register::at(0))
+        .meta(Meta::OutgoingName, Register::at(4))
+        .is_not_in(WITHIN)
+        .drop();
 }
 
 /// What does not go into one of our bridges is not ours to judge.

@@ -39,38 +39,51 @@ pub(super) fn make_read_only(tree: &Tree, paths: &[PathBuf]) -> Result<(), Start
 /// Covers directories with one empty read-only tmpfs and everything else with the host's `/dev/null`.
 ///
 /// Not with the container's own, which belongs to the container and may have become anything by now
-/// (CVE-2025-31133); and the host's is looked at by descriptor before it is used.
+/// (CVE-2025-31133); and the host's is looked at by descriptor before it is used. It is the very node that the host
+/// uses, so the mount is read-only: root in the container could change its mode or owner, or put attributes on it.
+/// Reading from a device and writing to it is still allowed.
 pub(super) fn mask(tree: &Tree, paths: &[PathBuf]) -> Result<(), StartError> {
-    let mut null: Option<OwnedFd> = None;
-    // Once attached, the first mount of it can be copied; a filesystem for each would take the kernel much longer.
-    let mut empty: Option<OwnedFd> = None;
+    // Once attached, the first mount of each can be copied, with its flags; a filesystem for each would take the
+    // kernel much longer.
+    let (mut null, mut empty): (Option<OwnedFd>, Option<OwnedFd>) = (None, None);
     for path in paths {
         let what = || format!("cannot mask '{}'", path.display());
         let Some(target) = find(tree, path)? else { continue };
         let stat = rustix::fs::fstat(&target).map_err(failed(format!("look at '{}'", path.display())))?;
-        let cover = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            if let Some(empty) = &empty {
-                mount::clone_tree(empty.as_fd(), false).map_err(during(what()))?
-            } else {
-                let mount = empty_directory().map_err(during(what()))?;
-                mount::attach(mount.as_fd(), target.as_fd()).map_err(during(what()))?;
-                empty = Some(mount);
-                continue;
-            }
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let first = if is_directory { &mut empty } else { &mut null };
+        if let Some(first) = first {
+            let cover = mount::clone_tree(first.as_fd(), false).map_err(during(what()))?;
+            mount::attach(cover.as_fd(), target.as_fd()).map_err(during(what()))?;
+            continue;
+        }
+        let cover = if is_directory {
+            empty_directory().map_err(during(what()))?
         } else {
-            let device = match null {
-                Some(ref device) => device,
-                None => null.insert(host_device(
-                    Path::new("/dev/null"),
-                    FileType::CharacterDevice,
-                    rustix::fs::makedev(1, 3),
-                )?),
-            };
-            mount::clone_tree(device.as_fd(), false).map_err(during(what()))?
+            null_device().map_err(|error| error.during(what()))?
         };
         mount::attach(cover.as_fd(), target.as_fd()).map_err(during(what()))?;
+        *first = Some(cover);
     }
     Ok(())
+}
+
+fn null_device() -> Result<OwnedFd, StartError> {
+    let device = host_device(
+        Path::new("/dev/null"),
+        FileType::CharacterDevice,
+        rustix::fs::makedev(1, 3),
+    )?;
+    let copy = mount::clone_tree(device.as_fd(), false)?;
+    let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let attributes = Attributes {
+        set: u64::from(read_only.bits()),
+        ..Attributes::default()
+    };
+    mount::set_attributes(copy.as_fd(), attributes, false)?;
+    Ok(copy)
 }
 
 fn empty_directory() -> Result<OwnedFd, sys::SysError> {

@@ -10,10 +10,11 @@ mod devices;
 mod masks;
 mod mounts;
 mod options;
+mod trees;
 
 use crate::error::{during, failed};
-use crate::{Rootfs, StartError};
-use oci_spec::runtime::{Linux, Spec};
+use crate::{Link, Plan, Rootfs, StartError, links};
+use oci_spec::runtime::Linux;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -40,8 +41,9 @@ pub(crate) struct Prepared {
 }
 
 /// Opens what the container's tree is made of.
-pub(crate) fn prepare(rootfs: &Rootfs, spec: &Spec, linux: &Linux) -> Result<Prepared, StartError> {
-    let root = match rootfs {
+pub(crate) fn prepare(plan: &Plan, linux: &Linux) -> Result<Prepared, StartError> {
+    let spec = &plan.spec;
+    let root = match &plan.rootfs {
         Rootfs::Directory(path) => {
             let root = mount::open_tree(path, true)?;
             let private = Attributes {
@@ -91,7 +93,7 @@ pub(crate) fn prepare(rootfs: &Rootfs, spec: &Spec, linux: &Linux) -> Result<Pre
             .mounts()
             .iter()
             .flatten()
-            .map(Mount::prepare)
+            .map(|mount| Mount::prepare(mount, &plan.trees))
             .collect::<Result<_, _>>()?,
         devices: devices::parse(linux.devices().as_deref().unwrap_or_default())?,
         masked: paths(linux.masked_paths()),
@@ -119,9 +121,20 @@ impl Prepared {
         }
     }
 
+    /// Fetches what other containers share of their trees. That is done by going into their mount namespaces for a
+    /// moment, which only a process can that shares its root with nobody; and before anything is mounted here, because
+    /// who comes back finds itself at the top of what is mounted on `/`.
+    pub(crate) fn visit_peers(&mut self) -> Result<(), StartError> {
+        self.mounts.iter_mut().try_for_each(Mount::visit_peer)
+    }
+
     /// Mounts everything, with the host's tree still in sight: some kinds of filesystem may be mounted in a user
     /// namespace only where a full view of them is there already.
-    pub(crate) fn assemble(mut self, cgroups: Option<&CgroupView>) -> Result<Assembly, StartError> {
+    pub(crate) fn assemble(
+        mut self,
+        cgroups: Option<&CgroupView>,
+        links: &[Link],
+    ) -> Result<Assembly, StartError> {
         // Modes given to mknod(2) and mkdir(2) are meant as they are.
         sys::process::set_umask(0);
         mount::enslave_all()?;
@@ -142,6 +155,7 @@ impl Prepared {
             devices::populate_root(&assembly.tree, &assembly.prepared.devices)?;
         }
         devices::add_outside(&assembly.tree, &assembly.prepared.devices)?;
+        links::make(&assembly.tree, links)?;
         Ok(assembly)
     }
 }

@@ -1,9 +1,9 @@
 //! The mounts of a specification, each attached to a place inside the tree that was opened, not named.
 
 use super::options::{Flags, Options};
-use super::{PROC_MAGIC, SYSFS_MAGIC, cgroup, devices, filesystem_magic, open_real};
-use crate::StartError;
+use super::{PROC_MAGIC, SYSFS_MAGIC, cgroup, devices, filesystem_magic, open_real, trees};
 use crate::error::{during, failed, reason};
+use crate::{StartError, TREE, TreeSource};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::fmt;
@@ -36,7 +36,7 @@ pub(super) struct Mount {
 }
 
 #[derive(Debug)]
-enum Source {
+pub(super) enum Source {
     /// A detached copy of a part of the host's tree.
     Tree {
         copy: OwnedFd,
@@ -47,6 +47,14 @@ enum Source {
     Filesystem { kind: String, device: Option<String> },
     /// The container's view of the cgroup hierarchies, whichever there are.
     Cgroup,
+    /// A part of a union of layers, which is detached.
+    Union {
+        mount: OwnedFd,
+        subpath: PathBuf,
+        is_directory: bool,
+    },
+    /// The `/dev/shm` of another container, whose mount namespace this is.
+    SharedMemory { namespace: OwnedFd },
 }
 
 impl fmt::Display for Mount {
@@ -55,6 +63,8 @@ impl fmt::Display for Mount {
             Source::Tree { path, .. } => write!(formatter, "'{}'", path.display()),
             Source::Filesystem { kind, .. } => formatter.write_str(kind),
             Source::Cgroup => formatter.write_str("cgroup"),
+            Source::Union { .. } => formatter.write_str("image"),
+            Source::SharedMemory { .. } => formatter.write_str("the shared memory of a container"),
         }?;
         write!(formatter, " on '{}'", self.destination.display())
     }
@@ -62,7 +72,10 @@ impl fmt::Display for Mount {
 
 impl Mount {
     /// Checks a mount and opens its source in the caller's mount namespace.
-    pub(super) fn prepare(mount: &oci_spec::runtime::Mount) -> Result<Self, StartError> {
+    pub(super) fn prepare(
+        mount: &oci_spec::runtime::Mount,
+        trees: &[TreeSource],
+    ) -> Result<Self, StartError> {
         let destination = clean(mount.destination());
         if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
             return Err(StartError::setup(format!(
@@ -72,7 +85,7 @@ impl Mount {
         }
         let options = Options::parse(mount.options().as_deref().unwrap_or_default());
         let kind = mount.typ().as_deref().unwrap_or_default();
-        let source = if options.bind || matches!(kind, "bind" | "rbind") {
+        let source = if kind != TREE && (options.bind || matches!(kind, "bind" | "rbind")) {
             open_source(mount.source().as_deref(), &options)?
         } else {
             match kind {
@@ -83,6 +96,15 @@ impl Mount {
                     )));
                 }
                 "cgroup" | "cgroup2" => Source::Cgroup,
+                TREE => {
+                    let number = mount
+                        .source()
+                        .as_ref()
+                        .and_then(|source| source.to_str()?.parse().ok());
+                    let tree = number.and_then(|number: usize| trees.get(number));
+                    let tree = tree.ok_or_else(|| StartError::setup("a mount's tree is not in the plan"))?;
+                    trees::open(tree, &options)?
+                }
                 kind => Source::Filesystem {
                     kind: kind.to_owned(),
                     device: mount
@@ -102,6 +124,14 @@ impl Mount {
     /// Says whether it shows the container's cgroups.
     pub(super) fn shows_cgroups(&self) -> bool {
         matches!(self.source, Source::Cgroup)
+    }
+
+    /// Gets what another container shares: see [`super::Prepared::visit_peers`].
+    pub(super) fn visit_peer(&mut self) -> Result<(), StartError> {
+        if let Source::SharedMemory { namespace } = &self.source {
+            self.source = trees::shared_memory(namespace.as_fd(), &self.options)?;
+        }
+        Ok(())
     }
 
     /// Says whether it comes to lie exactly here.
@@ -130,6 +160,10 @@ impl Mount {
             Source::Tree {
                 copy, is_directory, ..
             } => attach_at(copy.as_fd(), target.as_fd(), is_directory),
+            Source::Union { mount, subpath, .. } => {
+                trees::attach(mount.as_fd(), &subpath, target.as_fd(), &options)
+            }
+            Source::SharedMemory { .. } => Err(StartError::setup("nobody has fetched the shared memory")),
             Source::Filesystem { kind, device } => {
                 let mount = make(&kind, device.as_deref(), &options)?;
                 let refused = if kind == "tmpfs" && destination == Path::new("/dev") {
@@ -177,6 +211,11 @@ fn open_source(path: Option<&Path>, options: &Options) -> Result<Source, StartEr
         Errno::NOENT => StartError::setup(format!("bind source path does not exist: {}", path.display())),
         _ => error.into(),
     })?;
+    flagged(copy, path, options)
+}
+
+/// Gives a detached copy of a tree its flags; `path` is for people.
+pub(super) fn flagged(copy: OwnedFd, path: &Path, options: &Options) -> Result<Source, StartError> {
     let stat = rustix::fs::fstat(&copy).map_err(SysError::on("look at", path))?;
     let what = || format!("cannot bind '{}'", path.display());
     let (propagation, recursive) = options.propagation.unwrap_or((Propagation::Private, true));
@@ -199,7 +238,7 @@ fn open_source(path: Option<&Path>, options: &Options) -> Result<Source, StartEr
     })
 }
 
-fn set(
+pub(super) fn set(
     mount: BorrowedFd<'_>,
     flags: Flags,
     propagation: Option<Propagation>,
@@ -234,7 +273,11 @@ fn make(kind: &str, device: Option<&str>, options: &Options) -> Result<OwnedFd, 
     }
 }
 
-fn attach_at(mount: BorrowedFd<'_>, target: BorrowedFd<'_>, is_directory: bool) -> Result<(), StartError> {
+pub(super) fn attach_at(
+    mount: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    is_directory: bool,
+) -> Result<(), StartError> {
     let stat = rustix::fs::fstat(target).map_err(failed("look at the place"))?;
     match (
         is_directory,
@@ -265,6 +308,9 @@ fn find_target(tree: &Tree, destination: &Path, source: &Source) -> Result<Owned
     let is_directory = !matches!(
         source,
         Source::Tree {
+            is_directory: false,
+            ..
+        } | Source::Union {
             is_directory: false,
             ..
         }
@@ -333,7 +379,7 @@ fn check_target(target: BorrowedFd<'_>, destination: &Path, source: &Source) -> 
     let same_kind = |magic: u64, name: &str| match source {
         Source::Filesystem { kind, .. } => kind == name,
         Source::Tree { copy, .. } => filesystem_magic(copy.as_fd()) == Ok(magic),
-        Source::Cgroup => false,
+        Source::Cgroup | Source::Union { .. } | Source::SharedMemory { .. } => false,
     };
     if destination == Path::new("/proc") && !same_kind(PROC_MAGIC, "proc") {
         return refuse("may hold nothing but procfs");

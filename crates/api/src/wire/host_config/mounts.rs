@@ -1,7 +1,8 @@
 //! Mounts, in the three places where Docker has them: `Binds` for `-v`, `Tmpfs` for `--tmpfs`, `Mounts` for `--mount`.
 
-use engine::containers::request::{MountRequest, MountSource};
+use engine::containers::request::{Below, MountRequest, MountSource};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -17,59 +18,90 @@ pub(super) struct Mount {
     bind_options: Option<BindOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
     volume_options: Option<VolumeOptions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_options: Option<ImageOptions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tmpfs_options: Option<TmpfsOptions>,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct BindOptions {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    propagation: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    propagation: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     non_recursive: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    create_mountpoint: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    read_only_non_recursive: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    read_only_force_recursive: bool,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct VolumeOptions {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     no_copy: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "String::is_empty")]
     subpath: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    driver_config: Option<DriverConfig>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DriverConfig {
+    name: String,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ImageOptions {
+    subpath: String,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct TmpfsOptions {
+    size_bytes: u64,
+    mode: u32,
 }
 
 /// The mounts that `-v` makes with a source; Docker shows those as binds, whatever they are.
 pub(super) fn bind(mount: &MountRequest) -> Option<String> {
-    let (source, option) = match &mount.source {
-        MountSource::Bind {
-            path,
-            create: true,
-            propagation,
-            ..
-        } => (path.display().to_string(), propagation.clone()),
-        MountSource::Volume {
-            name: Some(name),
-            no_copy,
-            subpath: None,
-        } => (name.clone(), no_copy.then(|| "nocopy".to_owned())),
+    if mount.long {
+        return None;
+    }
+    let source = match &mount.source {
+        MountSource::Bind { path, .. } => path.display().to_string(),
+        MountSource::Volume { name: Some(name), .. } => name.clone(),
         _ => return None,
     };
-    let options: Vec<String> = mount
-        .read_only
-        .then(|| "ro".to_owned())
-        .into_iter()
-        .chain(option)
-        .collect();
-    Some(if options.is_empty() {
-        format!("{source}:{}", mount.target)
+    let mut text = format!("{source}:{}", mount.target);
+    // A container made by an earlier version has its options in fields alone.
+    let mode = if mount.mode.is_empty() && mount.read_only {
+        "ro"
     } else {
-        format!("{source}:{}:{}", mount.target, options.join(","))
-    })
+        &mount.mode
+    };
+    if !mode.is_empty() {
+        text.push(':');
+        text.push_str(mode);
+    }
+    Some(text)
 }
 
 pub(super) fn tmpfs(mount: &MountRequest) -> Option<(String, String)> {
     let MountSource::Tmpfs { size, mode, options } = &mount.source else {
         return None;
     };
+    if mount.long {
+        return None;
+    }
     let mut all = options.clone();
     all.extend(size.map(|size| format!("size={size}")));
     all.extend(mode.map(|mode| format!("mode={mode:o}")));
@@ -79,47 +111,69 @@ pub(super) fn tmpfs(mount: &MountRequest) -> Option<(String, String)> {
     Some((mount.target.clone(), all.join(",")))
 }
 
+/// What came by `--mount`.
 pub(super) fn mount(mount: &MountRequest) -> Option<Mount> {
-    let made = |kind, source, bind_options, volume_options| {
-        Some(Mount {
-            kind,
-            source,
-            target: mount.target.clone(),
-            read_only: mount.read_only,
-            bind_options,
-            volume_options,
-        })
+    if !mount.long {
+        return None;
+    }
+    let mut shown = Mount {
+        kind: "volume",
+        source: String::new(),
+        target: mount.target.clone(),
+        read_only: mount.read_only,
+        bind_options: None,
+        volume_options: None,
+        image_options: None,
+        tmpfs_options: None,
     };
     match &mount.source {
         MountSource::Bind {
             path,
-            create: false,
+            create,
             propagation,
             recursive,
+            below,
         } => {
+            shown.kind = "bind";
+            shown.source = path.display().to_string();
             let options = BindOptions {
-                propagation: propagation.clone(),
+                propagation: propagation.clone().unwrap_or_default(),
                 non_recursive: !recursive,
+                create_mountpoint: *create,
+                read_only_non_recursive: *below == Below::AsItIs,
+                read_only_force_recursive: *below == Below::ReadOnlyByName,
             };
-            let has_any = options.propagation.is_some() || options.non_recursive;
-            made(
-                "bind",
-                path.display().to_string(),
-                has_any.then_some(options),
-                None,
-            )
+            shown.bind_options = (options != BindOptions::default()).then_some(options);
+        }
+        MountSource::Image { reference, subpath } => {
+            shown.kind = "image";
+            shown.source.clone_from(reference);
+            shown.image_options = subpath.clone().map(|subpath| ImageOptions { subpath });
+        }
+        MountSource::Tmpfs { size, mode, .. } => {
+            shown.kind = "tmpfs";
+            let options = TmpfsOptions {
+                size_bytes: size.unwrap_or(0),
+                mode: mode.unwrap_or(0),
+            };
+            shown.tmpfs_options = (options != TmpfsOptions::default()).then_some(options);
         }
         MountSource::Volume {
-            name: Some(name),
+            name,
             no_copy,
-            subpath: Some(subpath),
+            subpath,
+            labels,
+            driver,
         } => {
+            shown.source = name.clone().unwrap_or_default();
             let options = VolumeOptions {
                 no_copy: *no_copy,
-                subpath: subpath.clone(),
+                labels: labels.clone(),
+                subpath: subpath.clone().unwrap_or_default(),
+                driver_config: driver.clone().map(|name| DriverConfig { name }),
             };
-            made("volume", name.clone(), None, Some(options))
+            shown.volume_options = (options != VolumeOptions::default()).then_some(options);
         }
-        _ => None,
     }
+    Some(shown)
 }

@@ -11,6 +11,7 @@ use crate::containers::record::{ContainerId, ExitRecord};
 use crate::containers::request::RestartPolicy;
 use crate::containers::running::{self, Ended, Running};
 use crate::containers::session::Mode;
+use crate::containers::sharing::{self, Join};
 use crate::containers::{finish, launch, update};
 use crate::events::now;
 use network::{Bridge, Endpoint};
@@ -62,6 +63,8 @@ pub(in crate::containers) struct MonitorPlan {
     pub(in crate::containers) recorded: bool,
     pub(in crate::containers) cgroup: PathBuf,
     pub(in crate::containers) started: i64,
+    /// Namespaces of other containers.
+    pub(in crate::containers) joins: Vec<Join>,
 }
 
 /// How a container is looked after.
@@ -188,10 +191,11 @@ impl Life {
             failure: StartFailure::Setup,
             message: chain(error),
         };
-        let plan = match self.plan.plan.take() {
+        let mut plan = match self.plan.plan.take() {
             Some(plan) => plan,
             None => self.reread_plan()?,
         };
+        sharing::complete(&mut plan, &self.plan.joins, &self.locations)?;
         if self.relay.log.is_none()
             && let Some(log) = &self.plan.log
         {

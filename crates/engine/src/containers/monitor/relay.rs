@@ -20,6 +20,10 @@ use std::time::{Duration, Instant};
 /// How long a client that is not in the foreground may take for its last bytes.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// How often a stream is read at most when its process has ended. What was left in it is less; but whoever else has it
+/// open may go on writing for ever, and clients would have to be sent all of it.
+const MOST_LEFT: u32 = 1024;
+
 /// What clients asked of the monitor, beyond streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Request {
@@ -157,7 +161,10 @@ impl Relay {
     /// Takes what the process, which has ended, left in its pipes or its terminal, and finishes the log.
     pub(super) fn drain(&mut self) -> io::Result<()> {
         for source in [Source::Stdout, Source::Stderr] {
-            while self.read_output(source)? {}
+            let mut reads = 0;
+            while reads < MOST_LEFT && self.read_output(source)? {
+                reads += 1;
+            }
         }
         if let Some(log) = &mut self.log {
             log.finish(now());

@@ -1,8 +1,8 @@
 //! Device nodes and the rules of the devices cgroup.
 
-use crate::EngineError;
 use crate::containers::invalid;
 use crate::containers::request::{CreateContainer, DeviceRequest};
+use crate::{EngineError, cdi};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceCgroup, LinuxDeviceType};
 use rustix::fs::{FileType, Stat};
 use std::path::{Path, PathBuf};
@@ -32,14 +32,25 @@ pub(super) struct Devices {
     pub(super) rules: Vec<LinuxDeviceCgroup>,
 }
 
-pub(super) fn devices(request: &CreateContainer) -> Result<Devices, EngineError> {
+/// Returns the devices of a container; `named` are those that were asked for by name.
+pub(super) fn devices(request: &CreateContainer, named: &[cdi::DeviceNode]) -> Result<Devices, EngineError> {
     if request.privileged {
         let mut nodes = Vec::new();
         walk(Path::new("/dev"), Path::new("/dev"), &mut |node| nodes.push(node))?;
-        return Ok(Devices {
-            nodes,
+        // It may use all there are; these are there under further names.
+        let mut devices = Devices {
+            nodes: Vec::new(),
             rules: vec![rule(true, LinuxDeviceType::A, None, None, "rwm")],
-        });
+        };
+        for device in &request.devices {
+            add(device, &mut devices.nodes, &mut Vec::new())?;
+        }
+        for device in named {
+            add_named(device, &mut devices)?;
+        }
+        nodes.retain(|node| !devices.nodes.iter().any(|other| other.path() == node.path()));
+        devices.nodes.extend(nodes);
+        return Ok(devices);
     }
     let mut rules = vec![rule(false, LinuxDeviceType::A, None, None, "rwm")];
     // Making a node is harmless where opening it is not allowed; package managers do it.
@@ -53,7 +64,93 @@ pub(super) fn devices(request: &CreateContainer) -> Result<Devices, EngineError>
     for device in &request.devices {
         add(device, &mut nodes, &mut rules)?;
     }
-    Ok(Devices { nodes, rules })
+    let mut devices = Devices { nodes, rules };
+    for device in named {
+        add_named(device, &mut devices)?;
+    }
+    for text in &request.device_rules {
+        devices.rules.push(
+            written_rule(text).ok_or_else(|| invalid(format!("invalid device cgroup format '{text}'")))?,
+        );
+    }
+    Ok(devices)
+}
+
+/// Reads a rule as `--device-cgroup-rule` has it, `c 1:* rw`.
+fn written_rule(text: &str) -> Option<LinuxDeviceCgroup> {
+    let [kind, numbers, access] = text.split(' ').collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let kind = match kind {
+        "a" => LinuxDeviceType::A,
+        "b" => LinuxDeviceType::B,
+        "c" => LinuxDeviceType::C,
+        _ => return None,
+    };
+    let number = |text: &str| match text {
+        "*" => Some(None),
+        _ => text.parse::<u32>().ok().map(|number| Some(i64::from(number))),
+    };
+    let (major, minor) = numbers.split_once(':')?;
+    let known = (1..=3).contains(&access.len()) && access.bytes().all(|byte| b"rwm".contains(&byte));
+    known.then_some(())?;
+    Some(rule(true, kind, number(major)?, number(minor)?, access))
+}
+
+/// Adds a device that a specification describes; what that leaves open is as the host's node has it.
+fn add_named(device: &cdi::DeviceNode, devices: &mut Devices) -> Result<(), EngineError> {
+    let source = device.host_path.as_ref().unwrap_or(&device.path);
+    let described = match (device.kind.as_str(), device.major, device.minor) {
+        ("p", ..) => Some((LinuxDeviceType::P, 0, 0)),
+        ("b", Some(major), Some(minor)) => Some((LinuxDeviceType::B, major, minor)),
+        ("c" | "u", Some(major), Some(minor)) => Some((LinuxDeviceType::C, major, minor)),
+        _ => None,
+    };
+    let mut found = match (described, rustix::fs::stat(source)) {
+        (None, Err(errno)) => {
+            return Err(sys::SysError::on("look at the device", source)(errno).into());
+        }
+        (None, Ok(stat)) => node(&stat, &device.path)
+            .ok_or_else(|| invalid(format!("'{}' is not a device node", source.display())))?,
+        (Some((kind, major, minor)), stat) => {
+            let mut node = LinuxDevice::default();
+            node.set_path(device.path.clone())
+                .set_typ(kind)
+                .set_major(major)
+                .set_minor(minor);
+            if let Ok(stat) = stat {
+                node.set_file_mode(Some(stat.st_mode & 0o7777))
+                    .set_uid(Some(stat.st_uid))
+                    .set_gid(Some(stat.st_gid));
+            }
+            node
+        }
+    };
+    if let Some(mode) = device.file_mode {
+        found.set_file_mode(Some(mode & 0o7777));
+    }
+    if device.uid.is_some() {
+        found.set_uid(device.uid);
+    }
+    if device.gid.is_some() {
+        found.set_gid(device.gid);
+    }
+    let access = if device.permissions.is_empty() {
+        "rwm"
+    } else {
+        &device.permissions
+    };
+    if found.typ() != LinuxDeviceType::P {
+        devices.rules.push(rule(
+            true,
+            found.typ(),
+            Some(found.major()),
+            Some(found.minor()),
+            access,
+        ));
+    }
+    devices.nodes.push(found);
+    Ok(())
 }
 
 fn add(
@@ -157,4 +254,58 @@ fn rule(
         .set_minor(minor)
         .set_access(Some(access.to_owned()));
     rule
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_as_they_are_written() {
+        for (text, major, minor, access) in [
+            ("c 1:3 rwm", Some(1), Some(3), "rwm"),
+            ("b 8:* r", Some(8), None, "r"),
+            ("a *:* rwm", None, None, "rwm"),
+        ] {
+            let rule = written_rule(text).unwrap();
+            assert!(rule.allow());
+            assert_eq!(
+                (rule.major(), rule.minor(), rule.access().as_deref()),
+                (major, minor, Some(access)),
+                "{text}"
+            );
+        }
+        for text in ["", "c", "x 1:3 r", "c 1 r", "c 1:3 z", "c -1:3 r"] {
+            assert_eq!(written_rule(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_specification_leaves_open_is_as_on_the_host() {
+        let mut devices = Devices {
+            nodes: Vec::new(),
+            rules: Vec::new(),
+        };
+        let described = cdi::DeviceNode {
+            path: "/dev/thing".into(),
+            host_path: Some("/dev/null".into()),
+            permissions: "rw".into(),
+            gid: Some(44),
+            ..cdi::DeviceNode::default()
+        };
+        add_named(&described, &mut devices).unwrap();
+        let node = &devices.nodes[0];
+        assert_eq!((node.major(), node.minor(), node.gid()), (1, 3, Some(44)));
+        assert_eq!(devices.rules[0].access().as_deref(), Some("rw"));
+        // One that is described in full need not be there yet.
+        let described = cdi::DeviceNode {
+            path: "/dev/not-there".into(),
+            kind: "c".into(),
+            major: Some(195),
+            minor: Some(0),
+            ..cdi::DeviceNode::default()
+        };
+        add_named(&described, &mut devices).unwrap();
+        assert_eq!(devices.nodes[1].major(), 195);
+    }
 }

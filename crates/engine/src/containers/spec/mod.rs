@@ -5,17 +5,19 @@
 
 mod devices;
 mod resources;
+pub(crate) mod security;
 
 use super::record::{ContainerMount, Settings};
-use super::request::{Limits, Seccomp};
-use super::{invalid, network_files};
-use crate::EngineError;
+use super::request::{Below, CreateContainer, IpcMode, Limits, NamespaceMode, Seccomp, UtsMode};
+use super::{invalid, network_files, sharing};
+use crate::{EngineError, cdi};
 use oci::Overlay;
 use oci_spec::runtime::{
     Capability, Linux, LinuxCapabilities, LinuxNamespace, LinuxNamespaceType, LinuxResources, LinuxSeccomp,
     Mount, Process, Root, Spec, User,
 };
-use runtime::{Plan, Rootfs};
+pub(crate) use resources::hard_limit;
+use runtime::{Peer, Plan, Rootfs, TREE, TreeSource};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -55,8 +57,8 @@ const READ_ONLY: [&str; 5] = [
 pub(crate) enum NetworkNamespace {
     /// The host's.
     Host,
-    /// The one at this path below /proc.
-    Join(PathBuf),
+    /// Another container's.
+    Joined,
     /// A new one.
     Own,
 }
@@ -80,24 +82,38 @@ pub(crate) struct PlanInput<'a> {
     pub(crate) host_ca: Option<crate::ca::Injection>,
     /// Further mounts, after all others.
     pub(crate) mounts: Vec<Mount>,
+    /// The layers of images that are mounted, in the order of those mounts.
+    pub(crate) images: Vec<Overlay>,
+    /// What devices bring with them.
+    pub(crate) edits: cdi::Edits,
 }
 
 /// Makes the plan.
 pub(crate) fn plan(input: PlanInput<'_>) -> Result<Plan, EngineError> {
     let settings = input.settings;
     let request = &settings.request;
-    let devices = devices::devices(request)?;
-    let mut mounts = default_mounts(settings);
-    mounts.extend(container_mounts(settings, input.files)?);
+    let edits = &input.edits;
+    let devices = devices::devices(request, &edits.devices)?;
+    let mut trees = Vec::new();
+    let mut mounts = default_mounts(settings, &mut trees)?;
+    mounts.extend(container_mounts(settings, input.files, input.images, &mut trees)?);
+    mounts.extend(
+        edits
+            .mounts
+            .iter()
+            .map(device_mount)
+            .collect::<Result<Vec<_>, _>>()?,
+    );
     if let Some(injection) = &input.host_ca {
         mounts.extend(injection.mounts.iter().cloned());
     }
     mounts.extend(input.mounts);
 
-    let process = process(settings, input.host_ca.as_ref())?;
+    let mut process = process(settings, input.host_ca.as_ref())?;
+    process.set_env(Some(with_edits(process.env().clone().unwrap_or_default(), edits)));
     let mut linux = Linux::default();
     linux
-        .set_namespaces(Some(namespaces(&input.network)))
+        .set_namespaces(Some(namespaces(request, &input.network)))
         .set_sysctl(sysctls(settings, &input.network))
         .set_resources(Some(resources::resources(
             &request.limits,
@@ -121,15 +137,31 @@ pub(crate) fn plan(input: PlanInput<'_>) -> Result<Plan, EngineError> {
     spec.set_root(Some(root))
         .set_mounts(Some(mounts))
         .set_process(Some(process))
-        .set_hostname(Some(settings.hostname.clone()))
-        .set_domainname(request.domain_name.clone())
         .set_linux(Some(linux));
+    // The default is not none.
+    spec.set_hostname(None);
+    if request.uts == UtsMode::Own {
+        spec.set_hostname(Some(settings.hostname.clone()))
+            .set_domainname(request.domain_name.clone());
+    }
+    if !request.annotations.is_empty() {
+        spec.set_annotations(Some(request.annotations.clone().into_iter().collect()));
+    }
     Ok(Plan {
         spec,
         rootfs: Rootfs::Overlay(input.rootfs),
         user: Some(settings.user.clone()).filter(|user| !user.is_empty()),
-        groups: request.groups.clone(),
-        init: request.init,
+        groups: request
+            .groups
+            .iter()
+            .cloned()
+            .chain(edits.groups.iter().map(ToString::to_string))
+            .collect(),
+        // Where others are in its pid namespace there is an init already.
+        init: request.init && request.pid == NamespaceMode::Own,
+        joined: Vec::new(),
+        trees,
+        links: edits.links.clone(),
     })
 }
 
@@ -167,6 +199,7 @@ pub(crate) fn process(
         .set_capabilities(Some(capabilities(settings, request.privileged)?))
         .set_rlimits(Some(resources::rlimits(&request.ulimits)?))
         .set_no_new_privileges(Some(request.security.no_new_privileges))
+        .set_apparmor_profile(security::apparmor_profile(request))
         .set_oom_score_adj(Some(request.oom_score_adj));
     Ok(process)
 }
@@ -240,30 +273,40 @@ fn name_of(variable: &str) -> &str {
     variable.split_once('=').map_or(variable, |(name, _)| name)
 }
 
-fn namespaces(network: &NetworkNamespace) -> Vec<LinuxNamespace> {
-    let namespace = |kind, path: Option<&PathBuf>| {
-        let mut namespace = LinuxNamespace::default();
-        namespace.set_typ(kind).set_path(path.cloned());
-        namespace
-    };
-    let mut namespaces: Vec<LinuxNamespace> = [
-        LinuxNamespaceType::Mount,
-        LinuxNamespaceType::Pid,
-        LinuxNamespaceType::Uts,
-        LinuxNamespaceType::Ipc,
+/// Returns warnings about limits that this host cannot set.
+pub(crate) fn limit_warnings(request: &CreateContainer) -> Vec<String> {
+    if request.limits == Limits::default() {
+        return Vec::new();
+    }
+    // What is wrong with a device is said when the container is started.
+    resources::resources(&request.limits, 0, Vec::new())
+        .ok()
+        .and_then(|resources| runtime::cgroups::unsupported(&resources).ok())
+        .unwrap_or_default()
+}
+
+/// Returns the namespaces that are made; those that are joined are found when the process is made.
+fn namespaces(request: &CreateContainer, network: &NetworkNamespace) -> Vec<LinuxNamespace> {
+    let own_ipc = matches!(request.ipc, IpcMode::None | IpcMode::Private | IpcMode::Shareable);
+    [
+        (LinuxNamespaceType::Mount, true),
+        (LinuxNamespaceType::Pid, request.pid == NamespaceMode::Own),
+        (LinuxNamespaceType::Uts, request.uts == UtsMode::Own),
+        (LinuxNamespaceType::Ipc, own_ipc),
+        (LinuxNamespaceType::Network, *network == NetworkNamespace::Own),
+        (
+            LinuxNamespaceType::Cgroup,
+            sharing::has_own_cgroup_namespace(request),
+        ),
     ]
-    .map(|kind| namespace(kind, None))
-    .to_vec();
-    match network {
-        NetworkNamespace::Host => {}
-        NetworkNamespace::Join(path) => namespaces.push(namespace(LinuxNamespaceType::Network, Some(path))),
-        NetworkNamespace::Own => namespaces.push(namespace(LinuxNamespaceType::Network, None)),
-    }
-    // Docker's default: private where version 2 rules alone, the host's otherwise.
-    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        namespaces.push(namespace(LinuxNamespaceType::Cgroup, None));
-    }
-    namespaces
+    .into_iter()
+    .filter(|(_, own)| *own)
+    .map(|(kind, _)| {
+        let mut namespace = LinuxNamespace::default();
+        namespace.set_typ(kind);
+        namespace
+    })
+    .collect()
 }
 
 /// With a network namespace of its own a container may use low ports and ping without rights, as with Docker.
@@ -301,15 +344,20 @@ fn mount(target: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
     mount
 }
 
-fn default_mounts(settings: &Settings) -> Vec<Mount> {
+fn default_mounts(settings: &Settings, trees: &mut Vec<TreeSource>) -> Result<Vec<Mount>, EngineError> {
     let request = &settings.request;
     let locked: &[&str] = if request.privileged {
         &["nosuid", "noexec", "nodev"]
     } else {
         &["nosuid", "noexec", "nodev", "ro"]
     };
+    let cgroups = if request.security.writable_cgroups {
+        &locked[..3]
+    } else {
+        locked
+    };
     let shm = format!("size={}", request.shm_size.unwrap_or(SHM_SIZE));
-    let mounts = [
+    let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount(
             "/dev",
@@ -331,33 +379,50 @@ fn default_mounts(settings: &Settings) -> Vec<Mount> {
             ],
         ),
         mount("/sys", "sysfs", "sysfs", locked),
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", locked),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", cgroups),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
-        mount(
+    ];
+    match request.ipc {
+        IpcMode::Private | IpcMode::Shareable => mounts.push(mount(
             "/dev/shm",
             "tmpfs",
             "shm",
             &["nosuid", "noexec", "nodev", "mode=1777", &shm],
-        ),
-    ];
+        )),
+        IpcMode::None => {}
+        IpcMode::Host if !Path::new("/dev/shm").is_dir() => {
+            return Err(invalid("/dev/shm is not mounted, but must be for --ipc=host"));
+        }
+        IpcMode::Host => mounts.push(mount("/dev/shm", "bind", "/dev/shm", &["rbind", "rprivate"])),
+        // Whose it is, is found when the process is made.
+        IpcMode::Container(_) => {
+            let source = trees.len().to_string();
+            trees.push(TreeSource::SharedMemory(Peer::default()));
+            mounts.push(mount("/dev/shm", TREE, &source, &["rprivate"]));
+        }
+    }
     let asked_for = |target: &Path| {
         settings
             .mounts
             .iter()
             .any(|mount| Path::new(&mount.target) == target)
     };
-    mounts
-        .into_iter()
-        .filter(|mount| !asked_for(mount.destination()))
-        .collect()
+    mounts.retain(|mount| !asked_for(mount.destination()));
+    Ok(mounts)
 }
 
 /// Returns what was asked for and the network's files, parents before what lies in them.
-fn container_mounts(settings: &Settings, files: &Path) -> Result<Vec<Mount>, EngineError> {
+fn container_mounts(
+    settings: &Settings,
+    files: &Path,
+    images: Vec<Overlay>,
+    trees: &mut Vec<TreeSource>,
+) -> Result<Vec<Mount>, EngineError> {
+    let mut images = images.into_iter();
     let mut mounts = settings
         .mounts
         .iter()
-        .map(container_mount)
+        .map(|asked| container_mount(asked, &mut images, trees))
         .collect::<Result<Vec<_>, _>>()?;
     for (source, target) in network_files::targets(files) {
         if !settings.mounts.iter().any(|mount| mount.target == target) {
@@ -373,7 +438,11 @@ fn container_mounts(settings: &Settings, files: &Path) -> Result<Vec<Mount>, Eng
     Ok(mounts)
 }
 
-fn container_mount(asked: &ContainerMount) -> Result<Mount, EngineError> {
+fn container_mount(
+    asked: &ContainerMount,
+    images: &mut impl Iterator<Item = Overlay>,
+    trees: &mut Vec<TreeSource>,
+) -> Result<Mount, EngineError> {
     if asked.kind == "tmpfs" {
         let mut options: Vec<&str> = vec!["noexec", "nosuid", "nodev"];
         options.extend(asked.options.iter().map(String::as_str));
@@ -387,12 +456,66 @@ fn container_mount(asked: &ContainerMount) -> Result<Mount, EngineError> {
         "" => "rprivate",
         propagation => propagation,
     };
-    let options = [
-        if recursive { "rbind" } else { "bind" },
-        propagation,
-        if asked.writable { "rw" } else { "ro" },
-    ];
+    let access = match (asked.writable, asked.below) {
+        (true, _) => "rw",
+        (false, Below::AsItIs) => "ro",
+        // Of what is mounted below, too.
+        (false, Below::ReadOnly | Below::ReadOnlyByName) => "rro",
+    };
+    let options = [if recursive { "rbind" } else { "bind" }, propagation, access];
+    let mut tree = |source, options: &[&str]| {
+        let number = trees.len().to_string();
+        trees.push(source);
+        mount(&asked.target, TREE, &number, options)
+    };
+    let subpath = PathBuf::from(asked.subpath.clone().unwrap_or_default());
+    if asked.kind == "image" {
+        let overlay = images
+            .next()
+            .ok_or_else(|| invalid(format!("the image for '{}' is not there", asked.target)))?;
+        // One layer makes no union.
+        let source = match &overlay.lower[..] {
+            [layer] => TreeSource::Directory {
+                path: layer.clone(),
+                subpath: Path::new("/").join(subpath),
+            },
+            _ => TreeSource::Union { overlay, subpath },
+        };
+        return Ok(tree(source, &["ro"]));
+    }
+    if asked.subpath.is_some() {
+        let path = asked.source.clone();
+        return Ok(tree(TreeSource::Directory { path, subpath }, &options));
+    }
     Ok(mount(&asked.target, "bind", &path_text(&asked.source)?, &options))
+}
+
+/// A mount that a device brings with it. Its author may leave out that it is a bind.
+fn device_mount(asked: &cdi::Mount) -> Result<Mount, EngineError> {
+    let mut options: Vec<&str> = asked.options.iter().map(String::as_str).collect();
+    let is_bind = matches!(asked.kind.as_str(), "" | "bind" | "rbind");
+    if is_bind && !options.iter().any(|option| matches!(*option, "bind" | "rbind")) {
+        options.push("rbind");
+    }
+    let kind = if is_bind { "bind" } else { &asked.kind };
+    let (source, target) = (path_text(&asked.host_path)?, path_text(&asked.container_path)?);
+    Ok(mount(&target, kind, &source, &options))
+}
+
+/// Puts in what devices want of the environment, in the place of what was there, and tells the loader of their
+/// libraries unless somebody has told it something.
+fn with_edits(mut environment: Vec<String>, edits: &cdi::Edits) -> Vec<String> {
+    for variable in &edits.environment {
+        environment.retain(|there| name_of(there) != name_of(variable));
+        environment.push(variable.clone());
+    }
+    let told = environment
+        .iter()
+        .any(|variable| name_of(variable) == "LD_LIBRARY_PATH");
+    if !edits.libraries.is_empty() && !told {
+        environment.push(format!("LD_LIBRARY_PATH={}", edits.libraries.join(":")));
+    }
+    environment
 }
 
 /// Paths reach the runtime as JSON, which has no other bytes than Unicode's.

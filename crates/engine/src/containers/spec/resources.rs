@@ -4,9 +4,10 @@ use crate::EngineError;
 use crate::containers::invalid;
 use crate::containers::request::{Limits, Ulimit};
 use oci_spec::runtime::{
-    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxPids, LinuxResources, PosixRlimit,
-    PosixRlimitBuilder, PosixRlimitType,
+    LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxPids, LinuxResources, LinuxThrottleDevice,
+    LinuxThrottleDeviceBuilder, LinuxWeightDeviceBuilder, PosixRlimit, PosixRlimitBuilder, PosixRlimitType,
 };
+use std::path::{Path, PathBuf};
 
 /// Docker's scheduling period, microseconds.
 const PERIOD: u64 = 100_000;
@@ -27,11 +28,7 @@ pub(super) fn resources(
         limit.set_limit(pids);
         resources.set_pids(Some(limit));
     }
-    if let Some(weight) = limits.blkio_weight.filter(|&weight| weight != 0) {
-        let mut block = LinuxBlockIo::default();
-        block.set_weight(Some(weight));
-        resources.set_block_io(Some(block));
-    }
+    resources.set_block_io(block(limits)?);
     Ok(resources)
 }
 
@@ -44,14 +41,24 @@ fn memory(limits: &Limits) -> Option<LinuxMemory> {
         Some(bytes) if bytes > 0 => Some(bytes),
         _ => limit.map(|bytes| bytes.saturating_mul(2)),
     };
-    if limit.is_none() && reservation.is_none() && swap.is_none() {
+    let swappiness = limits
+        .memory_swappiness
+        .and_then(|swappiness| u64::try_from(swappiness).ok());
+    if limit.is_none()
+        && reservation.is_none()
+        && swap.is_none()
+        && swappiness.is_none()
+        && !limits.oom_kill_disable
+    {
         return None;
     }
     let mut memory = LinuxMemory::default();
     memory
         .set_limit(limit)
         .set_reservation(reservation)
-        .set_swap(swap);
+        .set_swap(swap)
+        .set_swappiness(swappiness)
+        .set_disable_oom_killer(limits.oom_kill_disable.then_some(true));
     Some(memory)
 }
 
@@ -60,6 +67,8 @@ fn cpu(limits: &Limits) -> Result<Option<LinuxCpu>, EngineError> {
     cpu.set_shares(limits.cpu_shares.filter(|&shares| shares != 0))
         .set_period(limits.cpu_period.filter(|&period| period != 0))
         .set_quota(limits.cpu_quota.filter(|&quota| quota != 0))
+        .set_realtime_period(limits.cpu_realtime_period.filter(|&period| period != 0))
+        .set_realtime_runtime(limits.cpu_realtime_runtime.filter(|&runtime| runtime != 0))
         .set_cpus(limits.cpuset_cpus.clone().filter(|cpus| !cpus.is_empty()))
         .set_mems(limits.cpuset_mems.clone().filter(|mems| !mems.is_empty()));
     if let Some(nanos) = limits.nano_cpus.filter(|&nanos| nanos != 0) {
@@ -69,6 +78,56 @@ fn cpu(limits: &Limits) -> Result<Option<LinuxCpu>, EngineError> {
         cpu.set_period(Some(PERIOD)).set_quota(Some(quota));
     }
     Ok((cpu != LinuxCpu::default()).then_some(cpu))
+}
+
+fn block(limits: &Limits) -> Result<Option<LinuxBlockIo>, EngineError> {
+    let mut block = LinuxBlockIo::default();
+    block.set_weight(limits.blkio_weight.filter(|&weight| weight != 0));
+    let mut weights = Vec::with_capacity(limits.blkio_weight_devices.len());
+    for (path, weight) in &limits.blkio_weight_devices {
+        let (major, minor) = number(path)?;
+        let device = LinuxWeightDeviceBuilder::default()
+            .major(major)
+            .minor(minor)
+            .weight(*weight)
+            .build();
+        weights.push(device.map_err(|error| invalid(format!("{}: {error}", path.display())))?);
+    }
+    let rates = |rates: &[(PathBuf, u64)]| -> Result<Option<Vec<LinuxThrottleDevice>>, EngineError> {
+        let mut devices = Vec::with_capacity(rates.len());
+        for (path, rate) in rates {
+            let (major, minor) = number(path)?;
+            let device = LinuxThrottleDeviceBuilder::default()
+                .major(major)
+                .minor(minor)
+                .rate(*rate)
+                .build();
+            devices.push(device.map_err(|error| invalid(format!("{}: {error}", path.display())))?);
+        }
+        Ok((!devices.is_empty()).then_some(devices))
+    };
+    block
+        .set_weight_device((!weights.is_empty()).then_some(weights))
+        .set_throttle_read_bps_device(rates(&limits.device_read_bps)?)
+        .set_throttle_write_bps_device(rates(&limits.device_write_bps)?)
+        .set_throttle_read_iops_device(rates(&limits.device_read_iops)?)
+        .set_throttle_write_iops_device(rates(&limits.device_write_iops)?);
+    Ok((block != LinuxBlockIo::default()).then_some(block))
+}
+
+/// Returns a device's number; links are followed, as `/dev/disk/by-id` is full of them.
+fn number(path: &Path) -> Result<(i64, i64), EngineError> {
+    let stat = rustix::fs::stat(path).map_err(|errno| match errno {
+        rustix::io::Errno::NOENT => invalid(format!("stat {}: no such file or directory", path.display())),
+        _ => sys::SysError::on("look at the device", path)(errno).into(),
+    })?;
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::BlockDevice {
+        return Err(invalid(format!("'{}' is not a block device", path.display())));
+    }
+    Ok((
+        i64::from(rustix::fs::major(stat.st_rdev)),
+        i64::from(rustix::fs::minor(stat.st_rdev)),
+    ))
 }
 
 pub(super) fn rlimits(ulimits: &[Ulimit]) -> Result<Vec<PosixRlimit>, EngineError> {
@@ -87,6 +146,30 @@ pub(super) fn rlimits(ulimits: &[Ulimit]) -> Result<Vec<PosixRlimit>, EngineErro
                 .map_err(|error| invalid(format!("invalid ulimit {}: {error}", ulimit.name)))
         })
         .collect()
+}
+
+/// Returns our own hard limit of a kind that has a name, if it has one.
+pub(crate) fn hard_limit(name: &str) -> Option<u64> {
+    use rustix::process::Resource;
+    let resource = match kind(name)? {
+        PosixRlimitType::RlimitAs => Resource::As,
+        PosixRlimitType::RlimitCore => Resource::Core,
+        PosixRlimitType::RlimitCpu => Resource::Cpu,
+        PosixRlimitType::RlimitData => Resource::Data,
+        PosixRlimitType::RlimitFsize => Resource::Fsize,
+        PosixRlimitType::RlimitLocks => Resource::Locks,
+        PosixRlimitType::RlimitMemlock => Resource::Memlock,
+        PosixRlimitType::RlimitMsgqueue => Resource::Msgqueue,
+        PosixRlimitType::RlimitNice => Resource::Nice,
+        PosixRlimitType::RlimitNofile => Resource::Nofile,
+        PosixRlimitType::RlimitNproc => Resource::Nproc,
+        PosixRlimitType::RlimitRss => Resource::Rss,
+        PosixRlimitType::RlimitRtprio => Resource::Rtprio,
+        PosixRlimitType::RlimitRttime => Resource::Rttime,
+        PosixRlimitType::RlimitSigpending => Resource::Sigpending,
+        PosixRlimitType::RlimitStack => Resource::Stack,
+    };
+    rustix::process::getrlimit(resource).maximum
 }
 
 fn kind(name: &str) -> Option<PosixRlimitType> {

@@ -25,6 +25,8 @@ fn plan_of(settings: &Settings, network: NetworkNamespace) -> Plan {
         pids_limit: 4096,
         host_ca: None,
         mounts: Vec::new(),
+        images: Vec::new(),
+        edits: cdi::Edits::default(),
     })
     .unwrap()
 }
@@ -158,8 +160,7 @@ fn what_is_asked_for_replaces_a_default_mount_and_parents_come_first() {
         source: "/v".into(),
         target: target.into(),
         writable: true,
-        propagation: String::new(),
-        options: Vec::new(),
+        ..ContainerMount::default()
     };
     settings.mounts = vec![
         volume("/a/b/c"),

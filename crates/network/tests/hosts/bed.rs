@@ -5,12 +5,7 @@
 //! outside 10.9.0.2 ──── 10.9.0.1 host ──── bridge 172.17.0.1 ──── containers 172.17.0.2 …
 //! ```
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test helper: clippy only knows the functions marked as tests"
-)]
-
-use network::{Bridge, Endpoint, Protocol, PublishedPort};
+use network::{Bridge, Endpoint, Protocol, PublishedPort, Traffic};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -52,6 +47,11 @@ impl Namespace {
         let namespace = Self::new();
         namespace.sh("ip link set lo down");
         namespace
+    }
+
+    /// Returns its descriptor.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// Runs `work` inside.
@@ -147,6 +147,7 @@ impl Bed {
                 gateway: Ipv4Addr::new(172, 17, 0, 1),
                 mtu: 1400,
                 table: "cora-test".to_owned(),
+                traffic: Traffic::default(),
             },
         }
     }
@@ -193,6 +194,7 @@ pub(crate) fn endpoint(bridge: &Bridge, number: u8, ports: &[PublishedPort]) -> 
         link: "eth0".to_owned(),
         address: Ipv4Addr::new(a, b, 0, number),
         mac: [0x02, 0x42, a, b, 0, number],
+        default_route: true,
         ports: ports.to_vec(),
     }
 }

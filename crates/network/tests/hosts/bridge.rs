@@ -1,20 +1,15 @@
 //! Bridges, cables and published ports, on a host made of throw-away network namespaces.
-#![expect(
-    clippy::tests_outside_test_module,
-    clippy::unwrap_used,
-    clippy::unnecessary_wraps,
-    reason = "an integration test is a test module, which clippy does not see; `ip` names an expected answer"
-)]
 
-mod bed;
-
-use bed::{Bed, Namespace, attach_to, endpoint, tcp};
-use network::{Bridge, Endpoint, Ensured, NetworkError, Protocol, Published, PublishedPort};
+use crate::bed::{Bed, Namespace, attach_to, endpoint, tcp};
+use network::{
+    Bridge, Endpoint, Ensured, NetworkError, Protocol, Published, PublishedPort, Traffic, set_default_route,
+};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::AsFd;
 
 const GATEWAY: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(172, 17, 0, 1)));
 
+#[expect(clippy::unnecessary_wraps, reason = "it names an expected answer")]
 fn ip(text: &str) -> Option<IpAddr> {
     Some(text.parse().unwrap())
 }
@@ -69,7 +64,7 @@ fn what_was_changed_is_put_right() {
         "nft flush ruleset",
         "nft flush table inet cora-test",
         "nft flush chain inet cora-test guard",
-        "nft delete rule inet cora-test forward handle $(nft -a list chain inet cora-test forward | sed -n 's/.*drop # handle //p')",
+        "nft delete rule inet cora-test forward handle $(nft -a list chain inet cora-test forward | sed -n 's/.*drop # handle //p' | tail -1)",
         "nft flush set inet cora-test bridges",
         "nft flush set inet cora-test within",
         "nft flush set inet cora-test subnets",
@@ -289,6 +284,115 @@ fn bridges_do_not_reach_each_other() {
     assert_eq!(there.reaches(&outside, "10.9.0.2:82"), ip("10.9.0.1"));
     bed.host.inside(|| other.remove()).unwrap();
     assert_eq!(bed.rules(), "");
+}
+
+/// A second bridge of the same root.
+fn another(bed: &Bed, traffic: Traffic) -> Bridge {
+    let other = Bridge {
+        name: "cora1".to_owned(),
+        subnet: "172.18.0.0/16".parse().unwrap(),
+        gateway: Ipv4Addr::new(172, 18, 0, 1),
+        traffic,
+        ..bed.bridge.clone()
+    };
+    bed.host.inside(|| other.ensure()).unwrap();
+    other
+}
+
+#[test]
+fn nothing_leaves_or_enters_an_internal_bridge() {
+    let bed = Bed::with_bridge();
+    let internal = Traffic {
+        internal: true,
+        ..Traffic::default()
+    };
+    let inner = another(&bed, internal);
+    let (one, _) = attach_to(&bed.host, &inner, 2, &[]);
+    let (two, _) = attach_to(&bed.host, &inner, 3, &[]);
+    let (open, _) = bed.container(2, &[]);
+    let (in_one, in_open, outside) = (one.serve(80), open.serve(80), bed.outside.serve(82));
+    assert_eq!(two.reaches(&in_one, "172.18.0.2:80"), ip("172.18.0.3"));
+    assert_eq!(bed.host.reaches(&in_one, "172.18.0.2:80"), ip("172.18.0.1"));
+    assert_eq!(one.sh("ip route | grep -c default || true"), "0\n");
+    // Somebody in it may make a route of his own, and somebody outside too.
+    one.sh("ip route add default via 172.18.0.1");
+    bed.outside.sh("ip route add 172.18.0.0/16 via 10.9.0.1");
+    assert_eq!(one.reaches(&outside, "10.9.0.2:82"), None);
+    assert_eq!(one.reaches(&in_open, "172.17.0.2:80"), None);
+    assert_eq!(open.reaches(&in_one, "172.18.0.2:80"), None);
+    assert_eq!(bed.outside.reaches(&in_one, "172.18.0.2:80"), None);
+    assert_eq!(
+        bed.host.inside(|| inner.ensure()).unwrap(),
+        Ensured::Unchanged,
+        "its elements are known again"
+    );
+    // With the firewall emptied, the next look puts everything back.
+    bed.host.sh("nft flush ruleset");
+    assert_eq!(bed.host.inside(|| inner.ensure()).unwrap(), Ensured::Rebuilt);
+    assert_eq!(one.reaches(&outside, "10.9.0.2:82"), None);
+    assert_eq!(bed.ensure(), Ensured::Rebuilt);
+    bed.host.inside(|| inner.remove()).unwrap();
+    assert!(!bed.rules().contains("cora1"), "{}", bed.rules());
+}
+
+#[test]
+fn endpoints_can_be_kept_from_each_other() {
+    let bed = Bed::with_bridge();
+    let apart = Traffic {
+        between_endpoints: false,
+        ..Traffic::default()
+    };
+    let other = another(&bed, apart);
+    let (one, _) = attach_to(&bed.host, &other, 2, &[]);
+    let (two, _) = attach_to(&bed.host, &other, 3, &[]);
+    let (in_one, outside) = (one.serve(80), bed.outside.serve(82));
+    assert_eq!(two.reaches(&in_one, "172.18.0.2:80"), None);
+    assert_eq!(bed.host.reaches(&in_one, "172.18.0.2:80"), ip("172.18.0.1"));
+    assert_eq!(two.reaches(&outside, "10.9.0.2:82"), ip("10.9.0.1"));
+}
+
+#[test]
+fn addresses_can_be_left_as_they_are() {
+    let bed = Bed::with_bridge();
+    let plain = Traffic {
+        masquerade: false,
+        ..Traffic::default()
+    };
+    let other = another(&bed, plain);
+    let (one, _) = attach_to(&bed.host, &other, 2, &[]);
+    bed.outside.sh("ip route add 172.18.0.0/16 via 10.9.0.1");
+    let outside = bed.outside.serve(82);
+    assert_eq!(one.reaches(&outside, "10.9.0.2:82"), ip("172.18.0.2"));
+}
+
+#[test]
+fn one_of_several_networks_has_the_default_route_and_it_can_change() {
+    let bed = Bed::with_bridge();
+    let other = another(&bed, Traffic::default());
+    let (container, _) = bed.container(2, &[]);
+    let mut second = endpoint(&other, 2, &[]);
+    second.link = "eth1".to_owned();
+    second.default_route = false;
+    bed.host
+        .inside(|| other.attach(container.descriptor(), &second))
+        .unwrap();
+    let route = || container.sh("ip route show default");
+    assert_eq!(route(), "default via 172.17.0.1 dev eth0 \n");
+    let set = |route| {
+        bed.host
+            .inside(|| set_default_route(container.descriptor(), route))
+    };
+    set(Some(("eth1", other.gateway))).unwrap();
+    assert_eq!(route(), "default via 172.18.0.1 dev eth1 \n");
+    let outside = bed.outside.serve(82);
+    assert_eq!(container.reaches(&outside, "10.9.0.2:82"), ip("10.9.0.1"));
+    set(None).unwrap();
+    set(None).unwrap();
+    assert_eq!(route(), "");
+    set(Some(("eth0", bed.bridge.gateway))).unwrap();
+    bed.host.inside(|| other.detach(&second)).unwrap();
+    assert_eq!(route(), "default via 172.17.0.1 dev eth0 \n");
+    assert!(set(Some(("eth7", other.gateway))).is_err());
 }
 
 #[test]

@@ -1,0 +1,169 @@
+/* What an attacker does inside a container, where a shell is too slow or cannot. Each mode prints what it found; what
+ * it may find is the tests' business.
+ *
+ *     attacker exe            tries to open every /proc/PID/exe for writing, also after the program has ended
+ *     attacker peek DEV INO   looks into each new process while it still is the program of that inode
+ *     attacker fds            lists its own descriptors
+ *     attacker calls          makes system calls that no container should be allowed, and prints their errors
+ *
+ * The first two end when /tmp/stop is there. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define STOP "/tmp/stop"
+
+static int stopped(void) { return access(STOP, F_OK) == 0; }
+
+/* CVE-2019-5736: a descriptor of the program, got while it runs, is opened for writing once it no longer does. */
+static int exe(void) {
+  static int held[256];
+  static struct stat known[256];
+  static int written[256];
+  int count = 0;
+  struct stat own;
+  stat("/proc/self/exe", &own);
+  do {
+    DIR *proc = opendir("/proc");
+    for (struct dirent *entry; (entry = readdir(proc));) {
+      char path[300];
+      struct stat st;
+      int fd, i;
+      if (entry->d_name[0] < '1' || entry->d_name[0] > '9') continue;
+      snprintf(path, sizeof path, "/proc/%s/exe", entry->d_name);
+      if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0) continue;
+      fstat(fd, &st);
+      for (i = 0; i < count && (known[i].st_ino != st.st_ino || known[i].st_dev != st.st_dev); i++) continue;
+      if (i < count || count == 256 || (st.st_ino == own.st_ino && st.st_dev == own.st_dev)) {
+        close(fd);
+        continue;
+      }
+      known[count] = st;
+      held[count++] = fd;
+      printf("seen %llu:%llu\n", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+    }
+    closedir(proc);
+    for (int i = 0; i < count; i++) {
+      char path[64];
+      int fd;
+      snprintf(path, sizeof path, "/proc/self/fd/%d", held[i]);
+      if (written[i] || (fd = open(path, O_WRONLY | O_CLOEXEC)) < 0) continue;
+      close(fd);
+      written[i] = 1;
+      printf("writable %llu:%llu\n", (unsigned long long)known[i].st_dev, (unsigned long long)known[i].st_ino);
+    }
+    fflush(stdout);
+  } while (!stopped());
+  puts("done");
+  return 0;
+}
+
+static void list(const char *directory) {
+  DIR *fds = opendir(directory);
+  if (!fds) return;
+  for (struct dirent *entry; (entry = readdir(fds));) {
+    char link[4096];
+    ssize_t length;
+    if (entry->d_name[0] == '.') continue;
+    if (!strcmp(directory, "/proc/self/fd") && atoi(entry->d_name) == dirfd(fds)) continue;
+    length = readlinkat(dirfd(fds), entry->d_name, link, sizeof link - 1);
+    if (length < 0) continue;
+    link[length] = 0;
+    printf("%s %s\n", entry->d_name, link);
+  }
+  closedir(fds);
+}
+
+/* CVE-2016-9962: a process on its way into the container still holds what is the host's. */
+static int peek(unsigned long long device, unsigned long long inode) {
+  int next = getpid() + 1;
+  unsigned long long looks = 0;
+  puts("ready");
+  fflush(stdout);
+  for (;;) {
+    char path[64];
+    struct stat st;
+    snprintf(path, sizeof path, "/proc/%d/exe", next);
+    for (;;) {
+      if (++looks % 4096 == 0 && stopped()) {
+        puts("done");
+        return 0;
+      }
+      if (stat(path, &st) < 0) {
+        if (errno == EACCES || errno == EPERM) continue;
+        if (kill(next, 0) == 0) continue;
+        /* Not there yet, or gone before we came. */
+        if (kill(next + 1, 0) == 0) break;
+        continue;
+      }
+      if (st.st_dev == device && st.st_ino == inode) {
+        snprintf(path, sizeof path, "/proc/%d/fd", next);
+        printf("caught %d\n", next);
+        list(path);
+        if (ptrace(PTRACE_SEIZE, next, 0, 0) == 0) printf("traced %d\n", next);
+        fflush(stdout);
+      }
+      break;
+    }
+    next++;
+  }
+}
+
+static void tell(const char *name, long result) { printf("%s %d\n", name, result < 0 ? errno : 0); }
+
+static int calls(void) {
+  tell("socket-alg", socket(38, SOCK_SEQPACKET, 0));
+  tell("socket-vsock", socket(40, SOCK_STREAM, 0));
+  tell("socket-unix", socket(AF_UNIX, SOCK_STREAM, 0));
+  tell("clone3", syscall(SYS_clone3, 0, 0));
+  tell("unshare-user", unshare(CLONE_NEWUSER));
+  tell("unshare-mount", unshare(CLONE_NEWNS));
+  {
+    long child = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+    if (child == 0) _exit(0);
+    tell("clone-user", child);
+  }
+  mkdir("/tmp/cgroup", 0755);
+  tell("mount-cgroup", mount("cgroup", "/tmp/cgroup", "cgroup", 0, "memory"));
+  tell("mount-tmpfs", mount("tmpfs", "/tmp/cgroup", "tmpfs", 0, ""));
+  tell("umount", umount2("/proc/kcore", MNT_DETACH));
+  tell("setns", syscall(SYS_setns, -1, 0));
+  tell("keyctl", syscall(SYS_keyctl, 0, -3, 0));
+  tell("add_key", syscall(SYS_add_key, "user", "x", "x", 1, -3));
+  tell("bpf", syscall(SYS_bpf, 0, 0, 0));
+  tell("perf_event_open", syscall(SYS_perf_event_open, 0, 0, -1, -1, 0));
+  tell("userfaultfd", syscall(SYS_userfaultfd, 1));
+  tell("io_uring_setup", syscall(SYS_io_uring_setup, 1, 0));
+  tell("open_by_handle_at", syscall(SYS_open_by_handle_at, -1, 0, 0));
+  tell("fsopen", syscall(SYS_fsopen, "tmpfs", 0));
+  tell("open_tree", syscall(SYS_open_tree, -100, "/", 1));
+  tell("move_mount", syscall(SYS_move_mount, -1, "", -1, "", 0));
+  tell("mount_setattr", syscall(SYS_mount_setattr, -1, "", 0, 0, 0));
+  tell("finit_module", syscall(SYS_finit_module, -1, "", 0));
+  tell("kexec_load", syscall(SYS_kexec_load, 0, 0, 0, 0));
+  tell("personality", syscall(SYS_personality, 0x0040000));
+  return 0;
+}
+
+int main(int count, char **arguments) {
+  const char *mode = count > 1 ? arguments[1] : "";
+  if (!strcmp(mode, "exe")) return exe();
+  if (!strcmp(mode, "peek") && count == 4)
+    return peek(strtoull(arguments[2], 0, 10), strtoull(arguments[3], 0, 10));
+  if (!strcmp(mode, "fds")) return list("/proc/self/fd"), 0;
+  if (!strcmp(mode, "calls")) return calls();
+  fputs("usage: attacker exe | peek DEV INO | fds | calls\n", stderr);
+  return 2;
+}

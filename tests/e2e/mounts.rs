@@ -1,0 +1,324 @@
+//! What is mounted: parts of volumes and images, other containers' volumes, read-only all the way down.
+
+use crate::sandbox;
+use testkit::Sandbox;
+use testkit::sandbox::Outcome;
+
+fn run(engine: &Sandbox, flags: &[&str], script: &str) -> Outcome {
+    engine.run([&["run", "--rm"], flags, &["busybox", "sh", "-c", script]].concat())
+}
+
+mod both {
+    use super::run;
+    use crate::both;
+
+    #[test]
+    fn another_containers_volumes() {
+        let engine = both();
+        let directory = engine.path().join("bound");
+        std::fs::create_dir(&directory).unwrap();
+        let bind = format!("{}:/bound", directory.display());
+        engine
+            .run([
+                "run",
+                "--name",
+                "first",
+                "-v",
+                "named:/named",
+                "-v",
+                "/anonymous",
+                "-v",
+                &bind,
+                "--tmpfs",
+                "/memory",
+                "busybox",
+                "sh",
+                "-c",
+                "echo a > /named/f; echo b > /anonymous/f; echo c > /bound/f",
+            ])
+            .ok();
+        let from = ["--volumes-from", "first"];
+        assert_eq!(
+            run(
+                &engine,
+                &from,
+                "cat /named/f /anonymous/f /bound/f; echo d > /bound/g"
+            )
+            .ok(),
+            "a\nb\nc\n"
+        );
+        assert!(directory.join("g").exists());
+        let outcome = run(
+            &engine,
+            &["--volumes-from", "first:ro"],
+            "cat /named/f; touch /named/x",
+        );
+        assert_eq!(outcome.stdout, "a\n");
+        assert!(outcome.stderr.contains("Read-only"), "{outcome:?}");
+        // What is asked for goes before what is inherited.
+        assert_eq!(
+            run(
+                &engine,
+                &["--volumes-from", "first", "-v", "other:/named"],
+                "ls /named"
+            )
+            .ok(),
+            ""
+        );
+        assert!(
+            run(&engine, &["--volumes-from", "nobody"], "true")
+                .fails(125)
+                .contains("No such container: nobody")
+        );
+        assert!(
+            run(&engine, &["--volumes-from", "first:x"], "true")
+                .fails(125)
+                .contains("invalid mode: x")
+        );
+        engine.run(["rm", "-v", "first"]).ok();
+    }
+
+    #[test]
+    fn a_read_only_bind_can_not_be_written_and_its_file_is_the_hosts() {
+        let engine = both();
+        let file = engine.write("bound/f", "host\n");
+        let bind = format!("type=bind,src={},dst=/f,readonly", file.display());
+        let outcome = run(&engine, &["--mount", &bind], "cat /f; echo x > /f");
+        assert_eq!(outcome.stdout, "host\n");
+        assert!(outcome.stderr.contains("Read-only"), "{outcome:?}");
+    }
+
+    #[test]
+    fn wrong_mounts_in_dockers_words() {
+        let engine = both();
+        for (mount, message) in [
+            (
+                "type=bind,src=/nosuch,dst=/x",
+                "bind source path does not exist: /nosuch",
+            ),
+            ("type=volume,src=v1,dst=x", "mount path must be absolute"),
+            ("type=tmpfs,dst=/x,volume-nocopy", "cannot mix"),
+            ("type=bind,dst=/x", "field Source must not be empty"),
+            ("type=nosuch,dst=/x", "mount type unknown"),
+        ] {
+            let error = run(&engine, &["--mount", mount], "true").fails(125);
+            assert!(error.contains(message), "{mount}: {error}");
+        }
+    }
+
+    #[test]
+    fn labels_out_of_files_and_exposed_ranges() {
+        let engine = both();
+        let file = engine.write("labels", "# note\na=1\nb\n");
+        engine
+            .run([
+                "create",
+                "--name",
+                "labelled",
+                "--label-file",
+                file.to_str().unwrap(),
+                "--label",
+                "c=3",
+                "--expose",
+                "8000-8001/udp",
+                "--expose",
+                "90",
+                "busybox",
+            ])
+            .ok();
+        let show = |format: &str| {
+            engine
+                .run(["inspect", "-f", format, "labelled"])
+                .ok()
+                .trim()
+                .to_owned()
+        };
+        assert_eq!(show("{{json .Config.Labels}}"), r#"{"a":"1","b":"","c":"3"}"#);
+        assert_eq!(
+            show("{{json .Config.ExposedPorts}}"),
+            r#"{"8000/udp":{},"8001/udp":{},"90/tcp":{}}"#
+        );
+        engine.run(["rm", "labelled"]).ok();
+    }
+}
+
+#[test]
+fn a_part_of_a_volume() {
+    let engine = sandbox();
+    run(
+        &engine,
+        &["-v", "data:/d"],
+        "mkdir -p /d/a/b; echo in > /d/a/b/f; ln -s /etc /d/out; ln -s a /d/in",
+    )
+    .ok();
+    let part = |subpath: &str| format!("type=volume,src=data,dst=/x,volume-subpath={subpath}");
+    assert_eq!(run(&engine, &["--mount", &part("a/b")], "cat /x/f").ok(), "in\n");
+    assert_eq!(run(&engine, &["--mount", &part("a/b/f")], "cat /x").ok(), "in\n");
+    // A link leads inside the volume or nowhere.
+    assert_eq!(run(&engine, &["--mount", &part("in")], "cat /x/b/f").ok(), "in\n");
+    let error = run(&engine, &["--mount", &part("out")], "cat /x/passwd").fails(125);
+    assert!(error.contains("no such file or directory"), "{error}");
+    let error = run(&engine, &["--mount", &part("nosuch")], "true").fails(125);
+    assert!(error.contains("cannot access path 'nosuch'"), "{error}");
+    let error = run(&engine, &["--mount", &part("../x")], "true").fails(125);
+    assert!(
+        error.contains("subpath must be a relative path within the volume"),
+        "{error}"
+    );
+    let error = run(
+        &engine,
+        &["--mount", "type=volume,dst=/x,volume-subpath=a"],
+        "true",
+    )
+    .fails(125);
+    assert!(
+        error.contains("must not set Subpath when using anonymous volumes"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_images_files() {
+    let engine = sandbox();
+    let mount = "type=image,src=busybox,dst=/image";
+    let outcome = run(
+        &engine,
+        &["--mount", mount],
+        "[ \"$(cat /image/etc/passwd)\" = \"$(cat /etc/passwd)\" ] && echo same; touch /image/x",
+    );
+    assert_eq!(outcome.stdout, "same\n");
+    assert!(outcome.stderr.contains("Read-only"), "{outcome:?}");
+    let part = "type=image,src=busybox,dst=/image,image-subpath=etc";
+    assert_eq!(
+        run(
+            &engine,
+            &["--mount", part],
+            "[ \"$(cat /image/passwd)\" = \"$(cat /etc/passwd)\" ] && echo same"
+        )
+        .ok(),
+        "same\n"
+    );
+    // It is kept as long as a container has it, also when its name leads elsewhere.
+    let layered = engine.path().join("context");
+    std::fs::create_dir(&layered).unwrap();
+    std::fs::write(
+        layered.join("Dockerfile"),
+        "FROM busybox\nRUN mkdir /made && echo one > /made/f\nRUN echo two > /made/g\n",
+    )
+    .unwrap();
+    engine
+        .run(["build", "-q", "-t", "tools", layered.to_str().unwrap()])
+        .ok();
+    engine
+        .run([
+            "create",
+            "--name",
+            "user",
+            "--mount",
+            "type=image,src=tools,dst=/t,image-subpath=made",
+            "busybox",
+            "sh",
+            "-c",
+            "cat /t/f /t/g; grep -c ' /t ' /proc/mounts",
+        ])
+        .ok();
+    engine.run(["image", "rm", "-f", "tools"]).ok();
+    engine.run(["builder", "prune", "-af"]);
+    engine.run(["image", "prune", "-af"]).ok();
+    assert_eq!(engine.run(["start", "-a", "user"]).ok(), "one\ntwo\n1\n");
+    let shown = engine
+        .run(["inspect", "-f", "{{json .HostConfig.Mounts}}", "user"])
+        .ok();
+    assert!(
+        shown.contains(r#""Type":"image","Source":"tools","Target":"/t""#)
+            && shown.contains(r#""Subpath":"made""#),
+        "{shown}"
+    );
+}
+
+#[test]
+fn read_only_goes_all_the_way_down_unless_told_otherwise() {
+    let engine = sandbox();
+    let top = engine.path().join("top");
+    let below = top.join("below");
+    std::fs::create_dir_all(&below).unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "tmpfs"])
+        .arg(&below)
+        .status()
+        .unwrap();
+    assert!(mounted.success());
+    let write = |options: &str| {
+        let mount = format!("type=bind,src={},dst=/x,readonly{options}", top.display());
+        run(
+            &engine,
+            &["--mount", &mount],
+            "touch /x/below/f && echo written; touch /x/f && echo top",
+        )
+    };
+    let results = [
+        ("", write("")),
+        (
+            "readonly",
+            write(",bind-recursive=readonly,bind-propagation=rprivate"),
+        ),
+        ("writable", write(",bind-recursive=writable")),
+        ("disabled", write(",bind-recursive=disabled")),
+    ];
+    let unmounted = std::process::Command::new("umount").arg(&below).status().unwrap();
+    assert!(unmounted.success());
+    for (name, outcome) in results {
+        let expected = if name == "writable" { "written\n" } else { "" };
+        assert_eq!(outcome.stdout, expected, "{name}: {outcome:?}");
+    }
+}
+
+#[test]
+fn mounts_are_shown_as_they_were_written() {
+    let engine = sandbox();
+    let directory = engine.path().join("bound");
+    std::fs::create_dir(&directory).unwrap();
+    let short = format!("{}:/short:ro,z", directory.display());
+    let long = format!("type=bind,src={},dst=/long,readonly", directory.display());
+    engine
+        .run([
+            "create",
+            "--name",
+            "shown",
+            "-v",
+            &short,
+            "--mount",
+            &long,
+            "-v",
+            "vol1:/vol",
+            "--mount",
+            "type=volume,src=vol2,dst=/vol2,volume-label=a=b",
+            "--tmpfs",
+            "/t:size=1m",
+            "busybox",
+        ])
+        .ok();
+    let show = |format: &str| {
+        engine
+            .run(["inspect", "-f", format, "shown"])
+            .ok()
+            .trim()
+            .to_owned()
+    };
+    assert_eq!(
+        show("{{json .HostConfig.Binds}}"),
+        format!("[\"{short}\",\"vol1:/vol\"]")
+    );
+    let mounts = show("{{json .HostConfig.Mounts}}");
+    assert!(
+        mounts.contains(r#""Target":"/long","ReadOnly":true"#) && mounts.contains(r#""Labels":{"a":"b"}"#),
+        "{mounts}"
+    );
+    assert_eq!(show("{{json .HostConfig.Tmpfs}}"), r#"{"/t":"size=1048576"}"#);
+    assert_eq!(
+        engine
+            .run(["volume", "inspect", "-f", "{{.Labels.a}}", "vol2"])
+            .ok(),
+        "b\n"
+    );
+}
