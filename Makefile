@@ -8,7 +8,7 @@ KILLS ?= 1000
 CARGO_HOME ?= $(HOME)/.cargo
 export PATH := $(PATH):$(CARGO_HOME)/bin
 
-.PHONY: help demo test test-vm test-reference chaos load bench check build install
+.PHONY: help attacks demo test test-vm test-reference chaos load bench check build install
 
 help:
 	@echo 'make demo     build coracle and play the tutorial with it'
@@ -17,6 +17,7 @@ help:
 	@echo 'make test-reference   run the tests of what Docker does too against Docker (needs root)'
 	@echo 'make chaos    kill 1000 commands and monitors at random moments (needs root)'
 	@echo 'make load     500 containers at once, 2000 short ones at 32 in parallel, floods (needs root)'
+	@echo 'make attacks  attack containers at length, also of an engine without its defences (needs root, takes long)'
 	@echo 'make check    format, lints, licences, crate borders'
 	@echo 'make bench    time coracle against docker, podman and runc (needs root)'
 	@echo 'make build    build the release binary: $(BINARY)'
@@ -45,6 +46,10 @@ test-reference:
 	@scripts/needs build test reference
 	scripts/as-root scripts/test-reference
 
+attacks:
+	@scripts/needs build test
+	scripts/as-root scripts/attacks
+
 check:
 	@scripts/needs build check
 	cargo fmt --check
@@ -59,7 +64,7 @@ chaos:
 load: build
 	@scripts/needs build test
 	scripts/as-root env CORACLE_PROGRAM=$(abspath $(BINARY)) CORACLE_LOAD_IDLE=500 CORACLE_LOAD_RUNS=2000 \
-	  CORACLE_LOAD_PARALLEL=32 cargo test -p cli --locked --test chaos -- --test-threads 1 --nocapture load:: floods::
+	  CORACLE_LOAD_PARALLEL=32 CORACLE_LOAD_ROUNDS=20 cargo test -p cli --locked --test chaos -- --test-threads 1 --nocapture load:: floods::
 
 bench: build
 	@scripts/needs bench

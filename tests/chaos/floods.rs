@@ -1,13 +1,12 @@
 //! A container that behaves badly slows nobody else down.
 
 use crate::world::{World, words};
-use crate::{percentiles, report};
+use crate::{number, percentiles, report};
 use std::time::{Duration, Instant};
 
 /// The promise is a second on a machine that does nothing else; on a busy one, and without optimisation, much more
 /// is still not a hang.
 const BOUND: Duration = Duration::from_secs(10);
-const ROUNDS: usize = 10;
 
 fn beside(name: &str, offender: &[&str]) {
     let world = World::new();
@@ -19,7 +18,7 @@ fn beside(name: &str, offender: &[&str]) {
     world.run(&command, "", None).outcome.ok();
     std::thread::sleep(Duration::from_secs(1));
     let (mut all, mut worst) = (Vec::new(), (Duration::ZERO, ""));
-    for _ in 0..ROUNDS {
+    for _ in 0..number("CORACLE_LOAD_ROUNDS", 3) {
         for command in [
             "ps -a",
             "run --rm busybox true",

@@ -70,7 +70,7 @@ fn idle_containers() {
     }
     report(&format!("ps with {count} running: {}", percentiles(&mut times)));
     let ids: Vec<String> = (0..count).map(|position| format!("idle{position}")).collect();
-    let removal = world.run(&[words("rm -f"), ids].concat(), "", None);
+    let removal = world.run_on_many(&[words("rm -f"), ids].concat());
     assert_eq!(removal.outcome.code, 0, "{}", removal.outcome.stderr);
     report(&format!("rm -f of {count}: {:.1} s", removal.took.as_secs_f64()));
     world.assert_clean("idle containers");

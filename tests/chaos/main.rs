@@ -1,7 +1,8 @@
 //! Whatever is killed, at whatever moment, and however many there are: nothing leaks, nothing hangs.
 //!
 //! How much of it runs is asked for by the environment (`make chaos` and `make load` ask for more than `make test`):
-//! `CORACLE_CHAOS_KILLS`, `CORACLE_CHAOS_SEED`, `CORACLE_LOAD_IDLE`, `CORACLE_LOAD_RUNS`, `CORACLE_LOAD_PARALLEL`;
+//! `CORACLE_CHAOS_KILLS`, `CORACLE_CHAOS_SEED`, `CORACLE_LOAD_IDLE`, `CORACLE_LOAD_RUNS`, `CORACLE_LOAD_PARALLEL`,
+//! `CORACLE_LOAD_ROUNDS`;
 //! `CORACLE_PROGRAM` names another binary than the one of these tests, to be measured.
 #![cfg(test)]
 

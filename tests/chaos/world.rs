@@ -119,12 +119,31 @@ impl World {
         }
     }
 
+    /// Runs a command that does the same to many containers, one after the other, and so may take as long as many
+    /// commands do on a busy host.
+    #[track_caller]
+    pub(crate) fn run_on_many(&self, arguments: &[String]) -> Ended {
+        let start = Instant::now();
+        let child = start_quietly(self.command(arguments, "", None));
+        let count = u32::try_from(arguments.len()).unwrap();
+        let outcome = self.finish_within(child, arguments, PATIENCE + Duration::from_millis(500) * count);
+        Ended {
+            outcome,
+            took: start.elapsed(),
+        }
+    }
+
     /// Waits for a command's end; one that hangs fails the test.
     #[track_caller]
-    pub(crate) fn finish(&self, mut child: Child, arguments: &[String]) -> Outcome {
+    pub(crate) fn finish(&self, child: Child, arguments: &[String]) -> Outcome {
+        self.finish_within(child, arguments, PATIENCE)
+    }
+
+    #[track_caller]
+    fn finish_within(&self, mut child: Child, arguments: &[String], patience: Duration) -> Outcome {
         let start = Instant::now();
         while child.try_wait().unwrap().is_none() {
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > patience {
                 let stack = fs::read_to_string(format!("/proc/{}/stack", child.id())).unwrap_or_default();
                 let there = self.residue.processes();
                 let trace = fs::read_to_string(self.sandbox.path().join("trace")).unwrap_or_default();
@@ -187,7 +206,7 @@ impl World {
             .map(str::to_owned)
             .collect();
         if !ids.is_empty() {
-            self.run(&[words("rm -f"), ids].concat(), "", None);
+            self.run_on_many(&[words("rm -f"), ids].concat());
         }
         self.run(&words("system prune -af --volumes"), "", None)
             .outcome

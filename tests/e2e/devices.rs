@@ -20,23 +20,23 @@ mod both {
             "stat -c '%t:%T' /dev/other; head -c 3 /dev/other | wc -c; echo x > /dev/other && echo written";
         let outcome = run(&engine, &["--device", "/dev/zero:/dev/other:r"], script);
         assert_eq!(outcome.stdout.lines().take(2).collect::<Vec<_>>(), ["1:5", "3"]);
-        let kmsg = |flags: &[&str]| run(&engine, flags, "head -c 0 /dev/kmsg && echo open").stdout;
-        assert_eq!(kmsg(&["--device", "/dev/kmsg"]), "open\n");
-        assert_eq!(kmsg(&["--device", "/dev/kmsg:/dev/kmsg:w"]), "");
-        assert_eq!(kmsg(&[]), "");
+        let open = |flags: &[&str]| run(&engine, flags, "head -c 0 /dev/loop-control && echo open").stdout;
+        assert_eq!(open(&["--device", "/dev/loop-control"]), "open\n");
+        assert_eq!(open(&["--device", "/dev/loop-control:/dev/loop-control:w"]), "");
+        assert_eq!(open(&[]), "");
     }
 
     #[test]
     fn a_rule_lets_a_node_be_used() {
         let engine = both();
-        let script = "mknod /dev/mine c 1 11 && head -c 0 /dev/mine && echo open";
+        let script = "mknod /dev/mine c 10 237 && head -c 0 /dev/mine && echo open";
         assert_eq!(run(&engine, &[], script).stdout, "");
         assert_eq!(
-            run(&engine, &["--device-cgroup-rule", "c 1:11 r"], script).ok(),
+            run(&engine, &["--device-cgroup-rule", "c 10:237 r"], script).ok(),
             "open\n"
         );
         assert_eq!(
-            run(&engine, &["--device-cgroup-rule", "c 1:* rwm"], script).ok(),
+            run(&engine, &["--device-cgroup-rule", "c 10:* rwm"], script).ok(),
             "open\n"
         );
     }
@@ -83,8 +83,10 @@ mod both {
                 .to_owned()
         };
         assert_eq!(
-            show("{{json .HostConfig.Devices}}"),
-            "[{\"PathOnHost\":\"/dev/null\",\"PathInContainer\":\"/dev/x\",\"CgroupPermissions\":\"r\"}]"
+            show(
+                "{{range .HostConfig.Devices}}{{.PathOnHost}} {{.PathInContainer}} {{.CgroupPermissions}}{{end}}"
+            ),
+            "/dev/null /dev/x r"
         );
         assert_eq!(show("{{json .HostConfig.DeviceCgroupRules}}"), "[\"c 1:3 r\"]");
         engine.run(["rm", "looked-at"]).ok();
@@ -217,10 +219,7 @@ containerEdits:
             "looked-at",
         ])
         .ok();
-    assert_eq!(
-        shown.trim(),
-        "[{\"Driver\":\"\",\"Count\":-1,\"DeviceIDs\":null,\"Capabilities\":[[\"gpu\"]],\"Options\":{}}]"
-    );
+    assert_eq!(shown.trim(), "-1 null [[\"gpu\"]]");
 }
 
 #[test]

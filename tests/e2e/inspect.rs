@@ -77,3 +77,95 @@ fn version_and_info_speak() {
         "{info}"
     );
 }
+
+mod both {
+    use crate::both;
+
+    #[test]
+    fn templates_and_what_is_missing() {
+        let docker = both();
+        docker
+            .run(["create", "--name", "it", "-l", "a=b", "busybox", "sleep", "1"])
+            .ok();
+        for (template, expected) in [
+            ("{{.Name}} {{.State.Status}}", "/it created\n"),
+            (
+                "{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}",
+                "none\n",
+            ),
+            (
+                "{{range $i, $e := .Config.Cmd}}{{$i}}={{$e}} {{end}}",
+                "0=sleep 1=1 \n",
+            ),
+            ("{{index .Config.Labels \"a\"}}", "b\n"),
+            ("{{json .Config.Cmd}}", "[\"sleep\",\"1\"]\n"),
+            (
+                "{{.HostConfig.NetworkMode}} {{len .Mounts}} {{.RestartCount}}",
+                "bridge 0 0\n",
+            ),
+            (
+                "{{with .HostConfig}}{{.Privileged}} {{.Memory}}{{end}}",
+                "false 0\n",
+            ),
+        ] {
+            assert_eq!(
+                docker.run(["inspect", "-f", template, "it"]).ok(),
+                expected,
+                "{template}"
+            );
+        }
+        let wrong = docker.run(["inspect", "-f", "{{.Nosuch}}", "it"]).fails(1);
+        assert!(
+            wrong.contains("template parsing error: ")
+                && wrong.contains("map has no entry for key \"Nosuch\""),
+            "{wrong}"
+        );
+        let missing = docker.run(["inspect", "nosuch"]);
+        assert_eq!((missing.code, missing.stdout.as_str()), (1, "[]\n"));
+        let some = docker.run(["inspect", "-f", "{{.Name}}", "nosuch", "it"]);
+        assert_eq!((some.code, some.stdout.as_str()), (1, "/it\n"));
+        assert_eq!(docker.run(["inspect", "--type", "image", "it"]).code, 1);
+        let sized = docker.run(["inspect", "-s", "-f", "{{.SizeRw}}", "it"]).ok();
+        assert!(sized.trim().parse::<u64>().is_ok(), "{sized}");
+        docker.run(["rm", "it"]).ok();
+    }
+}
+
+#[test]
+fn tools_find_what_they_look_for() {
+    let coracle = sandbox();
+    for (arguments, expected) in [
+        (
+            &["version", "--format", "{{.Server.Version}}"][..],
+            env!("CARGO_PKG_VERSION"),
+        ),
+        (&["version", "--format", "{{.Client.APIVersion}}"], "1.50"),
+        (&["version", "--format", "{{.Server.Os}}"], "linux"),
+        (
+            &["info", "--format", "{{.ServerVersion}}"],
+            env!("CARGO_PKG_VERSION"),
+        ),
+        (&["info", "--format", "{{.Driver}}"], "overlay2"),
+        (
+            &["info", "--format", "{{.OSType}}/{{.Swarm.LocalNodeState}}"],
+            "linux/inactive",
+        ),
+        (&["info", "--format", "{{.Images}}"], "1"),
+        (&["info", "--format", "{{.ClientInfo.Context}}"], "default"),
+    ] {
+        assert_eq!(coracle.run(arguments).ok().trim_end(), expected, "{arguments:?}");
+    }
+    let info: Value = serde_json::from_str(&coracle.run(["info", "--format", "{{json .}}"]).ok()).unwrap();
+    for field in [
+        "ID",
+        "CgroupDriver",
+        "CgroupVersion",
+        "KernelVersion",
+        "NCPU",
+        "MemTotal",
+        "Plugins",
+        "Runtimes",
+    ] {
+        assert!(!info[field].is_null(), "{field}");
+    }
+}

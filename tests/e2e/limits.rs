@@ -154,8 +154,10 @@ mod both {
             "500000000 512 0 50"
         );
         assert_eq!(
-            show("{{json .HostConfig.BlkioDeviceReadBps}} {{json .HostConfig.BlkioDeviceWriteIOps}}"),
-            "[{\"Path\":\"/dev/null\",\"Rate\":1048576}] [{\"Path\":\"/dev/null\",\"Rate\":10}]"
+            show(
+                "{{range .HostConfig.BlkioDeviceReadBps}}{{.Path}} {{.Rate}}{{end}} {{range .HostConfig.BlkioDeviceWriteIOps}}{{.Path}} {{.Rate}}{{end}}"
+            ),
+            "/dev/null 1048576 /dev/null 10"
         );
         assert_eq!(
             show("{{.Config.StopTimeout}} {{.HostConfig.OomScoreAdj}}"),

@@ -47,3 +47,106 @@ fn names_are_unique_and_ids_may_be_short() {
     let bad = coracle.run(["create", "--name", "a b", "busybox"]).fails(1);
     assert!(bad.contains("Invalid container name (a b)"), "{bad}");
 }
+
+mod both {
+    use crate::both;
+
+    #[test]
+    fn filters_choose() {
+        let docker = both();
+        docker
+            .run([
+                "run",
+                "--name",
+                "web_12",
+                "-l",
+                "tier=front",
+                "-v",
+                "psdata:/data",
+                "busybox",
+                "sh",
+                "-c",
+                "exit 3",
+            ])
+            .fails(3);
+        docker
+            .run(["create", "--name", "web_x", "--expose", "80", "busybox"])
+            .ok();
+        docker
+            .run([
+                "run",
+                "-d",
+                "--name",
+                "db",
+                "-l",
+                "tier=back",
+                "--network",
+                "none",
+                "busybox",
+                "sleep",
+                "100",
+            ])
+            .ok();
+        for (filters, expected) in [
+            (&["name=web"][..], "web_12 web_x"),
+            (&["name=^/?web_[0-9]+$"], "web_12"),
+            (&["name=^db$"], "db"),
+            (&["label=tier"], "db web_12"),
+            (&["label=tier=front"], "web_12"),
+            (&["label=tier", "label=tier=back"], "db"),
+            (&["status=created"], "web_x"),
+            (&["status=created", "status=running"], "db web_x"),
+            (&["exited=3"], "web_12"),
+            (&["exited=0"], ""),
+            (&["ancestor=busybox"], "db web_12 web_x"),
+            (&["volume=psdata"], "web_12"),
+            (&["volume=/data"], "web_12"),
+            (&["network=none"], "db"),
+            (&["expose=80"], "web_x"),
+            (&["before=web_x"], "web_12"),
+            (&["since=web_12"], "db web_x"),
+            (&["health=none", "name=db"], "db"),
+            (&["is-task=false", "name=db"], "db"),
+            (&["name=web", "status=running"], ""),
+        ] {
+            let mut arguments = vec!["ps", "-a", "--format", "{{.Names}}"];
+            for filter in filters {
+                arguments.extend(["--filter", filter]);
+            }
+            let listed = docker.run(arguments).ok();
+            let mut names: Vec<&str> = listed.lines().collect();
+            names.sort_unstable();
+            assert_eq!(names.join(" "), expected, "{filters:?}");
+        }
+        let last = docker.run(["ps", "-n", "2", "--format", "{{.Names}}"]).ok();
+        assert_eq!(last, "db\nweb_x\n");
+        assert_eq!(docker.run(["ps", "-lq", "--no-trunc"]).ok().trim().len(), 64);
+        let json = docker.run(["ps", "--format", "json"]).ok();
+        let row: serde_json::Value = serde_json::from_str(&json).unwrap();
+        for (field, value) in [
+            ("Names", "db"),
+            ("State", "running"),
+            ("Networks", "none"),
+            ("LocalVolumes", "0"),
+        ] {
+            assert_eq!(row[field], value, "{field}");
+        }
+        let labels = docker
+            .run([
+                "ps",
+                "-a",
+                "--filter",
+                "name=web_12",
+                "--format",
+                "{{.Label \"tier\"}} {{.LocalVolumes}} {{.Mounts}}",
+            ])
+            .ok();
+        assert_eq!(labels, "front 1 psdata\n");
+        let unknown = docker.run(["ps", "--filter", "colour=red"]).fails(1);
+        assert!(unknown.contains("invalid filter 'colour"), "{unknown}");
+        let bare = docker.run(["ps", "--filter", "name"]);
+        assert!(bare.stderr.contains("bad format of filter"), "{bare:?}");
+        docker.run(["rm", "-f", "web_12", "web_x", "db"]).ok();
+        docker.run(["volume", "rm", "psdata"]).ok();
+    }
+}

@@ -56,3 +56,87 @@ fn walk(directory: &std::path::Path) -> u64 {
         })
         .sum()
 }
+
+#[test]
+fn prune_asks_and_names_what_went() {
+    let coracle = sandbox();
+    coracle.run(["create", "--name", "old", "busybox"]).ok();
+    let asked = coracle.run_with_input(["container", "prune"], b"n\n");
+    assert_eq!((asked.code, asked.stderr.as_str()), (0, ""));
+    assert_eq!(
+        asked.stdout,
+        "WARNING! This will remove all stopped containers.\nAre you sure you want to continue? [y/N] "
+    );
+    let asked = coracle.run_with_input(
+        ["system", "prune", "-a", "--volumes", "--filter", "label=x=y"],
+        b"\n",
+    );
+    assert_eq!(
+        asked.stdout,
+        "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n  \
+         - all anonymous volumes not used by at least one container\n  - all images without at least one container associated to them\n  \
+         - all build cache\n\n  Items to be pruned will be filtered with:\n  - label=x=y\n\nAre you sure you want to continue? [y/N] "
+    );
+    let conflict = coracle
+        .run(["system", "prune", "-f", "--volumes", "--filter", "until=1h"])
+        .fails(1);
+    assert_eq!(
+        conflict,
+        "ERROR: The \"until\" filter is not supported with \"--volumes\"\n"
+    );
+    assert!(
+        !coracle
+            .run(["container", "prune", "-f", "--filter", "until=1h"])
+            .ok()
+            .contains("Deleted")
+    );
+    let id = coracle.run(["ps", "-aq", "--no-trunc"]).ok();
+    let pruned = coracle.run_with_input(["container", "prune"], b"y\n").ok();
+    assert!(
+        pruned.contains(&format!("Deleted Containers:\n{id}\nTotal reclaimed space: ")),
+        "{pruned}"
+    );
+    assert!(coracle.run(["network", "prune", "-f"]).ok().is_empty());
+}
+
+#[test]
+fn df_tells_all_four_tables() {
+    let coracle = sandbox();
+    coracle.run(["tag", "busybox", "two:2"]).ok();
+    coracle
+        .run([
+            "run",
+            "--name",
+            "used",
+            "-v",
+            "vol:/v",
+            "busybox",
+            "sh",
+            "-c",
+            "echo 123 > /v/a; echo 1 > /b",
+        ])
+        .ok();
+    let text = coracle.run(["system", "df", "-v"]).ok();
+    for expected in [
+        "Images space usage:\n\nREPOSITORY   TAG ",
+        "SHARED SIZE   UNIQUE SIZE   CONTAINERS\n",
+        "\n\nContainers space usage:\n\nCONTAINER ID   IMAGE ",
+        "\n\nLocal Volumes space usage:\n\nVOLUME NAME   LINKS     SIZE\nvol           1 ",
+        "\n\nBuild cache usage: 0B\n\nCACHE ID ",
+    ] {
+        assert!(text.contains(expected), "{expected:?}: {text}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&coracle.run(["system", "df", "-v", "--format", "json"]).ok()).unwrap();
+    assert_eq!(json["Images"].as_array().unwrap().len(), 2);
+    assert_eq!(json["Volumes"][0]["Links"], "1");
+    let short = coracle
+        .run(["system", "df", "--format", "{{.Type}}: {{.TotalCount}}"])
+        .ok();
+    assert_eq!(
+        short,
+        "Images: 1\nContainers: 1\nLocal Volumes: 1\nBuild Cache: 0\n"
+    );
+    coracle.run(["rm", "used"]).ok();
+    coracle.run(["volume", "rm", "vol"]).ok();
+}

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use testkit::Sandbox;
 
 /// A command of the engine with a terminal of its own, as a user sits at it.
-struct Seat {
+pub(crate) struct Seat {
     keyboard: File,
     screen: Receiver<Vec<u8>>,
     seen: String,
@@ -20,6 +20,11 @@ struct Seat {
 
 impl Seat {
     fn new(coracle: &Sandbox, arguments: &[&str]) -> Self {
+        Self::at(&coracle.command(arguments))
+    }
+
+    /// Gives a terminal to any command.
+    pub(crate) fn at(template: &Command) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -30,7 +35,6 @@ impl Seat {
             .write(true)
             .open(name.to_str().unwrap())
             .unwrap();
-        let template = coracle.command(arguments);
         // setsid(1) makes the terminal the command's controlling one, so that it hears of a new size.
         let mut command = Command::new("setsid");
         command
@@ -41,6 +45,9 @@ impl Seat {
             if let Some(value) = value {
                 command.env(name, value);
             }
+        }
+        if let Some(directory) = template.get_current_dir() {
+            command.current_dir(directory);
         }
         command
             .stdin(slave.try_clone().unwrap())
@@ -68,13 +75,13 @@ impl Seat {
         }
     }
 
-    fn types(&mut self, keys: &str) {
+    pub(crate) fn types(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Waits until the screen shows `text`, and forgets what came before it.
     #[track_caller]
-    fn shows(&mut self, text: &str) {
+    pub(crate) fn shows(&mut self, text: &str) {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             if let Some(end) = self.seen.find(text) {
@@ -89,7 +96,7 @@ impl Seat {
         }
     }
 
-    fn ends(mut self) -> i32 {
+    pub(crate) fn ends(mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap()
     }
 }

@@ -1,13 +1,15 @@
 //! What could stand at the cursor: the shells' scripts ask by a hidden command and get one candidate a line, with what
-//! it means behind a tab. `:files` alone leaves it to the shell.
+//! it means behind a tab. The line `:files` says that a file name could stand there, too. A candidate that ends in `=`
+//! or `:` wants more.
+
+mod values;
 
 use crate::commands::{COMMANDS, GROUPS};
-use crate::dispatch::{Names, command, find};
+use crate::dispatch::{Entry, Names, command, find};
 use crate::failure::Failure;
 use crate::front::{Cli, GLOBAL_FLAGS};
 use crate::output;
-use engine::containers::record::Activity;
-use engine::containers::request::ListContainers;
+use clap::{Arg, Command};
 use std::process::ExitCode;
 
 /// The hidden command.
@@ -15,25 +17,36 @@ pub(crate) const ARGUMENT: &str = "__complete";
 /// Tells the shell to complete file names.
 const FILES: &str = ":files";
 
+/// A word and what it means.
+type Candidate = (String, String);
+
 /// Prints what could stand in place of the last of `words`.
 pub(crate) fn run(cli: &Cli, words: &[String]) -> Result<ExitCode, Failure> {
     let (current, before) = words
         .split_last()
         .map_or(("", &[][..]), |(last, before)| (last.as_str(), before));
-    let candidates = candidates(cli, before, current);
-    let fitting = candidates
-        .iter()
-        .filter(|(word, _)| word.starts_with(current) || word == FILES);
-    let lines: Vec<String> = fitting.map(|(word, about)| format!("{word}\t{about}")).collect();
-    if candidates.iter().any(|(word, _)| word == FILES) {
-        output::line(FILES)?;
-    } else if !lines.is_empty() {
+    let mut lines: Vec<String> = candidates(cli, before, current)
+        .into_iter()
+        .filter(|(word, _)| word.starts_with(current) || word == FILES)
+        .map(|(word, about)| {
+            // A name is one line, whatever is in it.
+            let clean = |text: &str| text.replace(|c: char| c.is_control(), " ");
+            if word == FILES {
+                word
+            } else {
+                format!("{}\t{}", clean(&word), clean(&about))
+            }
+        })
+        .collect();
+    lines.sort();
+    lines.dedup();
+    if !lines.is_empty() {
         output::line(&lines.join("\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn candidates(cli: &Cli, before: &[String], current: &str) -> Vec<(String, String)> {
+fn candidates(cli: &Cli, before: &[String], current: &str) -> Vec<Candidate> {
     let mut words = before;
     // Global flags come first; those with a value take the next word with them.
     while let Some((first, rest)) = words.split_first() {
@@ -41,15 +54,17 @@ fn candidates(cli: &Cli, before: &[String], current: &str) -> Vec<(String, Strin
             break;
         }
         let name = first.trim_start_matches('-');
-        let takes_value = !name.contains('=')
-            && GLOBAL_FLAGS.iter().any(|(long, short, kind, _)| {
-                !kind.is_empty() && (*long == name || short.is_some_and(|short| name == short.to_string()))
-            });
-        words = if takes_value {
-            rest.get(1..).unwrap_or_default()
-        } else {
-            rest
+        let flag = GLOBAL_FLAGS
+            .iter()
+            .find(|(long, short, ..)| *long == name || short.is_some_and(|short| name == short.to_string()));
+        let Some((long, ..)) = flag.filter(|(_, _, kind, _)| !kind.is_empty()) else {
+            words = rest;
+            continue;
         };
+        match rest.split_first() {
+            None => return values::of_global_flag(long),
+            Some((_, rest)) => words = rest,
+        }
     }
     match words {
         [] if current.starts_with('-') => GLOBAL_FLAGS
@@ -58,64 +73,125 @@ fn candidates(cli: &Cli, before: &[String], current: &str) -> Vec<(String, Strin
             .collect(),
         [] => top_level(),
         [group] if GROUPS.iter().any(|known| known.name == group) => in_group(group),
-        _ => match find(words) {
-            Some((entry, used)) => {
-                let command = command(entry);
-                let last = words[used..].last().map_or("", String::as_str);
-                if let Some(value) = flag_value(&command, last) {
-                    return value;
-                }
-                if current.starts_with('-') {
-                    return command
-                        .get_arguments()
-                        .filter(|arg| !arg.is_hide_set())
-                        .filter_map(|arg| {
-                            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-                            Some((format!("--{}", arg.get_long()?), help))
-                        })
-                        .collect();
-                }
-                names(cli, entry.names)
-            }
-            None => Vec::new(),
+        [help, rest @ ..] if help == "help" => match rest {
+            [] => top_level(),
+            [group] => in_group(group),
+            _ => Vec::new(),
         },
+        _ => find(words).map_or_else(Vec::new, |(entry, used)| {
+            in_command(cli, entry, &words[used..], current)
+        }),
     }
 }
 
-/// What follows a flag that takes a value; nobody but the file system knows most of them.
-fn flag_value(command: &clap::Command, last: &str) -> Option<Vec<(String, String)>> {
-    let name = last
-        .strip_prefix("--")
-        .or_else(|| last.strip_prefix('-'))
-        .filter(|name| !name.contains('='))?;
-    let arg = command.get_arguments().find(|arg| {
-        arg.get_long() == Some(name) || arg.get_short().is_some_and(|short| name == short.to_string())
-    })?;
-    let takes_value = arg
-        .get_value_names()
-        .and_then(|names| names.first())
-        .is_some_and(|name| !name.is_empty());
-    if !takes_value {
-        return None;
-    }
-    let fixed: &[&str] = match name {
-        "network" | "net" => &["bridge", "host", "none"],
-        "pull" => &["always", "missing", "never"],
-        "restart" => &["always", "no", "on-failure", "unless-stopped"],
-        "log-driver" => &["json-file", "none"],
-        "progress" => &["auto", "plain", "quiet", "tty"],
-        "type" => &["container", "image", "network", "volume"],
-        _ => return Some(vec![(FILES.to_owned(), String::new())]),
+/// What could stand among a command's own words.
+fn in_command(cli: &Cli, entry: &Entry, words: &[String], current: &str) -> Vec<Candidate> {
+    let command = command(entry);
+    let given = match positional(&command, entry, words) {
+        Position::Value(arg) => return values::of_flag(cli, entry, arg, current),
+        Position::Words(given) => given,
     };
-    Some(
-        fixed
-            .iter()
-            .map(|word| ((*word).to_owned(), String::new()))
-            .collect(),
-    )
+    let flags_are_over = entry.ends_flags && !given.is_empty();
+    if current.starts_with('-') && !flags_are_over {
+        if let Some((flag, partial)) = current.split_once('=')
+            && let Some(arg) = flag_of(&command, flag)
+        {
+            let found = values::of_flag(cli, entry, arg, partial).into_iter();
+            return found
+                .map(|(value, about)| match value.as_str() {
+                    FILES => (value, about),
+                    value => (format!("{flag}={value}"), about),
+                })
+                .collect();
+        }
+        return command
+            .get_arguments()
+            .filter(|arg| !arg.is_hide_set())
+            .filter_map(|arg| {
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                Some((format!("--{}", arg.get_long()?), help))
+            })
+            .collect();
+    }
+    words_of(cli, entry, &given, current)
 }
 
-fn top_level() -> Vec<(String, String)> {
+/// Names for the next of a command's arguments.
+fn words_of(cli: &Cli, entry: &Entry, given: &[&String], current: &str) -> Vec<Candidate> {
+    let files = || vec![(FILES.to_owned(), String::new())];
+    match (entry.name, given.len()) {
+        ("container cp", _) => {
+            let mut found = files();
+            // The name is followed by a path in the container, which is not looked up.
+            if !current.contains(':') {
+                let containers = values::names(cli, Names::Containers).into_iter();
+                found.extend(containers.map(|(name, about)| (format!("{name}:"), about)));
+            }
+            found
+        }
+        ("container create" | "container exec" | "container run", 1..) => files(),
+        ("container rename" | "container port" | "container commit", 1..) => Vec::new(),
+        (_, count) => {
+            let has_room = match entry.arity {
+                crate::dispatch::Arity::Exactly(most)
+                | crate::dispatch::Arity::AtMost(most)
+                | crate::dispatch::Arity::Between(_, most) => count < most,
+                crate::dispatch::Arity::AtLeast(_) => true,
+            };
+            if !has_room {
+                return Vec::new();
+            }
+            let mut found = values::names(cli, entry.names);
+            found.retain(|(name, _)| !given.contains(&name));
+            found
+        }
+    }
+}
+
+/// Where the cursor is.
+enum Position<'c> {
+    /// At the value of a flag.
+    Value(&'c Arg),
+    /// At a word; these came before it.
+    Words(Vec<&'c String>),
+}
+
+fn positional<'c>(command: &'c Command, entry: &Entry, words: &'c [String]) -> Position<'c> {
+    let mut given = Vec::new();
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        let may_be_flag = given.is_empty() || !entry.ends_flags;
+        let is_flag = may_be_flag && word.len() > 1 && word.starts_with('-');
+        if !is_flag {
+            given.push(word);
+            continue;
+        }
+        if let Some(arg) = flag_of(command, word)
+            && takes_value(arg)
+            && rest.next().is_none()
+        {
+            return Position::Value(arg);
+        }
+    }
+    Position::Words(given)
+}
+
+/// Finds the flag that a word names: `--name`, or the last letter of `-abc`.
+fn flag_of<'c>(command: &'c Command, word: &str) -> Option<&'c Arg> {
+    let fits = |arg: &&Arg| match word.strip_prefix("--") {
+        Some(long) => arg.get_long() == Some(long),
+        None => arg.get_short() == word.chars().next_back().filter(|_| word.len() > 1),
+    };
+    command.get_arguments().find(fits)
+}
+
+fn takes_value(arg: &Arg) -> bool {
+    arg.get_value_names()
+        .and_then(|names| names.first())
+        .is_some_and(|name| !name.is_empty())
+}
+
+fn top_level() -> Vec<Candidate> {
     let groups = GROUPS
         .iter()
         .map(|group| (group.name.to_owned(), group.about.to_owned()));
@@ -125,10 +201,13 @@ fn top_level() -> Vec<(String, String)> {
             .filter(|name| !name.contains(' '))
             .map(|name| ((*name).to_owned(), entry.about.to_owned()))
     });
-    groups.chain(commands).collect()
+    groups
+        .chain(commands)
+        .chain([("help".to_owned(), "Help about any command".to_owned())])
+        .collect()
 }
 
-fn in_group(group: &str) -> Vec<(String, String)> {
+fn in_group(group: &str) -> Vec<Candidate> {
     COMMANDS
         .iter()
         .flat_map(|entry| {
@@ -140,61 +219,5 @@ fn in_group(group: &str) -> Vec<(String, String)> {
             let word = name.strip_prefix(group)?.strip_prefix(' ')?;
             Some((word.to_owned(), about.to_owned()))
         })
-        .collect()
-}
-
-/// Names of what is there. An engine that cannot be opened has none to offer.
-fn names(cli: &Cli, kind: Names) -> Vec<(String, String)> {
-    let found = match kind {
-        Names::Containers => containers(cli, |_| true),
-        Names::Running => containers(cli, |activity| {
-            matches!(activity, Activity::Running | Activity::Paused)
-        }),
-        Names::Stopped => containers(cli, |activity| {
-            matches!(activity, Activity::Created | Activity::Exited)
-        }),
-        Names::Images => images(cli),
-        Names::Volumes => volumes(cli),
-        Names::Networks => Ok(networks()),
-        Names::Objects => containers(cli, |_| true)
-            .and_then(|all| Ok([all, images(cli)?, volumes(cli)?, networks()].concat())),
-        Names::Contexts => Ok(vec![("default".to_owned(), String::new())]),
-        Names::Files => Ok(vec![(FILES.to_owned(), String::new())]),
-        Names::Nothing => Ok(Vec::new()),
-    };
-    found.unwrap_or_default()
-}
-
-fn containers(cli: &Cli, wanted: impl Fn(Activity) -> bool) -> Result<Vec<(String, String)>, Failure> {
-    let all = cli.engine()?.containers().list(&ListContainers {
-        all: true,
-        ..ListContainers::default()
-    })?;
-    let fitting = all.into_iter().filter(|container| wanted(container.activity));
-    Ok(fitting
-        .map(|container| (container.name, container.settings.image_name))
-        .collect())
-}
-
-fn images(cli: &Cli) -> Result<Vec<(String, String)>, Failure> {
-    let all = cli.engine()?.images().list()?;
-    Ok(all
-        .iter()
-        .flat_map(|image| image.tags.iter().map(|tag| (tag.familiar(), image.id.short())))
-        .collect())
-}
-
-fn volumes(cli: &Cli) -> Result<Vec<(String, String)>, Failure> {
-    let all = cli.engine()?.volumes().list()?;
-    Ok(all
-        .into_iter()
-        .map(|volume| (volume.name, String::new()))
-        .collect())
-}
-
-fn networks() -> Vec<(String, String)> {
-    ["bridge", "host", "none"]
-        .iter()
-        .map(|name| ((*name).to_owned(), String::new()))
         .collect()
 }

@@ -84,7 +84,7 @@ pub(crate) const GLOBAL_FLAGS: &[(&str, Option<char>, &str, &str)] = &[
         "context",
         Some('c'),
         "string",
-        "Accepted for Docker's sake; there is no daemon to choose",
+        "Accepted for Docker's sake; there is one, \"default\"",
     ),
     ("debug", Some('D'), "", "Enable debug mode"),
     (
@@ -184,12 +184,12 @@ fn start(program: &str, mut arguments: Vec<String>) -> Result<ExitCode, Failure>
 }
 
 fn cli(program: &str, globals: &Globals) -> Result<Cli, Failure> {
-    for flag in ["host", "context", "tls", "tlsverify"] {
-        // A context of that name is what Docker has when nobody chose one.
-        if globals.is_set(flag) && globals.last(flag) != Some("default") {
-            output::warning(&format!("--{flag} has no effect: there is no daemon"));
+    for flag in ["tls", "tlsverify"] {
+        if globals.is_set(flag) {
+            output::warning(&format!("--{flag} has no effect: there is no daemon to talk to"));
         }
     }
+    endpoint(program, globals)?;
     let host_ca = match globals.last("host-ca") {
         None => None,
         Some("auto") => Some(true),
@@ -239,6 +239,46 @@ fn cli(program: &str, globals: &Globals) -> Result<Cli, Failure> {
         engine: OnceCell::new(),
         client: OnceCell::new(),
     })
+}
+
+/// Judges who asks for another daemon. What Docker's variables say is meant for us only where we stand in for it.
+fn endpoint(program: &str, globals: &Globals) -> Result<(), Failure> {
+    let variable = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .filter(|value| !value.is_empty() && program == "docker")
+    };
+    let host = globals.last("host").map(str::to_owned);
+    if let Some(name) = globals.last("context").map(str::to_owned).or_else(|| {
+        // As with Docker, a host that is named makes the context moot.
+        let is_moot = host.is_some() || variable("DOCKER_HOST").is_some();
+        variable("DOCKER_CONTEXT").filter(|_| !is_moot)
+    }) && name != crate::commands::CONTEXT
+    {
+        return Err(Failure::new(format!("context \"{name}\" does not exist"))
+            .with_hint("there is one context, \"default\": this program itself, on this host"));
+    }
+    let (from, host) = match (host, variable("DOCKER_HOST")) {
+        (Some(host), _) => ("--host", host),
+        (None, Some(host)) => ("DOCKER_HOST", host),
+        (None, None) => return Ok(()),
+    };
+    if host.starts_with("unix://") {
+        // Another daemon of this host: what it has is not what we have.
+        output::warning(&format!(
+            "{from}={host} is not used: containers run in this program, without a daemon"
+        ));
+        return Ok(());
+    }
+    let hint = if from == "DOCKER_HOST" {
+        "unset DOCKER_HOST to work on this host"
+    } else {
+        "leave --host out to work on this host"
+    };
+    Err(Failure::new(format!(
+        "cannot connect to {host}: there is no remote client yet, this program works on its own host"
+    ))
+    .with_hint(hint))
 }
 
 /// Where the engine keeps its things unless it is told otherwise.
@@ -361,6 +401,20 @@ mod tests {
         assert_eq!(globals.last("run-root"), Some("/b"));
         assert_eq!(globals.last("log-level"), Some("warn"));
         assert!(globals.is_set("debug"));
+    }
+
+    #[test]
+    fn another_daemon_is_refused_or_said_to_be_unused() {
+        for (arguments, refused) in [
+            (&["-H", "tcp://far:2375"][..], true),
+            (&["-H", "ssh://me@far"], true),
+            (&["-H", "unix:///var/run/docker.sock"], false),
+            (&["--context", "far"], true),
+            (&["-c", "default"], false),
+        ] {
+            let (globals, _) = read(arguments).unwrap();
+            assert_eq!(endpoint("coracle", &globals).is_err(), refused, "{arguments:?}");
+        }
     }
 
     #[test]

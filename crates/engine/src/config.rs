@@ -2,6 +2,7 @@
 
 use registry::Mirror;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Where the configuration is looked for unless `--config-file` names another.
@@ -21,12 +22,12 @@ pub struct Config {
     pub host_ca: HostCa,
     /// Registries (`host[:port]`) reached over plain HTTP or with certificates nobody vouches for.
     pub insecure_registries: Vec<String>,
-    /// Log driver of containers that name none: `json-file` or `none`.
+    /// Where systemd's journal listens, for the log driver `journald`.
+    pub journal_socket: PathBuf,
+    /// Log driver of containers that name none: `json-file`, `local`, `journald` or `none`.
     pub log_driver: String,
-    /// Log files of one container that are kept.
-    pub log_max_files: u32,
-    /// Bytes at which a log file is rotated.
-    pub log_max_size: u64,
+    /// Its options, as `--log-opt` has them, where a container does not say otherwise.
+    pub log_options: BTreeMap<String, OptionValue>,
     /// Registry mirrors.
     pub mirrors: Vec<Mirror>,
     /// Processes and threads that a container may have unless it is told otherwise; -1 is no limit.
@@ -59,6 +60,28 @@ pub enum HostCa {
     Off,
 }
 
+/// The value of an option that a flag gives as text. Written as what it is, it is as good.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum OptionValue {
+    /// `"10m"`.
+    Text(String),
+    /// `3`.
+    Number(i64),
+    /// `true`.
+    Truth(bool),
+}
+
+impl std::fmt::Display for OptionValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => text.fmt(f),
+            Self::Number(number) => number.fmt(f),
+            Self::Truth(truth) => truth.fmt(f),
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -66,9 +89,9 @@ impl Default for Config {
             cgroup_driver: CgroupDriver::Auto,
             host_ca: HostCa::Auto,
             insecure_registries: Vec::new(),
+            journal_socket: "/run/systemd/journal/socket".into(),
             log_driver: "json-file".into(),
-            log_max_files: 3,
-            log_max_size: 10 << 20,
+            log_options: BTreeMap::new(),
             mirrors: Vec::new(),
             pids_limit: 4096,
             subnet: None,
@@ -152,7 +175,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.pids_limit, 100);
-        assert_eq!(config.log_max_files, 3);
+        assert_eq!(config.log_driver, "json-file");
         assert_eq!(config.mirrors[0].endpoint, "m.example/hub");
     }
 

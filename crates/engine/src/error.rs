@@ -46,6 +46,9 @@ pub enum EngineError {
         /// What to write instead.
         hint: Option<String>,
     },
+    /// The container's log goes where nobody can read it.
+    #[error("configured logging driver does not support reading")]
+    LogsUnreadable,
     /// The network could not be set up.
     #[error(transparent)]
     Network(#[from] network::NetworkError),
@@ -84,7 +87,7 @@ impl EngineError {
             Self::Conflict { .. } => Kind::Conflict,
             Self::Config(_) | Self::Invalid { .. } => Kind::InvalidParameter,
             Self::NotFound { .. } | Self::Registry(registry::RegistryError::NotFound(_)) => Kind::NotFound,
-            Self::NotSupported(_) => Kind::NotImplemented,
+            Self::LogsUnreadable | Self::NotSupported(_) => Kind::NotImplemented,
             Self::Registry(registry::RegistryError::Denied(_)) => Kind::Forbidden,
             Self::Registry(_) => Kind::Unavailable,
             Self::Start(error) if error.failure != runtime::StartFailure::Setup => Kind::InvalidParameter,

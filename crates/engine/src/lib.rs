@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! <root>/state.db              what was asked for (see the state crate)
-//! <root>/containers/<id>/      upper work hosts hostname resolv.conf log (json-file, rotated)
+//! <root>/containers/<id>/      upper work hosts hostname resolv.conf, the log
 //! <root>/volumes/<name>/_data
 //! <run root>/<id>/             lock   held by the monitor while the container runs
 //!                              control.sock   attach, resize, signal, wait, rename
@@ -37,7 +37,7 @@ pub mod networks;
 pub mod pattern;
 pub mod volumes;
 
-pub use config::{CgroupDriver, Config, ConfigError, HostCa};
+pub use config::{CgroupDriver, Config, ConfigError, HostCa, OptionValue};
 pub use error::{EngineError, Kind};
 pub use system::{Info, PruneRequest, Pruned};
 

@@ -1,6 +1,6 @@
 //! Names in filters: Docker takes a regular expression that matches anywhere.
 
-use regex::Regex;
+use regex_lite::Regex;
 
 /// A filter's value, ready to be compared.
 #[derive(Debug, Clone)]

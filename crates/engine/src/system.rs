@@ -133,7 +133,9 @@ impl Engine {
                 ),
                 ("Supports d_type".into(), "true".into()),
             ],
-            log_drivers: vec!["json-file".into(), "none".into()],
+            log_drivers: ["journald", "json-file", "local", "none"]
+                .map(str::to_owned)
+                .to_vec(),
             controllers,
             swap_limit,
             forwards: proc_text("/proc/sys/net/ipv4/ip_forward").trim() == "1",
@@ -205,10 +207,7 @@ impl Engine {
             ),
             ("Insecure registries", list(&config.insecure_registries)),
             ("Logging driver", config.log_driver.clone()),
-            (
-                "Log rotation",
-                format!("{} files of {} bytes", config.log_max_files, config.log_max_size),
-            ),
+            ("Logging options", log_options(config)),
             ("Mirrors", list(&mirrors)),
             ("Pids limit", pids),
             ("Subnet of the default bridge", subnet),
@@ -432,6 +431,20 @@ fn security() -> Vec<String> {
         names.push("cgroupns".to_owned());
     }
     names
+}
+
+/// Returns the options of containers that name no log driver.
+fn log_options(config: &crate::Config) -> String {
+    let (_, options) = crate::containers::logs::options::in_force(config, None, &BTreeMap::new());
+    let options: Vec<String> = options
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    if options.is_empty() {
+        "none".into()
+    } else {
+        options.join(", ")
+    }
 }
 
 #[cfg(test)]

@@ -308,6 +308,8 @@ impl Command {
         rustix::thread::set_thread_res_uid(uid, uid, uid)
             .map_err(failed(format!("become user {}", identity.uid)))?;
         rustix::thread::set_keep_capabilities(false).map_err(failed("keep no capabilities"))?;
+        // A change of ids makes a process what fs.suid_dumpable says, which may be dumpable (proc_sys_fs(5)).
+        hide()?;
         // Without no_new_privs the kernel wants this right of whoever loads a filter.
         let loading = if self.filter.is_some() && !self.no_new_privileges {
             CapabilitySet::SYS_ADMIN.bits()

@@ -344,4 +344,31 @@ mod tests {
         std::os::unix::fs::symlink("/proc/kcore", &passwd).unwrap();
         assert_eq!(look().unwrap().uid, 0, "the link leads nowhere inside the root");
     }
+
+    proptest::proptest! {
+        /// Whatever is asked for, root is who was called so: by a number that is zero, by nothing at all before the
+        /// colon, or by a name that the container's own file gives to 0.
+        #[test]
+        fn nobody_becomes_root_by_accident(text in "[-+ 0-9a-z:]{0,24}|.{0,24}") {
+            let files = files();
+            if let Ok(identity) = resolve(&files, Some(&text), &[], &Numbers { uid: 7, gid: 7, groups: Vec::new() })
+                && identity.uid == 0
+            {
+                let user = text.split(':').next().unwrap();
+                let zero = user.bytes().all(|byte| byte == b'0');
+                let named = files.passwd.iter().any(|entry| entry.name == user && entry.uid == 0);
+                assert!(zero || named, "{text:?} became root");
+            }
+        }
+
+        /// A file that says anything at all gives nobody an id that it does not spell.
+        #[test]
+        fn entries_spell_their_ids(line in "[a-z0-9:+ -]{0,40}|.{0,60}") {
+            if let Some(entry) = parse_passwd(&line) {
+                let fields: Vec<&str> = line.trim().split(':').collect();
+                assert_eq!(fields[2].trim_start_matches('0'), entry.uid.to_string().trim_start_matches('0'));
+                assert!(entry.uid <= HIGHEST && entry.gid <= HIGHEST);
+            }
+        }
+    }
 }

@@ -170,6 +170,33 @@ fn privileged_swapped_targets_never_lead_out() {
     drop(swapper);
 }
 
+/// CVE-2025-52565: a `/dev` that others have too, where the place of the console is swapped for a link.
+#[test]
+fn privileged_swapped_console_is_made_nowhere_else() {
+    let (victim, shared) = (Victim::new(), tempfile::tempdir().unwrap());
+    for name in ["pts", "mqueue", "shm"] {
+        std::fs::create_dir(shared.path().join(name)).unwrap();
+    }
+    std::fs::write(shared.path().join("console"), "").unwrap();
+    symlink(victim.path().join("made"), shared.path().join("link")).unwrap();
+    let bind = json!({"destination": "/dev", "type": "bind", "source": shared.path(), "options": ["rbind"]});
+    // The terminal itself is one, whatever is there under its name by now.
+    let mut container = Container::shell("stat -L -c %t /proc/self/fd/0");
+    container.plan["spec"]["mounts"][1] = bind;
+    let swapper = Swapper::start(shared.path().join("console"), shared.path().join("link"));
+    let mut started = 0;
+    for _ in 0..2 * attack::rounds() {
+        let outcome = container.run_with("terminal");
+        victim.check();
+        if outcome.answer["error"].is_null() {
+            assert_eq!(outcome.stdout.trim_end(), "88", "{outcome:?}");
+            started += 1;
+        }
+    }
+    drop(swapper);
+    assert!(started > 0, "no start was lucky");
+}
+
 /// CVE-2021-43784: more than some field has room for is an error, and nothing else.
 #[test]
 fn privileged_more_than_there_is_room_for_is_an_error() {

@@ -26,25 +26,33 @@ use sys::path::{Tree, entries_of, set_mode, set_owner, set_times, set_xattr, xat
 const DEEPEST: usize = 400;
 
 /// Writes `name` in `directory` as a tar whose top member is called `member` (empty: the content of a directory alone).
-/// Nothing is followed, and what is mounted below is left out with `one_mount`.
+/// Nothing is followed. What is mounted below comes with it.
 pub fn write_tree(
     directory: BorrowedFd<'_>,
     name: &OsStr,
     member: &OsStr,
-    one_mount: bool,
     into: &mut dyn Write,
 ) -> Result<(), StoreError> {
-    let mount = if one_mount {
-        Some(mount_of(directory, name)?)
-    } else {
-        None
-    };
     let mut walk = Walk {
         writer: Writer::new(into),
         linked: HashMap::new(),
-        mount,
+        alone: None,
     };
     walk.entry(directory, name, member.as_bytes(), 0)?;
+    walk.writer.finish()?;
+    Ok(())
+}
+
+/// Writes what is in a root directory as a tar, without what is mounted below it: a mount point is an empty directory,
+/// or an empty file, as `under` (the trees that the root is a union of, the topmost first) has it.
+pub fn write_root(root: BorrowedFd<'_>, under: &[Tree], into: &mut dyn Write) -> Result<(), StoreError> {
+    let top = OsStr::new(".");
+    let mut walk = Walk {
+        writer: Writer::new(into),
+        linked: HashMap::new(),
+        alone: Some((mount_of(root, top)?, under)),
+    };
+    walk.entry(root, top, b"", 0)?;
     walk.writer.finish()?;
     Ok(())
 }
@@ -53,8 +61,8 @@ struct Walk<'a> {
     writer: Writer<&'a mut dyn Write>,
     /// Files with several names, by device and inode, and the first name.
     linked: HashMap<(u64, u64), Vec<u8>>,
-    /// The mount that is not to be left.
-    mount: Option<u64>,
+    /// The mount that is not to be left, and what lies under other mounts.
+    alone: Option<(u64, &'a [Tree])>,
 }
 
 impl Walk<'_> {
@@ -72,12 +80,12 @@ impl Walk<'_> {
             Err(Errno::NOENT) if depth > 0 => return Ok(()),
             found => found.map_err(SysError::on("open", &shown))?,
         };
-        if let Some(mount) = self.mount
+        let stat = fstat(&found).map_err(SysError::on("look at", &shown))?;
+        if let Some((mount, under)) = self.alone
             && mount_of(found.as_fd(), OsStr::new(""))? != mount
         {
-            return Ok(());
+            return self.mount_point(under, &stat, member, &shown);
         }
-        let stat = fstat(&found).map_err(SysError::on("look at", &shown))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind != FileType::Directory && stat.st_nlink > 1 {
             if let Some(first) = self.linked.get(&(stat.st_dev, stat.st_ino)).cloned() {
@@ -120,6 +128,38 @@ impl Walk<'_> {
             _ => return Ok(()),
         };
         self.append(member, &stat, kind, &found, &mut std::io::empty())
+    }
+
+    /// Writes a mount point as it is under its mount, empty.
+    fn mount_point(
+        &mut self,
+        under: &[Tree],
+        mounted: &Stat,
+        member: &[u8],
+        path: &Path,
+    ) -> Result<(), StoreError> {
+        let is_directory = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        // A whiteout, or something of another kind, lies further down than where it is mounted on.
+        let hidden = under
+            .iter()
+            .filter_map(|tree| tree.stat(path, false).ok())
+            .find(|stat| is_directory(stat) == is_directory(mounted) && !marks::is_whiteout(stat));
+        let stat = hidden.as_ref().unwrap_or(mounted);
+        let kind = if is_directory(mounted) {
+            MemberKind::Directory
+        } else {
+            MemberKind::File(0)
+        };
+        let member = Member {
+            path: member,
+            kind,
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mtime: stat.st_mtime,
+            xattrs: &[],
+        };
+        Ok(self.writer.append(&member, &mut std::io::empty())?)
     }
 
     fn directory(

@@ -168,7 +168,7 @@ impl StoreError {
     pub fn hint(&self) -> Option<&'static str> {
         if self.is_no_space() {
             return Some(
-                "the disk or its table of inodes is full: 'coracle system prune' removes what nothing uses, and \
+                "the disk or its table of inodes is full: 'system prune' removes what nothing uses, and \
                  --root moves the store to another disk",
             );
         }

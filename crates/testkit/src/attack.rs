@@ -99,14 +99,13 @@ impl Canaries {
         let mut reader = inotify::Reader::new(&self.watch, &mut buffer);
         let mut events = Vec::new();
         loop {
-            match reader.next() {
-                Ok(event) => {
-                    if !event.events().contains(ReadFlags::IGNORED) {
-                        events.push(format!("{:?} {:?}", event.file_name(), event.events()));
-                    }
-                }
-                Err(Errno::AGAIN) => return events,
-                Err(errno) => panic!("inotify failed: {errno}"),
+            let next = reader.next();
+            if matches!(next, Err(Errno::AGAIN)) {
+                return events;
+            }
+            let event = next.expect("inotify works");
+            if !event.events().contains(ReadFlags::IGNORED) {
+                events.push(format!("{:?} {:?}", event.file_name(), event.events()));
             }
         }
     }

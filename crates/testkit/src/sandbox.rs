@@ -6,7 +6,6 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// Names the `docker` client to be tried in place of coracle; `DOCKER_HOST` names its daemon.
@@ -132,7 +131,9 @@ impl Sandbox {
 
     /// Loads the image `busybox`.
     pub fn load_busybox(&self) {
-        let archive = busybox_archive();
+        // Not kept for the next sandbox: what a static owns is never removed.
+        let directory = tempfile::tempdir().expect("a directory is made");
+        let archive = images::busybox(directory.path());
         self.run(["load", "-q", "-i", archive.to_str().expect("the path is UTF-8")])
             .ok();
     }
@@ -221,16 +222,6 @@ pub fn outcome(output: &std::process::Output) -> Outcome {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
-}
-
-fn busybox_archive() -> &'static Path {
-    static ARCHIVE: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = ARCHIVE.get_or_init(|| {
-        let directory = tempfile::tempdir().expect("a directory is made");
-        let path = images::busybox(directory.path());
-        (directory, path)
-    });
-    path
 }
 
 impl Drop for Sandbox {

@@ -20,7 +20,9 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define STOP "/tmp/stop"
@@ -52,7 +54,10 @@ static int exe(void) {
       }
       known[count] = st;
       held[count++] = fd;
-      printf("seen %llu:%llu\n", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+      struct statvfs mount;
+      fstatvfs(fd, &mount);
+      printf("seen %llu:%llu %s\n", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino,
+             mount.f_flag & ST_RDONLY ? "ro" : "rw");
     }
     closedir(proc);
     for (int i = 0; i < count; i++) {
@@ -112,8 +117,15 @@ static int peek(unsigned long long device, unsigned long long inode) {
         snprintf(path, sizeof path, "/proc/%d/fd", next);
         printf("caught %d\n", next);
         list(path);
-        if (ptrace(PTRACE_SEIZE, next, 0, 0) == 0) printf("traced %d\n", next);
         fflush(stdout);
+        /* By a process that ends and so lets go: whoever is traced stays until it is waited for. */
+        pid_t tracer = fork();
+        if (tracer == 0) {
+          if (ptrace(PTRACE_SEIZE, next, 0, 0) == 0) dprintf(1, "traced %d\n", next);
+          _exit(0);
+        }
+        waitpid(tracer, 0, 0);
+        if (tracer > next) next = tracer;
       }
       break;
     }

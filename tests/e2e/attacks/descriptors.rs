@@ -57,6 +57,29 @@ fn no_descriptor_of_the_hosts_is_inherited() {
     assert_streams_only(&listing);
 }
 
+/// A monitor outlives the command that started it, and must not keep what that was given: here a lock.
+#[test]
+fn a_monitor_keeps_nothing_of_its_callers() {
+    let coracle = sandbox();
+    let lock = coracle.path().join("lock");
+    let run = coracle.command(["run", "-d", "--name", "it", "busybox", "sleep", "1000"]);
+    let script = format!("exec 9>{}; flock 9; exec \"$0\" \"$@\"", lock.display());
+    let mut holder = std::process::Command::new("sh");
+    holder
+        .args(["-c", &script])
+        .arg(coracle.program())
+        .args(run.get_args());
+    holder.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    testkit::sandbox::outcome(&holder.output().unwrap()).ok();
+    let freed = std::process::Command::new("flock")
+        .args(["-w", "20"])
+        .arg(&lock)
+        .arg("true")
+        .status();
+    assert!(freed.unwrap().success(), "the caller's lock is still held");
+    coracle.run(["exec", "it", "true"]).ok();
+}
+
 /// CVE-2024-21626: a working directory behind a descriptor that leads out of the container.
 #[test]
 fn a_working_directory_is_never_outside() {

@@ -141,7 +141,7 @@ fn output_does_not_fill_the_monitors_memory() {
         field(&status, "VmHWM:").parse().unwrap()
     };
     let descriptors = || fs::read_dir(format!("/proc/{monitor}/fd")).unwrap().count();
-    let (before, open) = (memory(), descriptors());
+    let before = memory();
     let flood = "yes flood | head -c 100000000; yes flood | head -c 100000000 >&2";
     let mut exec = coracle.command(["exec", "it", "sh", "-c", flood]);
     let status = exec
@@ -150,7 +150,30 @@ fn output_does_not_fill_the_monitors_memory() {
         .status()
         .unwrap();
     assert!(status.success());
-    // Somebody who does not read, and goes away.
+    // By now the monitor has opened what it opens late.
+    let open = descriptors();
+    // Somebody who does not read: the process waits, or the client loses its place.
+    coracle
+        .run(["run", "-d", "--name", "flood", "busybox", "yes"])
+        .ok();
+    let silent: Vec<_> = [
+        &["exec", "it", "yes"][..],
+        &["attach", "flood"],
+        &["run", "--rm", "busybox", "yes"],
+    ]
+    .iter()
+    .map(|words| coracle.start(words.iter()))
+    .collect();
+    for _ in 0..15 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let largest = largest_process(&coracle);
+        assert!(largest < 40_000, "a process of ours has {largest} kB");
+    }
+    for mut client in silent {
+        client.kill().unwrap();
+        client.wait().unwrap();
+    }
+    // And many who go away.
     for _ in 0..20 {
         let mut silent = coracle.start(["exec", "it", "sh", "-c", "head -c 1000000 /dev/zero"]);
         std::thread::sleep(std::time::Duration::from_millis(30));
@@ -172,6 +195,22 @@ fn output_does_not_fill_the_monitors_memory() {
     }
     let after = memory();
     assert!(after < before + 16 * 1024, "{before} kB became {after} kB");
+}
+
+/// The resident memory of the largest process that runs the program under test, in kB.
+fn largest_process(coracle: &testkit::Sandbox) -> u64 {
+    let program = fs::metadata(coracle.program()).unwrap();
+    let memory = |process: fs::DirEntry| {
+        let about = fs::metadata(process.path().join("exe")).ok()?;
+        if (about.dev(), about.ino()) != (program.dev(), program.ino()) {
+            return None;
+        }
+        let status = fs::read_to_string(process.path().join("status")).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    };
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes.filter_map(memory).max().unwrap_or_default()
 }
 
 /// containerd CVE-2026-53488, -53489, -53492: what an image says about itself decides nothing about the host. A container

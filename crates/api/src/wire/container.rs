@@ -215,7 +215,9 @@ impl ContainerInspect {
         let settings = &container.settings;
         let mut command = settings.entrypoint.iter().chain(&settings.command).cloned();
         let log_path = if settings.log_driver == "json-file" {
-            file("log")
+            engine::containers::logs::json_file(&directory, &container.id)
+                .display()
+                .to_string()
         } else {
             String::new()
         };

@@ -445,9 +445,10 @@ fn one_network(networks: Vec<NetworkMode>) -> Result<NetworkMode, Invalid> {
     }
 }
 
-/// Reads `--platform`.
+/// Reads `--platform`, or `$DOCKER_DEFAULT_PLATFORM`.
 pub(crate) fn platform(text: Option<&str>) -> Result<Option<oci::Platform>, Invalid> {
-    match text {
+    let preset = std::env::var("DOCKER_DEFAULT_PLATFORM").ok();
+    match text.or(preset.as_deref()) {
         None | Some("") => Ok(None),
         Some(text) => match text.parse() {
             Ok(platform) => Ok(Some(platform)),

@@ -1,6 +1,8 @@
 //! What users write, read once: each file here knows one grammar of Docker's command line, and turns text into the
 //! engine's typed requests or into the message that Docker gives.
 
+#[cfg(test)]
+mod arbitrary;
 pub(crate) mod boolean;
 pub(crate) mod build;
 pub(crate) mod container;

@@ -112,6 +112,12 @@ impl clap::Args for Others {
     fn augment_args(command: Command) -> Command {
         command.args(FLAGS.iter().map(|(name, kind, help, _)| {
             let arg = Arg::new(*name).long(*name).help(*help);
+            // A spelling that Docker takes and does not tell of.
+            let arg = if *name == "network-alias" {
+                arg.alias("net-alias")
+            } else {
+                arg
+            };
             if kind.is_empty() {
                 arg.action(ArgAction::SetTrue)
             } else {

@@ -21,36 +21,51 @@ pub(super) struct Zsh {}
 
 const BASH: &str = r#"# bash completion for PROGRAM
 _PROGRAM_complete() {
-    local word=${COMP_WORDS[COMP_CWORD]}
-    local IFS=$'\n'
-    local -a found=()
-    local line
+    # Bash takes words apart at ':' and '='; names of images and flags with values have both.
+    local line=${COMP_LINE:0:COMP_POINT} word break
+    local -a words=() found=()
+    IFS=$' \t\n' read -ra words <<<"$line"
+    [[ $line == *[[:space:]] ]] && words+=("")
+    word=${words[${#words[@]} - 1]}
+    # What stands before the last of those characters is there already.
+    break=${word%"${word##*[:=]}"}
     while IFS= read -r line; do
-        found+=("${line%%$'\t'*}")
-    done < <("${COMP_WORDS[0]}" ARGUMENT "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
-    if [[ ${found[0]} == ":files" ]]; then
-        compopt -o filenames 2>/dev/null
-        COMPREPLY=($(compgen -f -- "$word"))
-        return
-    fi
-    COMPREPLY=($(compgen -W "${found[*]}" -- "$word"))
+        if [[ $line == ":files" ]]; then
+            compopt -o filenames 2>/dev/null
+            while IFS= read -r line; do
+                found+=("$line")
+            done < <(compgen -f -- "${word#"$break"}")
+            continue
+        fi
+        line=${line%%$'\t'*}
+        [[ $line == *[:=,] ]] && compopt -o nospace 2>/dev/null
+        found+=("${line#"$break"}")
+    done < <("${words[0]}" ARGUMENT "${words[@]:1}" 2>/dev/null)
+    COMPREPLY=("${found[@]}")
 }
 complete -F _PROGRAM_complete PROGRAM
 "#;
 
 const ZSH: &str = r#"#compdef PROGRAM
 _PROGRAM() {
-    local -a lines found
-    local line
-    lines=("${(@f)$("${words[1]}" ARGUMENT "${(@)words[2,CURRENT]}" 2>/dev/null)}")
-    if [[ ${lines[1]} == ":files" ]]; then
-        _files
-        return
-    fi
+    local -a lines found more
+    local line word files
+    lines=("${(@f)$("${words[1]}" ARGUMENT "${(@Q)words[2,CURRENT-1]}" "${(Q)PREFIX}" 2>/dev/null)}")
     for line in "${lines[@]}"; do
-        [[ -n $line ]] && found+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}")
+        word=${line%%$'\t'*}
+        case $word in
+            "") ;;
+            :files) files=yes ;;
+            *[:=,]) more+=("${word//:/\\:}:${line#*$'\t'}") ;;
+            *) found+=("${word//:/\\:}:${line#*$'\t'}") ;;
+        esac
     done
-    _describe 'PROGRAM' found
+    (( $#found )) && _describe -t words 'PROGRAM' found
+    (( $#more )) && _describe -t unfinished 'PROGRAM' more -S ''
+    if [[ -n $files ]]; then
+        compset -P '*='
+        _files
+    fi
 }
 if [[ ${funcstack[1]} == _PROGRAM ]]; then
     _PROGRAM "$@"
@@ -61,13 +76,15 @@ fi
 
 const FISH: &str = r#"# fish completion for PROGRAM
 function __PROGRAM_complete
-    set -l words (commandline -opc) (commandline -ct)
-    set -l found (command $words[1] ARGUMENT $words[2..-1] 2>/dev/null)
-    if test "$found[1]" = ":files"
-        __fish_complete_path (commandline -ct)
-        return
+    set -l words (commandline -opc)
+    set -l current (commandline -ct)
+    for line in (command $words[1] ARGUMENT $words[2..-1] "$current" 2>/dev/null)
+        if test "$line" = ":files"
+            __fish_complete_path (string replace -r '^.*=' '' -- "$current")
+        else
+            echo $line
+        end
     end
-    printf '%s\n' $found
 end
 complete -c PROGRAM -f -a '(__PROGRAM_complete)'
 "#;

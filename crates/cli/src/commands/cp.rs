@@ -48,12 +48,12 @@ impl Verb for Cp {
             (Some((name, path)), None) => {
                 let containers = cli.engine()?.containers();
                 let id = containers.find(name)?;
-                self.out(containers, &id, path, destination)
+                self.out(containers, &id, (name, path), destination)
             }
             (None, Some((name, path))) => {
                 let containers = cli.engine()?.containers();
                 let id = containers.find(name)?;
-                self.inward(containers, &id, source, path, destination)
+                self.inward(containers, &id, source, (name, path), destination)
             }
         }
     }
@@ -96,14 +96,16 @@ impl Cp {
         &self,
         containers: Containers<'_>,
         id: &ContainerId,
-        path: &str,
+        (container, path): (&str, &str),
         destination: &str,
     ) -> Result<ExitCode, Failure> {
         let (mut path, whole_content) = content_only(path);
         if !path.starts_with('/') {
             path.insert(0, '/');
         }
-        let mut stat = containers.stat_path(id, &path)?;
+        let mut stat = containers
+            .stat_path(id, &path)
+            .map_err(|error| missing(error, container, &path))?;
         let name = if stat.name.is_empty() {
             base(&path)
         } else {
@@ -111,7 +113,9 @@ impl Cp {
         };
         if stat.mode & FORMAT == LINK && (self.follow_link || whole_content || path.ends_with('/')) {
             path.clone_from(&stat.link_target);
-            stat = containers.stat_path(id, &path)?;
+            stat = containers
+                .stat_path(id, &path)
+                .map_err(|error| missing(error, container, &path))?;
         }
         if destination == "-" {
             if output::stdout_is_terminal() {
@@ -120,7 +124,13 @@ impl Cp {
                 ));
             }
             let mut out = BufWriter::new(output::raw_stdout());
-            containers.copy_out(id, &path, &mut out)?;
+            // The content alone has no top directory of a name.
+            let asked = if whole_content {
+                format!("{}/.", path.trim_end_matches('/'))
+            } else {
+                path
+            };
+            containers.copy_out(id, &asked, &mut out)?;
             out.flush()?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -129,9 +139,10 @@ impl Cp {
         let (written, unpacked) = std::thread::scope(|scope| {
             let unpacker =
                 scope.spawn(|| local::unpack(BufReader::new(reader), &directory, &name, self.archive));
-            let mut writer = BufWriter::with_capacity(1 << 16, writer);
+            let mut writer = BufWriter::with_capacity(1 << 16, local::Counted::new(writer));
             let written = containers.copy_out(id, &path, &mut writer).map_err(Failure::from);
             let written = written.and_then(|_| Ok(writer.flush()?));
+            let written = written.map(|()| writer.get_ref().bytes);
             drop(writer);
             let unpacked = unpacker
                 .join()
@@ -141,7 +152,7 @@ impl Cp {
         // A reader that gave up breaks the writer's pipe: its own reason is the better one.
         let bytes = match (written, unpacked) {
             (_, Err(failure)) | (Err(failure), Ok(_)) => return Err(failure),
-            (Ok(()), Ok(bytes)) => bytes,
+            (Ok(bytes), Ok(_)) => bytes,
         };
         self.say(bytes, destination);
         Ok(ExitCode::SUCCESS)
@@ -206,15 +217,24 @@ impl Cp {
         containers: Containers<'_>,
         id: &ContainerId,
         source: &str,
-        destination: &str,
+        (container, destination): (&str, &str),
         shown: &str,
     ) -> Result<ExitCode, Failure> {
         let mut target = destination.to_owned();
         if !target.starts_with('/') {
             target.insert(0, '/');
         }
+        // A tar has numeric owners, and they are kept: what is documented of Docker is otherwise, but this is what it does.
+        let keep_owner = true;
         if source == "-" {
-            containers.copy_in(id, &target, &mut std::io::stdin().lock(), self.archive)?;
+            // A link to a directory is one.
+            let found = stat(containers, id, &format!("{}/", target.trim_end_matches('/')));
+            if !matches!(&found, Ok(Some(found)) if is_directory(found)) {
+                return Err(Failure::new(format!(
+                    "destination \"{shown}\" must be a directory"
+                )));
+            }
+            containers.copy_in(id, &target, &mut std::io::stdin().lock(), keep_owner)?;
             return Ok(ExitCode::SUCCESS);
         }
         let (path, whole_content) = content_only(source);
@@ -257,8 +277,8 @@ impl Cp {
         let (packed, copied) = std::thread::scope(|scope| {
             let packer = scope.spawn(|| local::pack(path, &name, follow, writer));
             let copied = containers
-                .copy_in(id, &directory, &mut reader, self.archive)
-                .map_err(Failure::from);
+                .copy_in(id, &directory, &mut reader, keep_owner)
+                .map_err(|error| missing(error, container, &directory));
             drop(reader);
             let packed = packer
                 .join()
@@ -283,6 +303,14 @@ impl Cp {
             ));
         }
     }
+}
+
+/// Says in Docker's words that there is no such file.
+fn missing(error: EngineError, container: &str, path: &str) -> Failure {
+    if error.kind() == Kind::NotFound {
+        return Failure::new(format!("Could not find the file {path} in container {container}"));
+    }
+    error.into()
 }
 
 fn stat(containers: Containers<'_>, id: &ContainerId, path: &str) -> Result<Option<PathStat>, EngineError> {

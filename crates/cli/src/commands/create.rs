@@ -26,10 +26,9 @@ impl Verb for Create {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let cidfile = self.flags.cidfile.clone();
         let quiet = self.flags.quiet;
+        let mut request = None;
         run::with_help(cli, "create", || {
-            let request = finish_prepare(cli, self.flags, words, false, &self.order)?;
-            let id = run::make(cli, request, cidfile.as_deref(), quiet)?;
-            output::line(id.as_str())?;
+            request = Some(finish_prepare(cli, self.flags, words, false, &self.order)?);
             Ok(ExitCode::SUCCESS)
         })
         // Docker's create fails with 1 where its run fails with 125.
@@ -39,6 +38,11 @@ impl Verb for Create {
             } else {
                 failure
             }
-        })
+        })?;
+        if let Some(request) = request {
+            let id = run::make(cli, request, cidfile.as_deref(), quiet)?;
+            output::line(id.as_str())?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }

@@ -3,6 +3,7 @@
 use crate::dispatch::Verb;
 use crate::failure::Failure;
 use crate::front::Cli;
+use crate::output;
 use clap::Args;
 use std::process::ExitCode;
 
@@ -18,6 +19,16 @@ impl Verb for Kill {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let containers = cli.engine()?.containers();
         let signal = self.signal.as_deref().unwrap_or("KILL");
-        super::each_container(cli, &words, |id| containers.kill(id, signal))
+        Ok(super::each(cli, &words, |name| {
+            let killed = containers.find(name).and_then(|id| containers.kill(&id, signal));
+            killed.map_err(|error| {
+                let failure = Failure::from(error);
+                Failure {
+                    message: format!("cannot kill container: {name}: {}", failure.message),
+                    ..failure
+                }
+            })?;
+            output::line(name)
+        }))
     }
 }

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::front::Cli;
 use crate::output;
 use clap::Args;
-use engine::containers::logs::LogEntry;
+use engine::containers::logs::{LogEntry, LogEvent};
 use engine::containers::request::LogRequest;
 use std::process::ExitCode;
 
@@ -35,9 +35,6 @@ pub(super) struct Logs {
 
 impl Verb for Logs {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
-        if self.details {
-            output::warning("--details is not there yet and was ignored");
-        }
         let now = jiff::Timestamp::now();
         let moment = |flag: &str, text: &Option<String>| match text.as_deref().filter(|text| !text.is_empty())
         {
@@ -58,32 +55,100 @@ impl Verb for Logs {
             until: moment("until", &self.until)?,
             stdout: true,
             stderr: true,
+            details: self.details,
         };
         let containers = cli.engine()?.containers();
         let id = containers.find(&words[0])?;
+        let mut shown = Shown {
+            timestamps: self.timestamps,
+            details: self.details,
+            ..Shown::default()
+        };
         let mut broken = None;
-        containers.logs(&id, &request, &mut |entry| match self.show(&entry) {
-            Ok(()) => true,
-            Err(failure) => {
-                broken = Some(failure);
-                false
-            }
+        containers.logs(&id, &request, &mut |event| {
+            let done = match event {
+                LogEvent::Entry(entry) => shown.add(&entry),
+                LogEvent::Pause => shown.flush(),
+            };
+            done.map_err(|failure| broken = Some(failure)).is_ok()
         })?;
-        broken.map_or(Ok(ExitCode::SUCCESS), Err)
+        broken.map_or_else(|| shown.flush(), Err)?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 
-impl Logs {
-    fn show(&self, entry: &LogEntry) -> Result<(), Failure> {
-        let mut bytes = Vec::new();
+/// What is shown at once, at most.
+const BATCH: usize = 64 << 10;
+
+/// Entries on their way to the standard streams, of one of which some are kept back: the order between the two is that
+/// in which they are written.
+#[derive(Debug, Default)]
+struct Shown {
+    timestamps: bool,
+    details: bool,
+    /// Of standard error.
+    stderr: bool,
+    bytes: Vec<u8>,
+}
+
+impl Shown {
+    fn add(&mut self, entry: &LogEntry<'_>) -> Result<(), Failure> {
+        if entry.stderr != self.stderr || self.bytes.len() >= BATCH {
+            self.flush()?;
+            self.stderr = entry.stderr;
+        }
         if self.timestamps {
-            bytes.extend_from_slice(output::time::rfc3339_nano_fixed(entry.time).as_bytes());
-            bytes.push(b' ');
+            let time = output::time::rfc3339_nano_fixed(entry.time);
+            self.bytes.extend_from_slice(time.as_bytes());
+            self.bytes.push(b' ');
         }
-        bytes.extend_from_slice(&entry.bytes);
-        if entry.stderr {
-            return Ok(output::error_bytes(&bytes)?);
+        if self.details {
+            let pairs: Vec<String> = entry
+                .details
+                .iter()
+                .map(|(name, value)| format!("{}={}", query_escape(name), query_escape(value)))
+                .collect();
+            self.bytes.extend_from_slice(pairs.join(",").as_bytes());
+            self.bytes.push(b' ');
         }
-        output::bytes(&bytes)
+        self.bytes.extend_from_slice(entry.bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        if !self.bytes.is_empty() {
+            if self.stderr {
+                output::error_bytes(&self.bytes)?;
+            } else {
+                output::bytes(&self.bytes)?;
+            }
+            self.bytes.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Escapes as in the query of a URL, which is how Docker shows details.
+fn query_escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                escaped.push(char::from(byte));
+            }
+            b' ' => escaped.push('+'),
+            _ => escaped.extend([format!("%{byte:02X}")]),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_are_escaped_as_go_does() {
+        assert_eq!(query_escape("a b/c=é~"), "a+b%2Fc%3D%C3%A9~");
     }
 }

@@ -22,7 +22,7 @@ mod inspect;
 mod kill;
 mod load;
 mod logs;
-mod network;
+pub(crate) mod network;
 mod pause;
 mod port;
 mod prune;
@@ -43,6 +43,8 @@ mod update;
 pub(crate) mod version;
 mod volume;
 mod wait;
+
+pub(crate) use context::NAME as CONTEXT;
 
 use crate::dispatch::{Arity, Entry, Names, execute, flags};
 use crate::failure::Failure;

@@ -104,7 +104,7 @@ impl Verb for List {
 }
 
 /// Returns the default networks.
-pub(super) fn all(cli: &Cli) -> Result<Vec<NetworkInspect>, Failure> {
+pub(crate) fn all(cli: &Cli) -> Result<Vec<NetworkInspect>, Failure> {
     let engine = cli.engine()?;
     let running = engine.containers().list(&ListContainers::default())?;
     let subnet = engine.config().subnet.map(|subnet| subnet.to_string());

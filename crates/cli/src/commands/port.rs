@@ -36,7 +36,8 @@ impl Verb for Port {
             .collect();
         if found.is_empty() {
             return Err(Failure::new(format!(
-                "no public port '{wanted}' published for {}",
+                "no public port '{number}/{}' published for {}",
+                super::ps::protocol(protocol),
                 words[0]
             )));
         }

@@ -13,7 +13,7 @@ pub(super) struct Rename {}
 impl Verb for Rename {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let containers = cli.engine()?.containers();
-        containers.rename(&containers.find(&words[0])?, words[1].trim_start_matches('/'))?;
+        containers.rename(&containers.find(&words[0])?, &words[1])?;
         Ok(ExitCode::SUCCESS)
     }
 }

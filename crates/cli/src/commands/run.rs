@@ -193,3 +193,156 @@ pub(super) fn with_help(
             .with_trailer(format!("Run '{program} {name} --help' for more information"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::dispatch;
+
+    /// Every flag of Docker's `run` but `--help`: name, letter, whether it takes a value.
+    const REFERENCE: &[(&str, Option<char>, bool)] = &[
+        ("add-host", None, true),
+        ("annotation", None, true),
+        ("attach", Some('a'), true),
+        ("blkio-weight", None, true),
+        ("blkio-weight-device", None, true),
+        ("cap-add", None, true),
+        ("cap-drop", None, true),
+        ("cgroup-parent", None, true),
+        ("cgroupns", None, true),
+        ("cidfile", None, true),
+        ("cpu-count", None, true),
+        ("cpu-percent", None, true),
+        ("cpu-period", None, true),
+        ("cpu-quota", None, true),
+        ("cpu-rt-period", None, true),
+        ("cpu-rt-runtime", None, true),
+        ("cpu-shares", Some('c'), true),
+        ("cpus", None, true),
+        ("cpuset-cpus", None, true),
+        ("cpuset-mems", None, true),
+        ("detach", Some('d'), false),
+        ("detach-keys", None, true),
+        ("device", None, true),
+        ("device-cgroup-rule", None, true),
+        ("device-read-bps", None, true),
+        ("device-read-iops", None, true),
+        ("device-write-bps", None, true),
+        ("device-write-iops", None, true),
+        ("dns", None, true),
+        ("dns-option", None, true),
+        ("dns-search", None, true),
+        ("domainname", None, true),
+        ("entrypoint", None, true),
+        ("env", Some('e'), true),
+        ("env-file", None, true),
+        ("expose", None, true),
+        ("gpus", None, true),
+        ("group-add", None, true),
+        ("health-cmd", None, true),
+        ("health-interval", None, true),
+        ("health-retries", None, true),
+        ("health-start-interval", None, true),
+        ("health-start-period", None, true),
+        ("health-timeout", None, true),
+        ("hostname", Some('h'), true),
+        ("init", None, false),
+        ("interactive", Some('i'), false),
+        ("io-maxbandwidth", None, true),
+        ("io-maxiops", None, true),
+        ("ip", None, true),
+        ("ip6", None, true),
+        ("ipc", None, true),
+        ("isolation", None, true),
+        ("label", Some('l'), true),
+        ("label-file", None, true),
+        ("link", None, true),
+        ("link-local-ip", None, true),
+        ("log-driver", None, true),
+        ("log-opt", None, true),
+        ("mac-address", None, true),
+        ("memory", Some('m'), true),
+        ("memory-reservation", None, true),
+        ("memory-swap", None, true),
+        ("memory-swappiness", None, true),
+        ("mount", None, true),
+        ("name", None, true),
+        ("network", None, true),
+        ("network-alias", None, true),
+        ("no-healthcheck", None, false),
+        ("oom-kill-disable", None, false),
+        ("oom-score-adj", None, true),
+        ("pid", None, true),
+        ("pids-limit", None, true),
+        ("platform", None, true),
+        ("privileged", None, false),
+        ("publish", Some('p'), true),
+        ("publish-all", Some('P'), false),
+        ("pull", None, true),
+        ("quiet", Some('q'), false),
+        ("read-only", None, false),
+        ("restart", None, true),
+        ("rm", None, false),
+        ("runtime", None, true),
+        ("security-opt", None, true),
+        ("shm-size", None, true),
+        ("sig-proxy", None, false),
+        ("stop-signal", None, true),
+        ("stop-timeout", None, true),
+        ("storage-opt", None, true),
+        ("sysctl", None, true),
+        ("tmpfs", None, true),
+        ("tty", Some('t'), false),
+        ("ulimit", None, true),
+        ("use-api-socket", None, false),
+        ("user", Some('u'), true),
+        ("userns", None, true),
+        ("uts", None, true),
+        ("volume", Some('v'), true),
+        ("volume-driver", None, true),
+        ("volumes-from", None, true),
+        ("workdir", Some('w'), true),
+    ];
+    /// Spellings that Docker takes and does not tell of.
+    const HIDDEN: &[&str] = &[
+        "disable-content-trust",
+        "dns-opt",
+        "kernel-memory",
+        "net",
+        "net-alias",
+    ];
+    /// What `run` has and `create` has not.
+    const RUN_ALONE: &[&str] = &["detach", "detach-keys", "sig-proxy"];
+
+    fn command(name: &str) -> clap::Command {
+        let (entry, _) = dispatch::find(&[name.to_owned()]).unwrap();
+        dispatch::command(entry)
+    }
+
+    fn find<'c>(command: &'c clap::Command, name: &str) -> Option<&'c clap::Arg> {
+        command.get_arguments().find(|arg| {
+            arg.get_long() == Some(name)
+                || arg
+                    .get_all_aliases()
+                    .is_some_and(|aliases| aliases.contains(&name))
+        })
+    }
+
+    #[test]
+    fn every_flag_of_the_reference_is_known() {
+        for verb in ["run", "create"] {
+            let command = command(verb);
+            for (name, letter, takes_value) in REFERENCE {
+                if verb == "create" && RUN_ALONE.contains(name) {
+                    continue;
+                }
+                let arg = find(&command, name).unwrap_or_else(|| panic!("{verb} does not know --{name}"));
+                assert_eq!(arg.get_short(), *letter, "--{name}");
+                let optional = arg.get_num_args().is_some_and(|range| range.min_values() == 0);
+                assert_eq!(!optional, *takes_value, "--{name} and its value");
+            }
+            for name in HIDDEN {
+                assert!(find(&command, name).is_some(), "{verb} does not know --{name}");
+            }
+        }
+    }
+}

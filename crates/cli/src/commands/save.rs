@@ -7,6 +7,7 @@ use crate::output;
 use clap::Args;
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -57,7 +58,14 @@ pub(super) fn to_file(
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
     let part = path.with_file_name(name);
-    let file = File::create(&part).map_err(|error| Failure::file("open", path, &error))?;
+    // What is in it may be secret; Docker makes it so, too.
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&part)
+        .map_err(|error| Failure::file("open", path, &error))?;
     let mut out = BufWriter::with_capacity(1 << 18, file);
     let written = write(&mut out)
         .and_then(|()| out.flush().map_err(|error| Failure::file("write", path, &error)))

@@ -95,7 +95,10 @@ impl PullProgress {
 
     fn bar(&self, id: &str, total: u64) -> ProgressBar {
         let bar = ProgressBar::new(total)
-            .with_style(style("{prefix}: {msg} [{bar:40}] {bytes}/{total_bytes}"))
+            .with_style(style(
+                // As wide as the terminal is, and in columns, so that nothing jumps when a word changes.
+                "{prefix}: {msg:11} [{wide_bar}] {decimal_bytes:>9}/{decimal_total_bytes:9}",
+            ))
             .with_prefix(id.to_owned());
         match &self.bars {
             Some(bars) => bars.add(bar),

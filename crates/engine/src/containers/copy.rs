@@ -38,7 +38,10 @@ struct View {
     _lock: Option<Lock>,
     /// Stopped: where other trees would be mounted, the deepest first.
     mounts: Vec<(PathBuf, PathBuf, bool)>,
+    /// Stopped: whether its root is to be written.
     read_only: bool,
+    /// Running: what can be written is as it is mounted.
+    lives: bool,
 }
 
 /// A path in it, resolved as far as its last component.
@@ -53,7 +56,9 @@ impl Containers<'_> {
     pub fn stat_path(&self, id: &ContainerId, path: &str) -> Result<PathStat, EngineError> {
         let view = self.view(id, false)?;
         let found = view.find(id, path)?;
-        view.describe(&found, id, path)
+        let stat = view.describe(&found, id, path)?;
+        is_as_named(path, &stat)?;
+        Ok(stat)
     }
 
     /// Writes `path` as a tar whose top entry is the path's last component (Docker's `GET …/archive`).
@@ -66,11 +71,11 @@ impl Containers<'_> {
         let view = self.view(id, false)?;
         let found = view.find(id, path)?;
         let stat = view.describe(&found, id, path)?;
+        is_as_named(path, &stat)?;
         store::write_tree(
             found.directory.as_fd(),
             &found.name,
             OsStr::new(stat.name.trim_start_matches('/')),
-            false,
             into,
         )?;
         self.note(&self.record(id)?, "archive-path", &[])?;
@@ -97,16 +102,31 @@ impl Containers<'_> {
             Err(Errno::NOTDIR) => {
                 return Err(super::invalid("extraction point is not a directory"));
             }
+            Err(Errno::NOENT) => return Err(no_such_path(id, path)),
             opened => opened.map_err(SysError::on("open", path))?,
         };
+        // In a container that runs, what is mounted there says.
+        let mounted = rustix::fs::fstatvfs(&directory).map_err(SysError::on("look at", path))?;
+        if view.lives && mounted.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+            return Err(conflict("container rootfs is marked read-only"));
+        }
         store::unpack_into(directory, tar, keep_owner)?;
         self.note(&self.record(id)?, "extract-to-dir", &[])
     }
 
-    /// Writes the whole root filesystem as a tar, without what is mounted in it (`export`).
+    /// Writes the whole root filesystem as a tar, without what is mounted in it (`export`): mount points are empty.
     pub fn export(&self, id: &ContainerId, into: &mut dyn Write) -> Result<(), EngineError> {
+        let layers = self
+            .engine
+            .database
+            .read(|connection| Ok::<_, EngineError>(start::layers_of(connection, id)?))?;
         let view = self.view(id, false)?;
-        store::write_tree(view.root.as_fd(), OsStr::new("."), OsStr::new(""), true, into)?;
+        let mut under = Vec::with_capacity(layers.len() + 2);
+        let upper = self.engine.locations().container_directory(id).join("upper");
+        for directory in std::iter::once(upper).chain(self.engine.store.overlay(&layers, None, true).lower) {
+            under.push(Tree::open(&directory)?);
+        }
+        store::write_root(view.root.as_fd(), &under, into)?;
         let record = self.record(id)?;
         self.note(&record, "export", &[])
     }
@@ -121,7 +141,8 @@ impl Containers<'_> {
                         root,
                         _lock: None,
                         mounts: Vec::new(),
-                        read_only: record.settings.request.read_only,
+                        read_only: false,
+                        lives: true,
                     });
                 }
                 self.wait_for_release(id)?;
@@ -168,6 +189,7 @@ impl Containers<'_> {
             _lock: Some(lock),
             mounts,
             read_only: record.settings.request.read_only,
+            lives: false,
         })
     }
 }
@@ -258,6 +280,8 @@ impl View {
                 .unwrap_or_default();
         }
         let name = match Path::new(path).file_name() {
+            // The content alone: every member's name begins with a dot.
+            _ if path.ends_with("/.") => ".".into(),
             Some(name) => name.to_string_lossy().into_owned(),
             None => "/".into(),
         };
@@ -280,6 +304,15 @@ fn place(tree: &Tree, resolved: &Path) -> Result<(OwnedFd, OsString), SysError> 
         return Ok((tree.locate(Path::new("/"), true)?, OsString::from(".")));
     }
     tree.parent(resolved)
+}
+
+/// What is named with a slash behind it is a directory.
+fn is_as_named(path: &str, stat: &PathStat) -> Result<(), EngineError> {
+    let directory = FileType::from_raw_mode(stat.mode) == FileType::Directory;
+    if directory || !(path.ends_with('/') || path.ends_with("/.")) {
+        return Ok(());
+    }
+    Err(super::invalid(format!("{path}: not a directory")))
 }
 
 fn no_such_path(id: &ContainerId, path: &str) -> EngineError {

@@ -7,11 +7,10 @@ use super::mounts::{Mounts, NamedVolume};
 use super::record::{ContainerId, Settings, Status};
 use super::request::{CreateContainer, NetworkMode, UtsMode};
 use super::rows::{self, Record};
-use super::{Containers, conflict, health, name, seat, spec, validate};
+use super::{Containers, conflict, health, logs, name, seat, spec, validate};
 use crate::{EngineError, events, images::PullEvent, volumes};
 use rusqlite::Connection;
 use state::StateError;
-use std::collections::BTreeMap;
 use std::path::Path;
 use store::Image;
 use sys::failpoint;
@@ -34,7 +33,11 @@ impl Containers<'_> {
     ) -> Result<CreatedContainer, EngineError> {
         let mut warnings = validate::request(&request)?;
         warnings.extend(spec::limit_warnings(&request));
-        seat::check_parent(self.engine.config(), request.cgroup_parent.as_deref())?;
+        let config = self.engine.config();
+        let (driver, options) =
+            logs::options::in_force(config, request.log_driver.as_deref(), &request.log_options);
+        logs::options::check(config, &driver, &options)?;
+        seat::check_parent(config, request.cgroup_parent.as_deref())?;
         self.resolve_peers(&mut request)?;
         let image =
             self.engine
@@ -102,10 +105,11 @@ impl Containers<'_> {
             Some(asked) if !asked.is_empty() => asked.clone(),
             _ => of_image.to_owned(),
         };
-        let log_driver = match request.log_driver.as_deref() {
-            None | Some("") => self.engine.config().log_driver.clone(),
-            Some(driver) => driver.to_owned(),
-        };
+        let (log_driver, log_options) = logs::options::in_force(
+            self.engine.config(),
+            request.log_driver.as_deref(),
+            &request.log_options,
+        );
         let settings = Settings {
             image_name: request.image.clone(),
             entrypoint,
@@ -121,11 +125,7 @@ impl Containers<'_> {
                 signal if signal.is_empty() => "SIGTERM".into(),
                 signal => signal,
             },
-            log_options: if log_driver == "none" {
-                BTreeMap::new()
-            } else {
-                request.log_options.clone()
-            },
+            log_options,
             log_driver,
             healthcheck: health::in_force(&request.health, config.healthcheck.as_ref()),
             shell: config.shell.clone(),

@@ -1,7 +1,11 @@
 //! `rm`, and `container prune`.
 use super::rows::{self, Record};
 use super::stop::KILL;
-use super::{Containers, conflict, create, finish, record::ContainerId, validate};
+use super::{
+    Containers, conflict, create, finish, invalid,
+    record::{Activity, ContainerId},
+    validate,
+};
 use crate::system::Filters;
 use crate::{EngineError, events};
 use runtime::cgroups::Cgroup;
@@ -19,13 +23,15 @@ impl Containers<'_> {
                 return self.remove_claimed(&record, volumes);
             }
             if !force {
-                return Err(EngineError::Conflict {
-                    message: format!(
-                        "cannot remove container \"/{}\": container is running: stop the container before removing or force remove",
-                        record.name
-                    ),
-                    hint: None,
-                });
+                let why = match self.activity(&record)?.0 {
+                    Activity::Paused => "paused and must be unpaused first",
+                    Activity::Restarting => "restarting: stop the container before removing or force remove",
+                    _ => "running: stop the container before removing or force remove",
+                };
+                return Err(conflict(format!(
+                    "cannot remove container \"/{}\": container is {why}",
+                    record.name
+                )));
             }
             match self.end(&record, KILL, Duration::from_secs(10)).map(drop) {
                 // With --rm it is gone by its own end.
@@ -39,6 +45,15 @@ impl Containers<'_> {
     fn remove_claimed(self, record: &Record, volumes: bool) -> Result<(), EngineError> {
         let locations = self.engine.locations();
         let id = &record.id;
+        // Its monitor may have died since this command has healed what it found. Once the record is gone, nobody looks for
+        // what that one left in the kernel.
+        let (now, open) = self.engine.database.read(|connection| {
+            let open = rows::unfinished(connection)?.contains(id);
+            Ok::<_, EngineError>((rows::by_id(connection, id)?, open))
+        })?;
+        if open {
+            self.clear_kernel(id, now.as_ref())?;
+        }
         // From here on recovery finishes what we begin.
         self.engine.database.write(|transaction| {
             transaction
@@ -107,7 +122,11 @@ impl Containers<'_> {
     /// Gives a container another name.
     pub fn rename(&self, id: &ContainerId, name: &str) -> Result<(), EngineError> {
         let name = name.strip_prefix('/').unwrap_or(name);
-        validate::container_name(name)?;
+        if name.is_empty() {
+            return Err(invalid("Neither old nor new names may be empty"));
+        }
+        validate::container_name(name)
+            .map_err(|error| invalid(format!("Error when allocating new name: {error}")))?;
         self.engine.database.write(|transaction| {
             let record = rows::by_id(transaction, id)?.ok_or_else(|| super::not_found(id.as_str()))?;
             if record.name == name {
@@ -116,7 +135,8 @@ impl Containers<'_> {
                 ));
             }
             if let Some(other) = rows::id_of_name(transaction, name)? {
-                return Err(create::name_in_use(name, &other));
+                let error = create::name_in_use(name, &other);
+                return Err(conflict(format!("Error when allocating new name: {error}")));
             }
             transaction
                 .execute(

@@ -565,6 +565,8 @@ pub struct LogRequest {
     pub stdout: bool,
     /// Standard error.
     pub stderr: bool,
+    /// What stands beside each line, too.
+    pub details: bool,
 }
 
 /// A filter of `ps`, as parsed: key and value (`status=running`, `label=a=b`).

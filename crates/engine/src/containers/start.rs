@@ -1,6 +1,7 @@
 //! `start`: the record is resolved into a plan, and a monitor is started on it.
 use super::launch::Launched;
-use super::monitor::{self, Care, LogPlan, MonitorPlan, NetworkPlan};
+use super::logs;
+use super::monitor::{self, Care, MonitorPlan, NetworkPlan};
 use super::network_files::{self, View};
 use super::record::{ContainerId, ContainerMount, EndpointRecord, ExitRecord};
 use super::request::{CreateContainer, NetworkMode, PublishRequest};
@@ -9,7 +10,7 @@ use super::running;
 use super::seat::{self, Seat};
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
-use super::{Containers, conflict, create, finish, history, launch, stop, validate, wait};
+use super::{Containers, conflict, create, finish, history, launch, stop, wait};
 use crate::networks::{self, BridgeNetwork, Place};
 use crate::{EngineError, ca, cdi, events, volumes};
 use network::Protocol;
@@ -48,17 +49,29 @@ impl Containers<'_> {
     /// Starts a container and returns when its command has been executed, with a session if one was asked for.
     /// Starting one that runs does nothing, as with Docker.
     pub fn start(&self, id: &ContainerId, request: StartRequest) -> Result<Option<Session>, EngineError> {
-        let Some(lock) = self.claim_for_start(id)? else {
-            return if request.attach {
-                self.attach(id).map(Some)
-            } else {
-                Ok(None)
+        let (lock, record, layers) = loop {
+            let Some(lock) = self.claim_for_start(id)? else {
+                if running::is_paused(self.engine.locations(), id) {
+                    return Err(conflict("cannot start a paused container, try unpause instead"));
+                }
+                return if request.attach {
+                    self.attach(id).map(Some)
+                } else {
+                    Ok(None)
+                };
             };
+            let (record, layers, open) = self.engine.database.read(|connection| {
+                let record = rows::by_id(connection, id)?;
+                let open = rows::unfinished(connection)?.contains(id);
+                Ok::<_, EngineError>((record, layers_of(connection, id)?, open))
+            })?;
+            if !open {
+                break (lock, record, layers);
+            }
+            // A monitor died before it had a process to show: its leavings go first.
+            drop(lock);
+            self.recover()?;
         };
-        let (record, layers) = self.engine.database.read(|connection| {
-            let record = rows::by_id(connection, id)?;
-            Ok::<_, EngineError>((record, layers_of(connection, id)?))
-        })?;
         let Some(record) = record else {
             finish::remove_run_directory(self.engine.locations(), id);
             return Err(super::not_found(id.as_str()));
@@ -120,6 +133,7 @@ impl Containers<'_> {
         failpoint::reach("start.launched")?;
         let directory = locations.container_directory(&record.id);
         create::make_directories(&directory)?;
+        let log = logs::options::plan(self.engine.config(), record, &directory)?;
         for mount in &settings.mounts {
             make_source(self, mount)?;
         }
@@ -170,7 +184,7 @@ impl Containers<'_> {
             stdin_once: settings.request.stdin_once,
             size: request.size,
             network: network.plan,
-            log: log_plan(self, record, &directory),
+            log,
             restart: settings.request.restart,
             care: Care {
                 stop_signal: stop::signal_number(&settings.stop_signal)?,
@@ -464,24 +478,6 @@ fn parse_port(text: &str) -> Option<(u16, Protocol)> {
         _ => return None,
     };
     Some((port.parse().ok()?, protocol))
-}
-
-fn log_plan(containers: Containers<'_>, record: &Record, directory: &Path) -> Option<LogPlan> {
-    let settings = &record.settings;
-    let config = containers.engine.config();
-    let max_size = match settings.log_options.get("max-size") {
-        Some(size) => validate::size_in_bytes(size).unwrap_or(config.log_max_size),
-        None => config.log_max_size,
-    };
-    let max_files = settings
-        .log_options
-        .get("max-file")
-        .and_then(|files| files.parse().ok());
-    (settings.log_driver != "none").then(|| LogPlan {
-        path: directory.join("log"),
-        max_size,
-        max_files: max_files.unwrap_or(config.log_max_files),
-    })
 }
 
 /// Makes the control socket, for this user alone (the directory is 0700 too).

@@ -73,12 +73,7 @@ impl Containers<'_> {
     pub fn kill(&self, id: &ContainerId, signal: &str) -> Result<(), EngineError> {
         let number = signal_number(if signal.is_empty() { "KILL" } else { signal })?;
         let record = self.record(id)?;
-        let not_running = || {
-            conflict(format!(
-                "cannot kill container: {}: container {id} is not running",
-                record.name
-            ))
-        };
+        let not_running = || conflict(format!("container {id} is not running"));
         if !matches!(
             self.activity(&record)?.0,
             Activity::Running | Activity::Paused | Activity::Restarting
@@ -125,7 +120,7 @@ impl Containers<'_> {
         let record = self.record(id)?;
         match self.activity(&record)?.0 {
             Activity::Running => {}
-            Activity::Paused => return Err(conflict(format!("container {id} is already paused"))),
+            Activity::Paused => return Err(conflict(format!("Container {id} is already paused"))),
             Activity::Restarting => {
                 return Err(conflict(format!(
                     "container {id} is restarting, wait until the container is running"
@@ -149,7 +144,7 @@ impl Containers<'_> {
     pub fn unpause(&self, id: &ContainerId) -> Result<(), EngineError> {
         let record = self.record(id)?;
         if !self.thaw(id)? {
-            return Err(conflict(format!("container {id} is not paused")));
+            return Err(conflict(format!("Container {id} is not paused")));
         }
         self.note(&record, "unpause", &[])
     }

@@ -129,7 +129,10 @@ fn cannot_update(id: &ContainerId, error: EngineError) -> EngineError {
             hint,
         },
         EngineError::Sys(error) => EngineError::Invalid {
-            message: format!("Cannot update container {id}: {error}"),
+            message: format!(
+                "Cannot update container {id}: {error}: {}",
+                std::io::Error::from(error.errno)
+            ),
             hint: (error.errno == rustix::io::Errno::BUSY)
                 .then(|| "it uses more memory than that: stop it first, or allow more".to_owned()),
         },

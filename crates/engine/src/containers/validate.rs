@@ -3,23 +3,11 @@
 use super::request::{CreateContainer, Limits, MountRequest, MountSource, NetworkMode, RestartPolicy};
 use super::{conflict, health, invalid, name, spec};
 use crate::EngineError;
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 /// The least memory that a container can start with.
 const LEAST_MEMORY: i64 = 6 << 20;
-/// Options of the json-file driver that mean something here; the others of Docker's are taken and change nothing.
-const LOG_OPTIONS: [&str; 9] = [
-    "compress",
-    "env",
-    "env-regex",
-    "labels",
-    "labels-regex",
-    "max-buffer-size",
-    "max-file",
-    "max-size",
-    "mode",
-];
-
 /// Names of the runtime: our own, and those by which scripts ask for Docker's default.
 const RUNTIMES: [&str; 4] = ["", "coracle", "io.containerd.runc.v2", "runc"];
 
@@ -64,7 +52,6 @@ pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineEr
         );
     }
     network(request, &mut warnings)?;
-    log(request)?;
     security(request, &mut warnings);
     named_kinds(request)?;
     storage(request)?;
@@ -142,6 +129,16 @@ pub(super) fn limits(limits: &Limits) -> Result<(), EngineError> {
         )));
     }
     processor(limits)?;
+    available(
+        limits.cpuset_cpus.as_deref(),
+        "CPUs",
+        "/sys/devices/system/cpu/online",
+    )?;
+    available(
+        limits.cpuset_mems.as_deref(),
+        "memory nodes",
+        "/sys/devices/system/node/has_memory",
+    )?;
     if limits
         .blkio_weight
         .is_some_and(|weight| weight != 0 && !(10..=1000).contains(&weight))
@@ -149,6 +146,37 @@ pub(super) fn limits(limits: &Limits) -> Result<(), EngineError> {
         return refuse("Range of blkio weight is from 10 to 1000");
     }
     Ok(())
+}
+
+/// Checks a list of processors or memory nodes against what the host has. A host that does not tell has the kernel judge.
+fn available(asked: Option<&str>, what: &str, file: &str) -> Result<(), EngineError> {
+    let Some(asked) = asked.filter(|asked| !asked.is_empty()) else {
+        return Ok(());
+    };
+    let wanted = numbers(asked).ok_or_else(|| invalid(format!("invalid list of {what}: '{asked}'")))?;
+    let there = std::fs::read_to_string(file).unwrap_or_default();
+    match numbers(there.trim()) {
+        Some(known) if !wanted.is_subset(&known) => Err(invalid(format!(
+            "Requested {what} are not available - requested {asked}, available: {}",
+            there.trim()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a list like `0-2,4` (cpuset(7)).
+fn numbers(text: &str) -> Option<BTreeSet<u32>> {
+    let mut numbers = BTreeSet::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        // No kernel has more processors, and nobody shall make us count further.
+        if first > last || last > 65_535 {
+            return None;
+        }
+        numbers.extend(first..=last);
+    }
+    Some(numbers)
 }
 
 fn processor(limits: &Limits) -> Result<(), EngineError> {
@@ -209,32 +237,6 @@ fn network(request: &CreateContainer, warnings: &mut Vec<String>) -> Result<(), 
             });
         }
         _ => {}
-    }
-    Ok(())
-}
-
-fn log(request: &CreateContainer) -> Result<(), EngineError> {
-    let driver = request.log_driver.as_deref().unwrap_or("json-file");
-    if !matches!(driver, "" | "json-file" | "none") {
-        return Err(EngineError::Invalid {
-            message: format!("logger: no log driver named '{driver}' is registered"),
-            hint: Some("use json-file or none".into()),
-        });
-    }
-    for name in request.log_options.keys() {
-        if driver == "none" || !LOG_OPTIONS.contains(&name.as_str()) {
-            return Err(invalid(format!(
-                "unknown log opt '{name}' for {driver} log driver"
-            )));
-        }
-    }
-    if let Some(size) = request.log_options.get("max-size") {
-        size_in_bytes(size).ok_or_else(|| invalid(format!("invalid size: '{size}'")))?;
-    }
-    if let Some(files) = request.log_options.get("max-file")
-        && files.parse::<u32>().map_or(true, |files| files == 0)
-    {
-        return Err(invalid("max-file cannot be less than 1"));
     }
     Ok(())
 }
@@ -319,20 +321,6 @@ fn named_kinds(request: &CreateContainer) -> Result<(), EngineError> {
         )));
     }
     Ok(())
-}
-
-/// Reads a size as Docker writes it: `10m`, `1g`, `512k`, `100`.
-pub(super) fn size_in_bytes(text: &str) -> Option<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let lower = lower.strip_suffix('b').unwrap_or(&lower);
-    let (digits, shift) = match lower.as_bytes().last()? {
-        b'k' => (&lower[..lower.len() - 1], 10),
-        b'm' => (&lower[..lower.len() - 1], 20),
-        b'g' => (&lower[..lower.len() - 1], 30),
-        b't' => (&lower[..lower.len() - 1], 40),
-        _ => (lower, 0),
-    };
-    digits.trim().parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 /// Checks a mount and returns its cleaned target.
@@ -514,10 +502,6 @@ mod tests {
             "Invalid container name (-x), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
         );
         assert_eq!(
-            refusal(|r| r.log_driver = Some("splunk".into())),
-            "logger: no log driver named 'splunk' is registered"
-        );
-        assert_eq!(
             refusal(|r| r.limits.memory_swap = Some(1 << 30)),
             "You should always set the Memory limit when using Memoryswap limit, see usage"
         );
@@ -578,20 +562,5 @@ mod tests {
             assert_eq!(mount(&request).unwrap_err().to_string(), expected);
         }
         assert_eq!(mount(&bind("/", "//a/./b/../c/")).unwrap(), "/a/c");
-    }
-
-    #[test]
-    fn sizes() {
-        for (text, size) in [
-            ("10m", Some(10 << 20)),
-            ("1G", Some(1 << 30)),
-            ("512kb", Some(512 << 10)),
-            ("7", Some(7)),
-            ("", None),
-            ("x", None),
-            ("99999999999999t", None),
-        ] {
-            assert_eq!(size_in_bytes(text), size, "{text}");
-        }
     }
 }

@@ -65,7 +65,7 @@ impl Images<'_> {
                         user.id.short(),
                         image.id.short()
                     ),
-                    format!("remove the container first: coracle rm {}", user.name),
+                    format!("remove the container first, with 'rm {}'", user.name),
                 ));
             }
             // The image stays for its containers; only the name goes, as with Docker.
@@ -82,7 +82,7 @@ impl Images<'_> {
                     "conflict: unable to delete {id} (cannot be forced) - image is being used by running container {}",
                     user.id.short()
                 ),
-                format!("stop and remove the container first: coracle rm -f {}", user.name),
+                format!("stop and remove the container first, with 'rm -f {}'", user.name),
             ));
         }
         let repositories: BTreeSet<String> = image.tags.iter().map(Reference::name).collect();
@@ -102,7 +102,7 @@ impl Images<'_> {
                     "conflict: unable to delete {id} (must be forced) - image is being used by stopped container {}",
                     user.id.short()
                 ),
-                format!("remove the container first: coracle rm {}", user.name),
+                format!("remove the container first, with 'rm {}'", user.name),
             ));
         }
         self.delete(image)

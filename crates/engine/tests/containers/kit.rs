@@ -1,5 +1,6 @@
 //! An engine on a root of its own, with an image, and short words for what the tests do with it.
 
+use engine::containers::logs::LogEvent;
 use engine::containers::record::{ContainerId, ExitRecord};
 use engine::containers::request::{CreateContainer, ExecRequest, LogRequest, NetworkMode};
 use engine::containers::session::{Session, SessionEvent};
@@ -106,8 +107,10 @@ impl Root {
         };
         let mut text = String::new();
         self.containers()
-            .logs(id, &request, &mut |entry| {
-                text.push_str(&String::from_utf8_lossy(&entry.bytes));
+            .logs(id, &request, &mut |event| {
+                if let LogEvent::Entry(entry) = event {
+                    text.push_str(&String::from_utf8_lossy(entry.bytes));
+                }
                 true
             })
             .unwrap();

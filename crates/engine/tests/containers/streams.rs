@@ -1,4 +1,5 @@
 use crate::kit::{Root, collect, shell};
+use engine::containers::logs::LogEvent;
 use engine::containers::request::{CreateContainer, LogRequest};
 use engine::containers::session::SessionEvent;
 
@@ -136,8 +137,10 @@ fn logs_are_followed_to_the_end() {
         ..LogRequest::default()
     };
     let mut seen = String::new();
-    let each = &mut |entry: engine::containers::logs::LogEntry| {
-        seen.push_str(&String::from_utf8(entry.bytes).unwrap());
+    let each = &mut |event: LogEvent<'_>| {
+        if let LogEvent::Entry(entry) = event {
+            seen.push_str(&String::from_utf8_lossy(entry.bytes));
+        }
         true
     };
     root.containers().logs(&id, &request, each).unwrap();
@@ -149,8 +152,10 @@ fn logs_are_followed_to_the_end() {
     };
     let mut seen = Vec::new();
     root.containers()
-        .logs(&id, &request, &mut |entry| {
-            seen.push(entry.bytes);
+        .logs(&id, &request, &mut |event| {
+            if let LogEvent::Entry(entry) = event {
+                seen.push(entry.bytes.to_vec());
+            }
             true
         })
         .unwrap();
@@ -174,5 +179,6 @@ fn logs_rotate() {
         &log[log.len().saturating_sub(100)..]
     );
     let directory = root.path().join("root/containers").join(id.as_str());
-    assert!(directory.join("log.1").exists() && !directory.join("log.2").exists());
+    let name = |suffix: &str| directory.join(format!("{}-json.log{suffix}", id.as_str()));
+    assert!(name(".1").exists() && !name(".2").exists());
 }

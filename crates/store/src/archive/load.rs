@@ -48,7 +48,7 @@ impl Store {
         } else {
             return Err(StoreError::Archive(
                 "it has neither 'manifest.json' nor 'index.json', so it is no archive of images \
-                 ('coracle import' takes plain root filesystems)"
+                 ('import' takes plain root filesystems)"
                     .to_owned(),
             ));
         };

@@ -8,16 +8,13 @@ use std::path::{Component, Path, PathBuf};
 use sys::path::Tree;
 use tar::{Archive, Builder, EntryType};
 
-/// Writes a file or a tree as a tar whose top entry is called `name`. Returns the bytes of its files.
+/// Writes a file or a tree as a tar whose top entry is called `name`. Returns the tar's bytes.
 pub(super) fn pack(path: &Path, name: &str, follow: bool, into: impl Write) -> Result<u64, Failure> {
     let failed = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::BrokenPipe => Failure::silent(1),
         _ => Failure::file("read", path, &error),
     };
-    let mut counted = Counted {
-        inner: into,
-        bytes: 0,
-    };
+    let mut counted = Counted::new(into);
     let mut builder = Builder::new(std::io::BufWriter::with_capacity(1 << 16, &mut counted));
     builder.follow_symlinks(false);
     let real = if follow {
@@ -38,9 +35,17 @@ pub(super) fn pack(path: &Path, name: &str, follow: bool, into: impl Write) -> R
     Ok(counted.bytes)
 }
 
-struct Counted<W> {
+/// A writer that counts what passes.
+pub(super) struct Counted<W> {
     inner: W,
-    bytes: u64,
+    /// How much has passed.
+    pub(super) bytes: u64,
+}
+
+impl<W> Counted<W> {
+    pub(super) fn new(inner: W) -> Self {
+        Self { inner, bytes: 0 }
+    }
 }
 
 impl<W: Write> Write for Counted<W> {

@@ -378,6 +378,7 @@ fn is_omitted(name: &str) -> bool {
     const OMITTED: &[&str] = &[
         "Annotations",
         "BindOptions",
+        "Cause",
         "Descriptor",
         "ExposedPorts",
         "Health",
@@ -392,6 +393,7 @@ fn is_omitted(name: &str) -> bool {
         "Sysctls",
         "Tmpfs",
         "TmpfsOptions",
+        "Usage",
         "UsageData",
         "VolumeOptions",
         "Volumes",

@@ -7,6 +7,7 @@ use super::relay::{Relay, Request};
 use super::streams::{self, Shape};
 use crate::Locations;
 use crate::containers::health::HealthPlan;
+use crate::containers::logs::options::LogPlan;
 use crate::containers::record::{ContainerId, ExitRecord};
 use crate::containers::request::RestartPolicy;
 use crate::containers::running::{self, Ended, Running};
@@ -87,14 +88,6 @@ pub(in crate::containers) enum NetworkPlan {
     Loopback,
     /// It is somebody else's.
     Shared,
-}
-
-/// Where the log is.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::containers) struct LogPlan {
-    pub(in crate::containers) path: PathBuf,
-    pub(in crate::containers) max_size: u64,
-    pub(in crate::containers) max_files: u32,
 }
 
 /// Runs a container to its end.
@@ -199,9 +192,9 @@ impl Life {
         if self.relay.log.is_none()
             && let Some(log) = &self.plan.log
         {
-            let opened = Log::open(&log.path, log.max_size, log.max_files).map_err(|error| StartError {
+            let opened = Log::open(log).map_err(|error| StartError {
                 failure: StartFailure::Setup,
-                message: format!("cannot open the log '{}': {error}", log.path.display()),
+                message: format!("failed to initialize logging driver: {error}"),
             })?;
             self.relay.log = Some(opened);
         }

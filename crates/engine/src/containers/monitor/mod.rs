@@ -26,7 +26,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-pub(super) use container::{Care, LogPlan, MonitorPlan, NetworkPlan, code_of};
+pub(super) use container::{Care, MonitorPlan, NetworkPlan, code_of};
 pub(super) use exec::ExecMonitorPlan;
 
 /// The hidden first argument that makes this program a monitor. `main` looks for it before anything else.
@@ -42,6 +42,12 @@ const OOM_SCORE: &[u8] = b"-500";
 
 /// Runs a monitor to its end. Called by `main` in a process that has no other thread and has parsed nothing.
 pub fn main() -> ExitCode {
+    // Whatever else the caller had open is not ours to keep: a lock or a pipe would be held for the container's life.
+    sys::process::close_all_but(&[
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ]);
     let mut arguments = std::env::args().skip(2);
     let role = arguments.next().unwrap_or_default();
     // systemd works on it while our plan is made.

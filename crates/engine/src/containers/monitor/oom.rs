@@ -50,7 +50,11 @@ impl OutOfMemory {
         }
         self.look_at = None;
         let Some(watch) = &self.watch else { return false };
-        let kills = watch.kills().unwrap_or(self.kills);
+        let Some(kills) = watch.kills() else {
+            // Whoever took the cgroup away under us would have us look for ever.
+            self.watch = None;
+            return false;
+        };
         let more = kills > self.kills;
         if more {
             self.looks = 0;

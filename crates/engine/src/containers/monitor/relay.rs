@@ -1,8 +1,9 @@
 //! Between a process's streams, its log and any number of clients: one poll(2), no thread, no waiting anywhere else.
 
 use super::client::{BACKLOG, Client, Message};
-use super::log::{Log, Source};
+use super::log::Log;
 use super::streams::Ends;
+use crate::containers::logs::Source;
 use crate::containers::record::ExitRecord;
 use crate::containers::request::RestartPolicy;
 use crate::containers::session::{Kind, LONGEST, Mode, WINDOW};
@@ -17,6 +18,13 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
+/// What is read at once of a process that writes little, and of one that writes much.
+const LITTLE: usize = 4 << 10;
+const MUCH: usize = 256 << 10;
+/// The pipes of a process that writes much hold so many bytes, so that it and we wake each other less often.
+const PIPE: usize = 512 << 10;
+/// After so long without anything to do, memory that a flood needed is given back.
+const QUIET: Duration = Duration::from_secs(1);
 /// How long a client that is not in the foreground may take for its last bytes.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -73,6 +81,7 @@ enum Who {
     Client(usize),
     Input,
     Listener,
+    Log,
     Other(usize),
     Output(Source),
     Process,
@@ -133,7 +142,15 @@ impl Relay {
         others: &[(BorrowedFd<'_>, PollFlags)],
         timeout: Option<Duration>,
     ) -> io::Result<Round> {
-        let ready = self.wait(process, others, timeout)?;
+        let patience = if self.is_warm() {
+            Some(timeout.map_or(QUIET, |timeout| timeout.min(QUIET)))
+        } else {
+            timeout
+        };
+        let ready = self.wait(process, others, patience)?;
+        if ready.is_empty() && patience == Some(QUIET) {
+            self.cool();
+        }
         let mut round = Round::default();
         for (who, flags) in ready {
             match who {
@@ -144,6 +161,8 @@ impl Relay {
                     self.read_output(source)?;
                 }
                 Who::Input => self.write_input(),
+                // It is flushed below.
+                Who::Log => {}
                 Who::Client(index) => {
                     if flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
                         self.hear(index);
@@ -160,10 +179,14 @@ impl Relay {
 
     /// Takes what the process, which has ended, left in its pipes or its terminal, and finishes the log.
     pub(super) fn drain(&mut self) -> io::Result<()> {
-        for source in [Source::Stdout, Source::Stderr] {
-            let mut reads = 0;
-            while reads < MOST_LEFT && self.read_output(source)? {
-                reads += 1;
+        // In turns, so that neither stream's last words come before all of the other's.
+        let mut more = [true; 2];
+        for _ in 0..MOST_LEFT {
+            if more == [false; 2] {
+                break;
+            }
+            for source in [Source::Stdout, Source::Stderr] {
+                more[source as usize] = more[source as usize] && self.read_output(source)?;
             }
         }
         if let Some(log) = &mut self.log {
@@ -194,6 +217,20 @@ impl Relay {
         Ok(())
     }
 
+    /// Says whether there is memory that is needed only while much happens.
+    fn is_warm(&self) -> bool {
+        self.buffer.len() > LITTLE || self.log.as_ref().is_some_and(Log::is_warm)
+    }
+
+    /// Gives that memory back.
+    fn cool(&mut self) {
+        self.buffer = Vec::new();
+        if let Some(log) = &mut self.log {
+            log.cool();
+        }
+        sys::memory::release();
+    }
+
     fn wait(
         &self,
         process: Option<BorrowedFd<'_>>,
@@ -220,7 +257,13 @@ impl Relay {
             .clients
             .iter()
             .any(|client| client.foreground && !client.gone && client.backlog() > BACKLOG);
-        if !held_up {
+        // So does a log that does not take more.
+        let slow_log = self.log.as_ref().and_then(Log::waits_for);
+        if let Some(descriptor) = slow_log {
+            whose.push(Who::Log);
+            set.push(PollFd::from_borrowed_fd(descriptor, PollFlags::OUT));
+        }
+        if !held_up && slow_log.is_none() {
             for source in [Source::Stdout, Source::Stderr] {
                 if let Some(output) = &self.ends.outputs[source as usize] {
                     whose.push(Who::Output(source));
@@ -278,7 +321,9 @@ impl Relay {
         let Some(output) = &self.ends.outputs[source as usize] else {
             return Ok(false);
         };
-        self.buffer.resize(LONGEST, 0);
+        if self.buffer.is_empty() {
+            self.buffer.resize(LITTLE, 0);
+        }
         match rustix::io::read(output, &mut self.buffer[..]) {
             Ok(count) if count > 0 => {
                 let bytes = &self.buffer[..count];
@@ -294,10 +339,20 @@ impl Relay {
                     .iter_mut()
                     .filter(|client| client.mode == Some(Mode::Attach))
                 {
-                    client.tell(kind, bytes);
+                    for frame in bytes.chunks(LONGEST) {
+                        client.tell(kind, frame);
+                    }
                     if !client.foreground && client.backlog() > BACKLOG {
                         client.gone = true;
                     }
+                }
+                let most = self.log.as_ref().map_or(MUCH, |log| log.portion().min(MUCH));
+                if count == self.buffer.len() && count < most {
+                    if count >= LONGEST {
+                        // What may not be larger stays as it is; a terminal has no such size.
+                        rustix::pipe::fcntl_setpipe_size(output, PIPE).unwrap_or_default();
+                    }
+                    self.buffer.resize(count * 4, 0);
                 }
                 Ok(true)
             }
@@ -317,7 +372,9 @@ impl Relay {
     }
 
     fn hear(&mut self, index: usize) {
-        self.buffer.resize(LONGEST, 0);
+        if self.buffer.len() < LONGEST {
+            self.buffer.resize(LONGEST, 0);
+        }
         let Some(client) = self.clients.get_mut(index) else {
             return;
         };
