@@ -4,12 +4,16 @@ SHELL := /bin/bash
 TARGET := $(shell uname -m)-unknown-linux-gnu
 BINARY := target/$(TARGET)/release/coracle
 KILLS ?= 1000
+# Where scripts/needs lets rustup put the toolchain on a machine that has none.
+CARGO_HOME ?= $(HOME)/.cargo
+export PATH := $(PATH):$(CARGO_HOME)/bin
 
-.PHONY: help attacks demo test test-reference chaos load bench check build install
+.PHONY: help attacks demo test test-vm test-reference chaos load bench check build install
 
 help:
 	@echo 'make demo     build coracle and play the tutorial with it'
 	@echo 'make test     run every test (needs root)'
+	@echo 'make test-vm  run the life of containers on a stock Debian in a virtual machine (needs root)'
 	@echo 'make test-reference   run the tests of what Docker does too against Docker (needs root)'
 	@echo 'make chaos    kill 1000 commands and monitors at random moments (needs root)'
 	@echo 'make load     500 containers at once, 2000 short ones at 32 in parallel, floods (needs root)'
@@ -31,8 +35,12 @@ demo: build
 	@scripts/as-root examples/pipeline/demo $(abspath $(BINARY))
 
 test:
-	@scripts/needs build test
+	@scripts/needs build test vm
 	scripts/as-root scripts/test
+
+test-vm: build
+	@scripts/needs build vm
+	scripts/as-root scripts/test-vm --program $(abspath $(BINARY))
 
 test-reference:
 	@scripts/needs build test reference

@@ -87,6 +87,8 @@ fn the_parent_is_a_slice() {
         "nothing is left of it"
     );
     sandbox.run(["rm", "-f", &id]).ok();
+    // systemd keeps a slice that it has made until somebody stops it.
+    host("systemctl", &["stop", "tests.slice"]);
     eventually("the slice goes", || {
         !Path::new("/sys/fs/cgroup/tests.slice").exists()
     });
@@ -157,6 +159,41 @@ fn a_container_outlives_the_unit_that_started_it() {
     assert!(output.status.success(), "{output:?}");
     let status = sandbox.run(["ps", "--format", "{{.Names}} {{.Status}}"]).ok();
     assert!(status.starts_with("survivor Up"), "{status}");
+}
+
+#[test]
+fn the_service_for_reboots_starts_and_stops_containers_in_scopes() {
+    let sandbox = unified();
+    let run = [
+        "run",
+        "-d",
+        "--restart",
+        "always",
+        "--name",
+        "kept",
+        "busybox",
+        "sleep",
+        "1000",
+    ];
+    sandbox.run(run).ok();
+    let status = || sandbox.run(["ps", "-a", "--format", "{{.Status}}"]).ok();
+    sandbox.run(["system", "install"]).ok();
+    host("systemctl", &["stop", "coracle.service"]);
+    eventually("it is stopped", || status().starts_with("Exited"));
+    host("systemctl", &["start", "coracle.service"]);
+    eventually("it runs again", || status().starts_with("Up"));
+    let first = pid(&sandbox, "kept");
+    assert!(
+        cgroup(&first).starts_with("system.slice"),
+        "{}",
+        cgroup(&first).display()
+    );
+    assert!(
+        cgroup(&first).ends_with("container"),
+        "{}",
+        cgroup(&first).display()
+    );
+    sandbox.run(["system", "install", "--remove"]).ok();
 }
 
 #[test]

@@ -33,6 +33,10 @@ pub(in crate::containers) struct ExecMonitorPlan {
 pub(super) fn run(client: UnixStream, plan_file: File) -> io::Result<()> {
     let plan: ExecMonitorPlan = launch::read_plan(&plan_file)?;
     drop(plan_file);
+    if let (true, Some(cgroup)) = (plan.detach, &plan.exec.cgroup) {
+        // Otherwise it ends with whatever unit or session the command was given in. Should it not work, that is so.
+        runtime::cgroups::systemd::follow(cgroup).unwrap_or_default();
+    }
     let mut relay = Relay::default();
     relay.stdin_once = true;
     relay.add_first(client, (!plan.detach).then_some(Mode::Attach));

@@ -168,6 +168,11 @@ impl Scope {
             property("Delegate", "b", &|value| value.bool(true));
             // A scope that failed would keep its name.
             property("CollectMode", "s", &|value| value.string("inactive-or-failed"));
+            // At shutdown the containers are stopped by the service that starts them, if there is one, and only what
+            // it leaves is systemd's to stop. Units stop in the reverse order of their start.
+            property("Before", "as", &|value| {
+                value.array(4, |units| units.string("coracle.service"));
+            });
             // How many tasks there may be is said further down; the default for units is far less than 4096.
             property("TasksMax", "t", &|value| value.u64(u64::MAX));
             property("PIDs", "au", &|value| {
@@ -178,6 +183,26 @@ impl Scope {
         });
         body.array(8, |_no_further_units| {});
     }
+}
+
+/// Moves this process into the monitor's part of the scope that a container's cgroup is in, so that it outlives the unit
+/// or session it was started from. Where the container has no scope, it stays where it is.
+pub fn follow(container_cgroup: &Path) -> Result<(), sys::SysError> {
+    let scope = container_cgroup.parent().unwrap_or(container_cgroup);
+    if scope.extension().is_some_and(|kind| kind == "scope") {
+        move_below(scope)?;
+    }
+    Ok(())
+}
+
+/// Goes to a leaf of a scope, beside the container's. `scope` is relative to the hierarchy's mount.
+fn move_below(scope: &Path) -> Result<(), sys::SysError> {
+    for hierarchy in &Layout::detect()?.hierarchies {
+        let scope = hierarchy.mount.join(scope.strip_prefix("/").unwrap_or(scope));
+        let leaf = Directory::shared(scope.join("monitor"))?;
+        leaf.write("cgroup.procs", "0")?;
+    }
+    Ok(())
 }
 
 /// A scope that systemd is making.
@@ -202,7 +227,8 @@ impl Requested {
             std::thread::sleep(GLANCE);
             self.stream = self.scope.send().map_err(ScopeError::Talk)?;
         }
-        self.move_down().map_err(|source| ScopeError::Settle {
+        // It is the second time within a moment that this process is moved, so there is no new grace period to wait for.
+        move_below(&self.scope.path()).map_err(|source| ScopeError::Settle {
             unit: self.scope.unit.clone(),
             source,
         })
@@ -232,21 +258,6 @@ impl Requested {
                 _ => {}
             }
         }
-    }
-
-    /// Goes from the scope's top to a leaf. It is the second time within a moment that this process is moved, so there
-    /// is no new grace period to wait for.
-    fn move_down(&self) -> Result<(), sys::SysError> {
-        for hierarchy in &Layout::detect()?.hierarchies {
-            let scope = Directory::open(
-                hierarchy
-                    .mount
-                    .join(self.scope.path().strip_prefix("/").unwrap_or(Path::new(""))),
-            )?;
-            let leaf = Directory::shared(scope.path().join("monitor"))?;
-            leaf.write("cgroup.procs", "0")?;
-        }
-        Ok(())
     }
 }
 
