@@ -219,7 +219,10 @@ containerEdits:
             "looked-at",
         ])
         .ok();
-    assert_eq!(shown.trim(), "-1 null [[\"gpu\"]]");
+    assert_eq!(
+        shown.trim(),
+        r#"[{"Capabilities":[["gpu"]],"Count":-1,"DeviceIDs":null,"Driver":"","Options":{}}]"#
+    );
 }
 
 #[test]

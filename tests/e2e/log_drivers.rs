@@ -404,7 +404,7 @@ struct SmallDisk<'p>(&'p Path);
 impl<'p> SmallDisk<'p> {
     fn mount(path: &'p Path) -> Self {
         let flags = rustix::mount::MountFlags::empty();
-        rustix::mount::mount("tmpfs", path, "tmpfs", flags, c"size=128k").unwrap();
+        rustix::mount::mount("tmpfs", path, "tmpfs", flags, c"size=2m").unwrap();
         Self(path)
     }
 }
@@ -438,7 +438,8 @@ fn a_full_disk_costs_lines_and_says_so_and_the_container_lives() {
         .join("local-logs");
     std::fs::create_dir(&directory).unwrap();
     let disk = SmallDisk::mount(&directory);
-    std::fs::write(directory.join("ballast"), vec![0; 64 << 10]).unwrap();
+    // When it goes there is room for all that may still be in the pipe, and for more.
+    std::fs::write(directory.join("ballast"), vec![0; 3 << 19]).unwrap();
     coracle.run(["start", "it"]).ok();
     let begun = Instant::now();
     while coracle.run(["exec", "it", "test", "-e", "/flooded"]).code != 0 {

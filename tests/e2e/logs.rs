@@ -245,7 +245,7 @@ mod both {
 #[test]
 fn a_slow_reader_delays_nobody() {
     let coracle = sandbox();
-    let script = "sleep 0.5; yes 'a line that says little' | head -c 20000000";
+    let script = "sleep 0.5; yes 'a line that says little' | head -n 800000";
     coracle
         .run(["run", "-d", "--name", "it", "busybox", "sh", "-c", script])
         .ok();

@@ -273,7 +273,7 @@ fn a_joined_namespace_is_found_again_after_a_restart() {
             "busybox",
             "sh",
             "-c",
-            "echo $(date +%s%N) > /dev/shm/note; exec sleep 1000",
+            "cat /proc/sys/kernel/random/uuid > /dev/shm/note; exec sleep 1000",
         ])
         .ok();
     engine
