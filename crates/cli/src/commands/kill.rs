@@ -19,8 +19,8 @@ impl Verb for Kill {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let containers = cli.engine()?.containers();
         let signal = self.signal.as_deref().unwrap_or("KILL");
-        Ok(super::each(cli, &words, |name| {
-            let killed = containers.find(name).and_then(|id| containers.kill(&id, signal));
+        let kill = |name: &str| containers.kill(&containers.find(name)?, signal);
+        Ok(super::each_at_once(cli, &words, kill, |name, killed| {
             killed.map_err(|error| {
                 let failure = Failure::from(error);
                 Failure {

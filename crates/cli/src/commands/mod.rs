@@ -50,8 +50,12 @@ use crate::dispatch::{Arity, Entry, Names, execute, flags};
 use crate::failure::Failure;
 use crate::front::Cli;
 use crate::output;
+use engine::EngineError;
 use engine::containers::record::ContainerId;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
 /// A group of commands: `container`, `image`, …
 #[derive(Debug)]
@@ -343,15 +347,72 @@ fn each(cli: &Cli, names: &[String], mut act: impl FnMut(&str) -> Result<(), Fai
     ExitCode::from(worst)
 }
 
+/// How many containers are stopped or removed at the same time: most of it is waiting for the kernel.
+const AT_ONCE: usize = 16;
+
+/// Does something to each of several things, several at once, and has `tell` tell of each in the order of the names.
+fn each_at_once<T: Send>(
+    cli: &Cli,
+    names: &[String],
+    act: impl Fn(&str) -> Result<T, EngineError> + Sync,
+    mut tell: impl FnMut(&str, Result<T, EngineError>) -> Result<(), Failure>,
+) -> ExitCode {
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..names.len().min(AT_ONCE) {
+            let (act, next, sender) = (&act, &next, sender.clone());
+            scope.spawn(move || {
+                loop {
+                    let place = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(name) = names.get(place) else { break };
+                    // The receiver lives as long as the scope.
+                    sender.send((place, act(name))).unwrap_or_default();
+                }
+            });
+        }
+        drop(sender);
+        let mut results: BTreeMap<usize, Result<T, EngineError>> = BTreeMap::new();
+        let mut told = 0;
+        each(cli, names, |name| {
+            let result = loop {
+                if let Some(result) = results.remove(&told) {
+                    break result;
+                }
+                match receiver.recv() {
+                    Ok((place, result)) => results.insert(place, result),
+                    Err(mpsc::RecvError) => return Err(Failure::new(format!("nothing was done to {name}"))),
+                };
+            };
+            told += 1;
+            tell(name, result)
+        })
+    })
+}
+
 /// Does something to each of several containers and prints the name of each where it worked, as the user wrote it.
 fn each_container(
     cli: &Cli,
     names: &[String],
-    act: impl Fn(&ContainerId) -> Result<(), engine::EngineError>,
+    act: impl Fn(&ContainerId) -> Result<(), EngineError>,
 ) -> Result<ExitCode, Failure> {
     let containers = cli.engine()?.containers();
     Ok(each(cli, names, |name| {
         act(&containers.find(name)?)?;
+        output::line(name)
+    }))
+}
+
+/// The same, to several at once.
+fn each_container_at_once(
+    cli: &Cli,
+    names: &[String],
+    act: impl Fn(&ContainerId) -> Result<(), EngineError> + Sync,
+) -> Result<ExitCode, Failure> {
+    let containers = cli.engine()?.containers();
+    let act = |name: &str| act(&containers.find(name)?);
+    Ok(each_at_once(cli, names, act, |name, done| {
+        done?;
         output::line(name)
     }))
 }

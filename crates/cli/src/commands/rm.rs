@@ -28,10 +28,11 @@ impl Verb for Rm {
             return Err(Failure::new("'--link' is not there yet").with_hint("containers are not linked here"));
         }
         let containers = cli.engine()?.containers();
-        Ok(super::each(cli, &words, |name| {
-            let removed = containers
-                .find(name)
-                .and_then(|id| containers.remove(&id, self.force, self.volumes));
+        let remove = |name: &str| {
+            let id = containers.find(name)?;
+            containers.remove(&id, self.force, self.volumes)
+        };
+        Ok(super::each_at_once(cli, &words, remove, |name, removed| {
             match removed {
                 // With --force the wish is that it be gone; Docker says that it was and is content.
                 Err(error) if self.force && error.kind() == Kind::NotFound => {

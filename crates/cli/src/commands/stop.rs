@@ -36,7 +36,7 @@ impl Verb for Stop {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let containers = cli.engine()?.containers();
         let wait = self.how.timeout.map(timeout);
-        super::each_container(cli, &words, |id| {
+        super::each_container_at_once(cli, &words, |id| {
             containers.stop(id, self.how.signal.as_deref(), wait)
         })
     }

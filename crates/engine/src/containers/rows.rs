@@ -49,6 +49,26 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, StateError> 
         .map_err(|error| StateError::from(rusqlite::Error::ToSqlConversionFailure(Box::new(error))))
 }
 
+/// Writes settings without what is as in the default: most is, and a listing of many containers reads it all.
+/// So what a default means must stay, as what a field means must.
+fn settings_document(settings: &Settings) -> Result<String, StateError> {
+    let failed =
+        |error: serde_json::Error| StateError::from(rusqlite::Error::ToSqlConversionFailure(Box::new(error)));
+    let mut document = serde_json::to_value(settings).map_err(failed)?;
+    let default = serde_json::to_value(Settings::default()).map_err(failed)?;
+    if let Some(request) = document.get_mut("request") {
+        keep_differences(request, &default["request"]);
+    }
+    keep_differences(&mut document, &default);
+    Ok(document.to_string())
+}
+
+fn keep_differences(document: &mut serde_json::Value, default: &serde_json::Value) {
+    if let Some(fields) = document.as_object_mut() {
+        fields.retain(|name, value| default.get(name) != Some(value));
+    }
+}
+
 /// Returns the record of `id`, if there is one.
 pub(crate) fn by_id(connection: &Connection, id: &ContainerId) -> Result<Option<Record>, StateError> {
     Ok(connection
@@ -117,7 +137,7 @@ pub(crate) fn insert(connection: &Connection, record: &Record) -> Result<(), Sta
             &record.name,
             record.image.to_string(),
             record.created,
-            json(&record.settings)?,
+            settings_document(&record.settings)?,
             json(&record.status)?,
         ))?;
     Ok(())
@@ -131,7 +151,7 @@ pub(crate) fn set_settings(
 ) -> Result<(), StateError> {
     connection
         .prepare_cached("UPDATE containers SET settings = ?2 WHERE id = ?1")?
-        .execute((id.as_str(), json(settings)?))?;
+        .execute((id.as_str(), settings_document(settings)?))?;
     Ok(())
 }
 
@@ -177,4 +197,36 @@ pub(crate) fn unfinished(connection: &Connection) -> Result<Vec<ContainerId>, St
     )?;
     let ids = query.query_map([], |row| row.get(0).map(ContainerId))?;
     Ok(ids.collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::containers::request::{CreateContainer, NetworkMode};
+
+    #[test]
+    fn settings_are_written_shortly_and_read_whole() {
+        let settings = Settings {
+            request: CreateContainer {
+                image: "busybox".into(),
+                network: NetworkMode::None,
+                init: true,
+                ..CreateContainer::default()
+            },
+            image_name: "busybox".into(),
+            command: vec!["true".into()],
+            ..Settings::default()
+        };
+        let document = settings_document(&settings).unwrap();
+        assert_eq!(
+            document,
+            r#"{"command":["true"],"image_name":"busybox","request":{"image":"busybox","init":true,"network":"None"}}"#
+        );
+        assert_eq!(serde_json::from_str::<Settings>(&document).unwrap(), settings);
+        let nothing = settings_document(&Settings::default()).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Settings>(&nothing).unwrap(),
+            Settings::default()
+        );
+    }
 }
