@@ -242,16 +242,16 @@ pub(crate) fn delete_unused<'n>(
 ) -> Result<Vec<Removal>, EngineError> {
     let mut gone = Vec::new();
     for name in names {
-        let deleted = connection
+        let created: Option<i64> = connection
             .prepare_cached(
                 "DELETE FROM volumes WHERE name = ?1
-                 AND NOT EXISTS (SELECT 1 FROM container_volumes WHERE volume = ?1)",
+                 AND NOT EXISTS (SELECT 1 FROM container_volumes WHERE volume = ?1) RETURNING created",
             )
-            .and_then(|mut statement| statement.execute([name]))
+            .and_then(|mut statement| statement.query_row([name], |row| row.get(0)).optional())
             .map_err(StateError::from)?;
-        if deleted > 0 {
+        if let Some(created) = created {
             events::record(connection, "volume", "destroy", name, &[("driver", "local")])?;
-            gone.push(Removal::begin(locations, name)?);
+            gone.push(Removal::begin(locations, name, created)?);
         }
     }
     Ok(gone)

@@ -1,8 +1,9 @@
 //! A volume's way out, which a kill may come upon at any step.
 //!
-//! Within the transaction that takes the row away, the directory is moved to `containers/.removed/volume-<random>/<name>`,
-//! so that whoever makes a volume of that name next finds its place free. Committed, it is deleted; otherwise it goes
-//! back. Whoever died in between is followed up by [`sweep`], which tells by the row which of the two it is.
+//! Within the transaction that takes the row away, the directory is moved to
+//! `containers/.removed/volume-<created>-<random>/<name>`, so that whoever makes a volume of that name next finds its
+//! place free. Committed, it is deleted; otherwise it goes back. Whoever died in between is followed up by [`sweep`],
+//! which tells by the row which of the two it is: the time of its making says whether the row is this volume's.
 
 use crate::containers::places;
 use crate::{EngineError, Locations};
@@ -27,13 +28,14 @@ pub(crate) struct Removal {
 }
 
 impl Removal {
-    /// Moves a volume's directory aside.
-    pub(super) fn begin(locations: &Locations, name: &str) -> Result<Self, EngineError> {
+    /// Moves the directory of a volume aside whose row says that it was made at `created`.
+    pub(super) fn begin(locations: &Locations, name: &str, created: i64) -> Result<Self, EngineError> {
         let lock = locations.open_trash()?;
         let from = locations.volume_directory(name);
-        let holder = locations
-            .trash()
-            .join(format!("{PREFIX}{}", places::hex(&places::random::<8>()?)));
+        let holder = locations.trash().join(format!(
+            "{PREFIX}{created}-{}",
+            places::hex(&places::random::<8>()?)
+        ));
         crate::make_private_directory(&holder)?;
         failpoint::pass("volume.trash");
         let aside = match std::fs::rename(&from, holder.join(name)) {
@@ -111,7 +113,6 @@ pub(crate) fn sweep(database: &Database, locations: &Locations, aside: &Path) ->
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
     {
-        let moved = changed(aside).map_err(failed)?;
         let created: Option<i64> = database.read(|connection| {
             Ok::<_, StateError>(
                 connection
@@ -120,8 +121,8 @@ pub(crate) fn sweep(database: &Database, locations: &Locations, aside: &Path) ->
                     .optional()?,
             )
         })?;
-        // A row that is younger is that of another volume of the same name.
-        if created.is_some_and(|created| created <= moved) {
+        // Another row is that of another volume of the same name.
+        if created.is_some() && created == made(aside) {
             put_back(aside, &name, &locations.volume_directory(&name));
         }
     }
@@ -131,11 +132,10 @@ pub(crate) fn sweep(database: &Database, locations: &Locations, aside: &Path) ->
     }
 }
 
-/// Nanoseconds since 1970 of a directory's last change.
-fn changed(directory: &Path) -> std::io::Result<i64> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = std::fs::metadata(directory)?;
-    Ok(metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec())
+/// Returns when a volume was made that is on its way out.
+fn made(aside: &Path) -> Option<i64> {
+    let name = aside.file_name()?.to_str()?;
+    name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -194,18 +194,24 @@ mod tests {
     fn what_a_dead_process_has_moved_goes_back_or_away_by_its_row() {
         let root = tempfile::tempdir().unwrap();
         let (database, locations) = engine(root.path());
-        for (name, row, younger, back) in [
+        for (name, row, another, back) in [
             ("uncommitted", true, false, true),
             ("committed", false, false, false),
             ("new", true, true, false),
         ] {
             make(&database, &locations, name);
-            let removal = Removal::begin(&locations, name).unwrap();
+            let created = database
+                .read(|connection| {
+                    let mut query = connection.prepare("SELECT created FROM volumes WHERE name = ?1")?;
+                    Ok::<i64, StateError>(query.query_row([name], |row| row.get(0))?)
+                })
+                .unwrap();
+            let removal = Removal::begin(&locations, name, created).unwrap();
             // As a killed process does.
             std::mem::forget(removal);
-            let sql = match (row, younger) {
+            let sql = match (row, another) {
                 (false, _) => "DELETE FROM volumes WHERE name = ?1",
-                (true, true) => "UPDATE volumes SET created = created + 3600000000000 WHERE name = ?1",
+                (true, true) => "UPDATE volumes SET created = created + 1 WHERE name = ?1",
                 (true, false) => "SELECT 1 FROM volumes WHERE name = ?1",
             };
             database
