@@ -53,7 +53,8 @@ impl PullProgress {
         // A thread that panicked while it held the lock has not made the bars any worse.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            PullEvent::Status { message } => self.say(&message),
+            PullEvent::Status { message } if state.layers.is_empty() => self.say(&message),
+            PullEvent::Status { message } => self.say_below(&message),
             PullEvent::Layer { id, done, total } => self.layer(&mut state, &id, done, total),
             PullEvent::LayerDone { id, existed } => {
                 let what = if existed {
@@ -113,6 +114,16 @@ impl PullProgress {
             if !bar.is_finished() {
                 bar.finish_and_clear();
             }
+        }
+    }
+
+    /// Says what comes after the layers below them, where it belongs.
+    fn say_below(&self, line: &str) {
+        match &self.bars {
+            Some(bars) => bars
+                .add(ProgressBar::new(0).with_style(style("{msg}")))
+                .finish_with_message(line.to_owned()),
+            None => self.say(line),
         }
     }
 
