@@ -77,11 +77,9 @@ impl Read for Stuck {
     }
 }
 
-/// Not a test by itself: the process that [`a_killed_process_leaves_nothing`] kills.
-#[test]
-#[ignore = "run by a_killed_process_leaves_nothing"]
-fn child_that_gets_stuck() {
-    let store = open(std::path::Path::new(&std::env::var("STORE_ROOT").unwrap()));
+/// What the process does that [`a_killed_process_leaves_nothing`] starts and kills.
+fn get_stuck(root: &std::path::Path) {
+    let store = open(root);
     let at: u64 = std::env::var("STUCK_AT").unwrap().parse().unwrap();
     let lease = store.lease().unwrap();
     let snapshot = store.begin_snapshot(&lease, &[]).unwrap();
@@ -97,11 +95,15 @@ fn child_that_gets_stuck() {
 
 #[test]
 fn a_killed_process_leaves_nothing() {
+    // This test again, as the process that is killed.
+    if let Some(root) = std::env::var_os("STORE_ROOT") {
+        return get_stuck(std::path::Path::new(&root));
+    }
     let fixture = Fixture::new();
     let tar = tar();
     for at in [0, 4096, 300_000, tar.len() as u64] {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_that_gets_stuck", "--ignored", "--nocapture"])
+            .args(["--exact", "a_killed_process_leaves_nothing", "--nocapture"])
             .env("STORE_ROOT", fixture.root())
             .env("STUCK_AT", at.to_string())
             .stdout(Stdio::piped())
