@@ -61,27 +61,9 @@ pub(super) const HEADERS: &[(&str, &str)] = &[
     ("Status", "STATUS"),
 ];
 
-const FILTERS: &[&str] = &[
-    "ancestor",
-    "before",
-    "exited",
-    "expose",
-    "health",
-    "id",
-    "is-task",
-    "isolation",
-    "label",
-    "name",
-    "network",
-    "publish",
-    "since",
-    "status",
-    "volume",
-];
-
 impl Verb for Ps {
     fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
-        filter::check(&self.filter, FILTERS)?;
+        filter::check(&self.filter, engine::containers::list::FILTERS)?;
         let engine = cli.engine()?;
         let last = if self.latest {
             Some(1)

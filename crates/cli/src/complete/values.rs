@@ -141,23 +141,7 @@ const CAPABILITIES: &[&str] = &[
 /// Filters of each command that has them.
 fn filters(command: &str) -> &'static [&'static str] {
     match command {
-        "container ls" => &[
-            "ancestor",
-            "before",
-            "exited",
-            "expose",
-            "health",
-            "id",
-            "is-task",
-            "isolation",
-            "label",
-            "name",
-            "network",
-            "publish",
-            "since",
-            "status",
-            "volume",
-        ],
+        "container ls" => engine::containers::list::FILTERS,
         "image ls" => &["before", "dangling", "label", "reference", "since", "until"],
         "image prune" => &["dangling", "label", "label!", "until"],
         "network ls" => &["dangling", "driver", "id", "label", "name", "scope", "type"],

@@ -7,8 +7,8 @@ use crate::EngineError;
 use crate::pattern::Pattern;
 use std::collections::BTreeSet;
 
-/// Docker's filters that mean something here.
-const FILTERS: [&str; 14] = [
+/// Docker's filters of `ps`, in order.
+pub const FILTERS: &[&str] = &[
     "ancestor",
     "before",
     "exited",
@@ -23,16 +23,14 @@ const FILTERS: [&str; 14] = [
     "publish",
     "since",
     "status",
+    "volume",
 ];
 
 impl Containers<'_> {
     /// Returns containers, the newest first.
     pub fn list(&self, request: &ListContainers) -> Result<Vec<Container>, EngineError> {
         let filters = &request.filters;
-        if let Some((key, _)) = filters
-            .iter()
-            .find(|(key, _)| !FILTERS.contains(&key.as_str()) && key != "volume")
-        {
+        if let Some((key, _)) = filters.iter().find(|(key, _)| !FILTERS.contains(&key.as_str())) {
             return Err(invalid(format!("invalid filter '{key}'")));
         }
         let wants = |key: &str| filters.iter().any(|(there, _)| there == key);
@@ -188,7 +186,7 @@ impl Bounds {
 
 /// All keys must hold; of several values of one key, one must (of labels, all).
 fn matches(container: &Container, filters: &[(String, String)], bounds: &Bounds) -> bool {
-    for key in FILTERS.iter().chain(&["volume"]) {
+    for key in FILTERS {
         let values: Vec<&str> = filters
             .iter()
             .filter(|(there, _)| there == key)
