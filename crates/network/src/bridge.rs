@@ -3,7 +3,7 @@
 use crate::nftables as nft;
 use crate::passage::{self, Obstacle};
 use crate::rtnetlink::{self as rtnl, Cable, Link};
-use crate::{Endpoint, NetworkError, Published, firewall, host};
+use crate::{Endpoint, NetworkError, Published, Side6, firewall, host};
 use ipnet::Ipv4Net;
 use rustix::io::Errno;
 use std::net::Ipv4Addr;
@@ -21,6 +21,9 @@ pub struct Bridge {
     pub subnet: Ipv4Net,
     /// The address of the bridge itself, inside `subnet`.
     pub gateway: Ipv4Addr,
+    /// IPv6, if it has that too.
+    #[serde(default)]
+    pub ipv6: Option<Side6>,
     /// Of every link on it.
     pub mtu: u32,
     /// The `nf_tables` table (family `inet`) of this root. Bridges of one root share it.

@@ -9,22 +9,36 @@ mod bridge;
 mod error;
 mod firewall;
 mod host;
+mod lan;
 pub mod names;
 mod nftables;
 mod passage;
 mod ports;
 mod resolvers;
 mod rtnetlink;
+mod segment;
 
 pub use address::free_address;
 pub use bridge::{Bridge, Ensured, Traffic, raise_loopback, set_default_route};
 pub use error::NetworkError;
 pub use host::{free_subnet, uplink_mtu};
+pub use lan::{IpvlanFlag, IpvlanMode, Lan, LanKind, MacvlanMode};
 pub use passage::Obstacle;
 pub use ports::{Protocol, Published, PublishedPort, reserve_port};
 pub use resolvers::{Resolvers, host_resolvers};
+pub use segment::Segment;
 
-use std::net::Ipv4Addr;
+use ipnet::Ipv6Net;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// The IPv6 side of a network that has both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Side6 {
+    /// Its subnet.
+    pub subnet: Ipv6Net,
+    /// The gateway's address, inside `subnet`.
+    pub gateway: Ipv6Addr,
+}
 
 /// One side of a virtual cable: what a namespace gets.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -35,6 +49,9 @@ pub struct Endpoint {
     pub link: String,
     /// Its address.
     pub address: Ipv4Addr,
+    /// Its IPv6 address, on a network that has such.
+    #[serde(default)]
+    pub address6: Option<Ipv6Addr>,
     /// Its hardware address.
     pub mac: [u8; 6],
     /// Whether what has no other route goes this way.

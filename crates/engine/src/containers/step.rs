@@ -70,7 +70,10 @@ fn run_claimed(
     };
     let view = match (network, &place) {
         (NetworkMode::Host, _) => View::Host,
-        (_, Some((_, place))) => View::Own(Some((place.record.endpoint.address, place.record.gateway))),
+        (_, Some((_, place))) => {
+            let address = place.record.endpoint.address;
+            View::Own(place.record.gateway.map(|gateway| (address, gateway)))
+        }
         _ => View::Own(None),
     };
     network_files::write(&directory, &settings, view)?;
@@ -90,9 +93,12 @@ fn run_claimed(
         edits: crate::cdi::Edits::default(),
     })?;
     let network_plan = match (&place, network) {
-        (Some((bridge, place)), _) => NetworkPlan::Bridge(bridge.clone(), place.record.endpoint.clone()),
+        (Some((bridge, place)), _) => NetworkPlan::Own(vec![(
+            network::Segment::Bridge(bridge.clone()),
+            place.record.endpoint.clone(),
+        )]),
         (None, NetworkMode::Host) => NetworkPlan::Shared,
-        (None, _) => NetworkPlan::Loopback,
+        (None, _) => NetworkPlan::Own(Vec::new()),
     };
     let monitor_plan = MonitorPlan {
         root: locations.root.clone(),
