@@ -131,7 +131,7 @@ fn whoever_starts_what_a_monitor_left_clears_up_after_it() {
     assert_eq!(container.activity, Activity::Running);
     // The first run is over, and its address with it: the second got the first free one again.
     assert_eq!(
-        container.status.endpoints.remove(0).endpoint.address.octets()[3],
+        container.status.endpoints[0].endpoint.address.octets()[3],
         2,
         "the dead run's address is still taken"
     );
