@@ -402,6 +402,9 @@ pub enum MountSource {
         /// `volume-driver`; there is `local` alone.
         #[serde(default)]
         driver: Option<String>,
+        /// Options of the driver, should it be made.
+        #[serde(default)]
+        options: BTreeMap<String, String>,
     },
 }
 
@@ -413,6 +416,7 @@ impl Default for MountSource {
             subpath: None,
             labels: BTreeMap::new(),
             driver: None,
+            options: BTreeMap::new(),
         }
     }
 }
