@@ -128,6 +128,12 @@ impl Workshop {
             source_date_epoch: None,
             proxy: BTreeMap::new(),
             extra_hosts: Vec::new(),
+            allowed: builder::Allowed::default(),
+            contexts: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            uncached_stages: Vec::new(),
+            limits: builder::StepLimits::default(),
         };
         let workshop = Self {
             _directory: directory,
