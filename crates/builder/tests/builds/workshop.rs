@@ -129,6 +129,12 @@ impl Workshop {
             reproducible: true,
             proxy: BTreeMap::new(),
             extra_hosts: Vec::new(),
+            allowed: builder::Allowed::default(),
+            contexts: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            uncached_stages: Vec::new(),
+            limits: builder::StepLimits::default(),
         };
         let workshop = Self {
             _directory: directory,
