@@ -269,7 +269,7 @@ impl Bridge {
     }
 
     /// Returns the host's own address on the bridge, if it is to have one.
-    fn own_address(&self, version: Version) -> Option<IpNet> {
+    pub(crate) fn own_address(&self, version: Version) -> Option<IpNet> {
         let (address, prefix, mode) = match version {
             Version::Four => (
                 IpAddr::V4(self.gateway),

@@ -5,6 +5,7 @@ mod paths;
 
 pub(crate) use paths::{
     Version, add_address, addresses, remove_address, remove_default_route, routes, set_default_route,
+    wait_until_found,
 };
 
 use crate::NetworkError;
