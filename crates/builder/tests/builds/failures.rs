@@ -108,7 +108,7 @@ fn every_failure_says_what_and_where() {
         ("STOPSIGNAL SIGNOT", "STOPSIGNAL SIGNOT: invalid signal: SIGNOT"),
         (
             "RUN --network=host true",
-            "RUN --network=host true: the host's network is not allowed in this build | give the build --network host to allow it",
+            "RUN --network=host true: the host's network is not allowed in this build | give the build --allow network.host, or --network host, to allow it",
         ),
         ("FROM none", "FROM none: none:latest: not found"),
         ("FROM $x", "FROM $x: base name ($x) should not be blank"),

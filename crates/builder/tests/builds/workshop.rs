@@ -126,8 +126,15 @@ impl Workshop {
             network: RunNetwork::Default,
             platform: Platform::host(),
             source_date_epoch: None,
+            reproducible: true,
             proxy: BTreeMap::new(),
             extra_hosts: Vec::new(),
+            allowed: builder::Allowed::default(),
+            contexts: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            uncached_stages: Vec::new(),
+            limits: builder::StepLimits::default(),
         };
         let workshop = Self {
             _directory: directory,

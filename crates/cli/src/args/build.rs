@@ -1,9 +1,13 @@
 //! The flags of `build`, and what is read from the context before the builder begins.
 
-use super::{Invalid, environment, extra_host, invalid, label};
+mod named;
+mod secret;
+
+use super::{Invalid, environment, extra_host, invalid, label, size, ulimit};
 use crate::failure::Failure;
 use clap::Args;
-use engine::builder::{Build, RunNetwork};
+use engine::builder::{Allowed, Build, RunNetwork, StepLimits};
+use engine::containers::request::Ulimit;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +17,21 @@ pub(crate) struct BuildFlags {
     /// Add a custom host-to-IP mapping (format: "host:ip")
     #[arg(long, value_parser = extra_host::parse, value_name = "list")]
     add_host: Vec<(String, String)>,
+    /// Allow extra privileged entitlement (e.g., "network.host", "security.insecure")
+    #[arg(long, value_name = "stringArray")]
+    allow: Vec<String>,
+    /// Add annotation to the image
+    #[arg(long, value_name = "stringArray")]
+    annotation: Vec<String>,
+    /// Set method for evaluating build ("check", "outline", "targets") (default "build")
+    #[arg(long, value_name = "string")]
+    call: Option<String>,
+    /// Set the parent cgroup for the "RUN" instructions during build
+    #[arg(long, value_name = "string")]
+    cgroup_parent: Option<String>,
+    /// Shorthand for "--call=check"
+    #[arg(long)]
+    check: bool,
     /// Set build-time variables
     #[arg(long, value_name = "list")]
     build_arg: Vec<String>,
@@ -34,6 +53,12 @@ pub(crate) struct BuildFlags {
     /// Do not use cache when building the image
     #[arg(long)]
     no_cache: bool,
+    /// Do not cache specified stages
+    #[arg(long, value_name = "stringArray", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
+    /// Write build result metadata to a file
+    #[arg(long, value_name = "string")]
+    pub metadata_file: Option<PathBuf>,
     /// Set target platform for build
     #[arg(long, value_name = "string")]
     platform: Option<String>,
@@ -43,6 +68,10 @@ pub(crate) struct BuildFlags {
     /// Always attempt to pull all referenced images
     #[arg(long)]
     pull: bool,
+    /// Bring what "RUN" makes into a form that is the same each time (--reproducible=false: as it is)
+    #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_value = "true",
+          default_missing_value = "true", value_parser = super::boolean::parse, action = clap::ArgAction::Set)]
+    reproducible: bool,
     /// Suppress the build output and print image ID on success
     #[arg(short, long)]
     pub quiet: bool,
@@ -95,11 +124,11 @@ pub(crate) struct BuildFlags {
     #[arg(short, long, value_name = "bytes")]
     memory: Option<String>,
     /// Size of /dev/shm for "RUN"
-    #[arg(long, value_name = "bytes")]
-    shm_size: Option<String>,
+    #[arg(long, value_name = "bytes", value_parser = size::bytes)]
+    shm_size: Option<i64>,
     /// Ulimit options for "RUN"
-    #[arg(long, value_name = "ulimit")]
-    ulimit: Vec<String>,
+    #[arg(long, value_name = "ulimit", value_parser = ulimit::parse)]
+    ulimit: Vec<Ulimit>,
     /// Skip image verification
     #[arg(long)]
     disable_content_trust: bool,
@@ -110,8 +139,32 @@ pub(crate) struct BuildFlags {
 pub(crate) struct Prepared {
     /// The request.
     pub build: Build,
+    /// What is to be done with it.
+    pub call: Call,
     /// What was ignored.
     pub warnings: Vec<String>,
+}
+
+/// What is to be done with a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// Build it.
+    Build,
+    /// Make the build checks.
+    Check {
+        /// Whether the answer is JSON.
+        json: bool,
+    },
+    /// Say what the target takes.
+    Outline {
+        /// Whether the answer is JSON.
+        json: bool,
+    },
+    /// Say which targets there are.
+    Targets {
+        /// Whether the answer is JSON.
+        json: bool,
+    },
 }
 
 /// No Dockerfile and no ignore file is larger.
@@ -142,6 +195,24 @@ impl BuildFlags {
             .iter()
             .map(|tag| reference(tag))
             .collect::<Result<Vec<_>, _>>()?;
+        let call = self.call()?;
+        let limits = self.limits();
+        let allowed = self.allowed()?;
+        let mut contexts = BTreeMap::new();
+        for text in &self.build_context {
+            let (name, context) = named::context(text)?;
+            contexts.insert(name, context);
+        }
+        let secrets = self
+            .secret
+            .iter()
+            .map(|text| secret::secret(text))
+            .collect::<Result<_, _>>()?;
+        let agents = self
+            .ssh
+            .iter()
+            .map(|text| secret::agent(text))
+            .collect::<Result<_, _>>()?;
         let build = Build {
             context,
             dockerfile,
@@ -156,22 +227,91 @@ impl BuildFlags {
             platform: super::container::platform(self.platform.as_deref())?
                 .unwrap_or_else(oci::Platform::host),
             source_date_epoch,
+            reproducible: self.reproducible,
             proxy,
             extra_hosts: self.add_host,
+            allowed,
+            contexts,
+            secrets,
+            agents,
+            uncached_stages: self.no_cache_filter,
+            limits,
         };
-        Ok(Prepared { build, warnings })
+        Ok(Prepared {
+            build,
+            call,
+            warnings,
+        })
+    }
+
+    fn call(&self) -> Result<Call, Invalid> {
+        let text = match (self.call.as_deref(), self.check) {
+            (Some(call), false) => call,
+            (None | Some("check"), true) => "check",
+            (Some(_), true) => return invalid("cannot use --check with --call"),
+            (None, false) => "build",
+        };
+        let (method, format) = text.split_once(',').unwrap_or((text, ""));
+        let json = match format {
+            "" | "format=text" => false,
+            "format=json" => true,
+            other => return invalid(format!("invalid --call option {other:?}: use format=json")),
+        };
+        match method {
+            "" | "build" => Ok(Call::Build),
+            "check" | "lint" => Ok(Call::Check { json }),
+            "outline" => Ok(Call::Outline { json }),
+            "targets" => Ok(Call::Targets { json }),
+            other => invalid(format!(
+                "invalid call method {other:?}: use build, check, outline or targets"
+            )),
+        }
+    }
+
+    fn limits(&self) -> StepLimits {
+        StepLimits {
+            shm_size: self.shm_size.and_then(|size| u64::try_from(size).ok()),
+            ulimits: self
+                .ulimit
+                .iter()
+                .map(|limit| (limit.name.clone(), limit.soft, limit.hard))
+                .collect(),
+            cgroup_parent: self.cgroup_parent.clone().filter(|parent| !parent.is_empty()),
+        }
+    }
+
+    fn allowed(&self) -> Result<Allowed, Invalid> {
+        let mut allowed = Allowed::default();
+        for name in self.allow.iter().flat_map(|text| text.split(',')) {
+            match name {
+                "network.host" => allowed.host_network = true,
+                "security.insecure" => allowed.insecure = true,
+                "" => {}
+                other => {
+                    return invalid(format!(
+                        "invalid entitlement {other:?}: use network.host or security.insecure"
+                    ));
+                }
+            }
+        }
+        Ok(allowed)
     }
 
     fn judge(&self) -> Result<Vec<String>, Invalid> {
         for (given, flag, instead) in [
-            (
-                !self.build_context.is_empty(),
-                "--build-context",
-                "copy the files into the context",
-            ),
             (self.push, "--push", "pushing comes later"),
-            (!self.secret.is_empty(), "--secret", "secrets come later"),
-            (!self.ssh.is_empty(), "--ssh", "agents come later"),
+            (
+                !self.annotation.is_empty(),
+                "--annotation",
+                "the local store keeps no manifest to put it in; --label is in the image itself",
+            ),
+            (
+                self.platform
+                    .as_ref()
+                    .is_some_and(|platform| platform.contains(',')),
+                "--platform with several platforms",
+                "build one after the other, each with a tag of its own",
+            ),
             (
                 self.output
                     .iter()
@@ -207,8 +347,6 @@ impl BuildFlags {
                 "attestations",
             ),
             (self.memory.is_some(), "--memory"),
-            (self.shm_size.is_some(), "--shm-size"),
-            (!self.ulimit.is_empty(), "--ulimit"),
             (!self.cache_from.is_empty(), "--cache-from"),
         ]
         .iter()
@@ -329,8 +467,7 @@ fn directory(context: &str) -> Result<PathBuf, Failure> {
         return Err(Failure::new("a context from standard input is not there yet")
             .with_hint("unpack it into a directory and name that"));
     }
-    let remote = ["http://", "https://", "git://", "git@", "github.com/", "ssh://"];
-    if remote.iter().any(|prefix| context.starts_with(prefix)) {
+    if is_remote(context) {
         return Err(
             Failure::new(format!("a remote context ('{context}') is not there yet"))
                 .with_hint("clone or download it into a directory and name that"),
@@ -351,6 +488,12 @@ fn directory(context: &str) -> Result<PathBuf, Failure> {
             environment::reason(&error)
         ))),
     }
+}
+
+fn is_remote(context: &str) -> bool {
+    ["http://", "https://", "git://", "git@", "github.com/", "ssh://"]
+        .iter()
+        .any(|prefix| context.starts_with(prefix))
 }
 
 fn unprepared(why: &str) -> Failure {

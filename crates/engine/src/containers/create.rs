@@ -120,6 +120,7 @@ impl Containers<'_> {
             hostname: self.hostname(id, &request)?,
             labels,
             exposed,
+            networks: request.attachments.clone(),
             mounts: std::mem::take(&mut mounts.all),
             stop_signal: match text(&request.stop_signal, &config.stop_signal) {
                 signal if signal.is_empty() => "SIGTERM".into(),

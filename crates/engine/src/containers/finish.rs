@@ -54,8 +54,7 @@ pub(super) fn record(
             return Ok(Leavings::default());
         };
         death(transaction, &record, ended)?;
-        let endpoint = record.status.endpoint.as_ref();
-        events::detach_network(transaction, id, &record.settings, endpoint)?;
+        events::leave_networks(transaction, id, &record.settings, &record.status.endpoints)?;
         events::unmount_volumes(transaction, id, &record.settings)?;
         history::end(transaction, id, &ended.exit)?;
         rows::release(transaction, id.as_str())?;
@@ -70,7 +69,7 @@ pub(super) fn record(
         record.status.stopped_by_user = ended.stopped_by_user;
         record.status.interrupted = ended.interrupted;
         record.status.health.clone_from(&ended.health);
-        record.status.endpoint = None;
+        record.status.endpoints.clear();
         rows::set_status(transaction, id, &record.status)?;
         Ok(Leavings::default())
     })

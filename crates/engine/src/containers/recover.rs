@@ -107,20 +107,19 @@ impl Containers<'_> {
 
     /// Takes away what a dead container or build step had on the bridge.
     fn detach(self, id: &ContainerId, record: Option<&Record>) -> Result<(), EngineError> {
-        let endpoint: Option<Endpoint> = match record {
+        let endpoints: Vec<Endpoint> = match record {
             Some(record) => record
                 .status
-                .endpoint
-                .as_ref()
-                .map(|there| there.endpoint.clone()),
-            None => running::document(&self.engine.locations().run_directory(id).join("endpoint")),
+                .endpoints
+                .iter()
+                .map(|there| there.endpoint.clone())
+                .collect(),
+            None => running::document(&self.engine.locations().run_directory(id).join("endpoint"))
+                .into_iter()
+                .collect(),
         };
-        if let Some(endpoint) = endpoint {
-            self.engine
-                .networks()
-                .default_bridge()?
-                .bridge
-                .detach(&endpoint)?;
+        for endpoint in &endpoints {
+            self.engine.networks().default_bridge()?.bridge.detach(endpoint)?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use super::spec::{self, NetworkNamespace, PlanInput};
 use super::{Containers, conflict, create, finish, history, launch, stop, wait};
 use crate::networks::{self, BridgeNetwork, Place};
 use crate::{EngineError, ca, cdi, events, volumes};
-use network::Protocol;
+use network::{Protocol, Segment};
 use oci::Overlay;
 use runtime::StartError;
 use rusqlite::Connection;
@@ -151,8 +151,8 @@ impl Containers<'_> {
             network_files::write(&network.files, settings, view)?;
         }
         failpoint::reach("start.files")?;
-        if let NetworkPlan::Bridge(bridge, _) = &network.plan {
-            bridge.ensure()?;
+        if let NetworkPlan::Own(places) = &network.plan {
+            places.iter().try_for_each(|(segment, _)| segment.ensure())?;
             failpoint::reach("start.bridge")?;
         }
         let upper = (directory.join("upper"), directory.join("work"));
@@ -222,7 +222,7 @@ impl Containers<'_> {
         let own_files = self.engine.locations().container_directory(&record.id);
         let mut network = Network {
             namespace: NetworkNamespace::Own,
-            plan: NetworkPlan::Loopback,
+            plan: NetworkPlan::Own(Vec::new()),
             files: own_files,
             view: Some(View::Own(None)),
         };
@@ -257,18 +257,18 @@ impl Containers<'_> {
             status.stopped_by_user = false;
             status.interrupted = false;
             status.boot = boot;
-            status.endpoint = place.as_ref().map(|place: &Place| place.record.clone());
+            status.endpoints = place.iter().map(|place: &Place| place.record.clone()).collect();
             rows::set_status(transaction, &record.id, &status)?;
             history::begin(transaction, record, started)?;
-            note_start(transaction, record, request, status.endpoint.as_ref())?;
+            note_start(transaction, record, request, &status.endpoints)?;
             Ok::<_, EngineError>(place)
         })?;
         if let (Some(place), Some(bridge)) = (&place, bridge) {
             let EndpointRecord {
                 endpoint, gateway, ..
             } = &place.record;
-            network.view = Some(View::Own(Some((endpoint.address, *gateway))));
-            network.plan = NetworkPlan::Bridge(bridge.bridge, endpoint.clone());
+            network.view = Some(View::Own(gateway.map(|gateway| (endpoint.address, gateway))));
+            network.plan = NetworkPlan::Own(vec![(Segment::Bridge(bridge.bridge), endpoint.clone())]);
         }
         Ok((network, place))
     }
@@ -362,7 +362,7 @@ fn note_start(
     connection: &Connection,
     record: &Record,
     request: StartRequest,
-    endpoint: Option<&EndpointRecord>,
+    endpoints: &[EndpointRecord],
 ) -> Result<(), StateError> {
     let (id, settings) = (&record.id, &record.settings);
     let tell = |action, more: &[(&str, &str)]| {
@@ -371,7 +371,7 @@ fn note_start(
     if request.attach {
         tell("attach", &[])?;
     }
-    events::join_network(connection, id, settings, endpoint)?;
+    events::join_networks(connection, id, settings, endpoints)?;
     events::mount_volumes(connection, id, settings)?;
     tell("start", &[])?;
     if let Some((rows, columns)) = request.size.filter(|_| settings.request.terminal) {

@@ -4,11 +4,16 @@
 //! belongs to whom is decided in one transaction of the state database; the host port is also bound, by a socket that
 //! lives as long as the container's monitor, so that programs outside Coracle see it taken.
 
+pub mod record;
+pub mod request;
+
 use crate::containers::places;
 use crate::containers::record::{ContainerId, EndpointRecord};
-use crate::containers::request::PublishRequest;
+use crate::containers::request::{NetworkAttachment, PublishRequest};
 use crate::{Engine, EngineError};
 use network::{Bridge, Endpoint, NetworkError, Protocol, PublishedPort};
+use record::Network;
+use request::CreateNetwork;
 use rusqlite::{Connection, OptionalExtension};
 use state::StateError;
 use std::net::{IpAddr, Ipv4Addr};
@@ -64,6 +69,52 @@ impl Networks<'_> {
         })
     }
 
+    /// Makes a network. The name must be free.
+    pub fn create(&self, request: &CreateNetwork) -> Result<Network, EngineError> {
+        Err(EngineError::NotSupported(format!("network {}", request.name)))
+    }
+
+    /// Returns all networks: the predefined ones too, in no particular order.
+    pub fn list(&self) -> Result<Vec<Network>, EngineError> {
+        Err(EngineError::NotSupported("listing networks".into()))
+    }
+
+    /// Returns one, by name, id or id prefix.
+    pub fn inspect(&self, name: &str) -> Result<Network, EngineError> {
+        Err(EngineError::NotFound {
+            kind: "network",
+            name: name.to_owned(),
+        })
+    }
+
+    /// Removes one that nobody is on, by name, id or id prefix.
+    pub fn remove(&self, name: &str) -> Result<(), EngineError> {
+        Err(EngineError::NotFound {
+            kind: "network",
+            name: name.to_owned(),
+        })
+    }
+
+    /// Puts a container on one more network, at once if it runs.
+    pub fn connect(
+        &self,
+        container: &ContainerId,
+        attachment: &NetworkAttachment,
+    ) -> Result<(), EngineError> {
+        Err(EngineError::NotFound {
+            kind: "network",
+            name: format!("{} (for {container})", attachment.network),
+        })
+    }
+
+    /// Takes a container off a network, at once if it runs.
+    pub fn disconnect(&self, container: &ContainerId, network: &str) -> Result<(), EngineError> {
+        Err(EngineError::NotFound {
+            kind: "network",
+            name: format!("{network} (for {container})"),
+        })
+    }
+
     fn plan_default_bridge(self) -> Result<Bridge, EngineError> {
         let locations = self.engine.locations();
         let (name, table) = if locations.root.as_os_str() == "/var/lib/coracle" {
@@ -84,6 +135,7 @@ impl Networks<'_> {
             name,
             subnet,
             gateway,
+            ipv6: None,
             mtu: network::uplink_mtu()?,
             table,
             traffic: network::Traffic::default(),
@@ -158,7 +210,7 @@ pub(crate) fn allot(
 ) -> Result<Place, EngineError> {
     let bridge = &network.bridge;
     let taken = taken_addresses(connection, &network.id).map_err(query_error)?;
-    let address = network::free_address(bridge.subnet, bridge.gateway, &taken).ok_or_else(|| {
+    let address = network::free_address(bridge.subnet, None, bridge.gateway, &taken).ok_or_else(|| {
         EngineError::Conflict {
             message: format!("no available IPv4 addresses on this network's address pools: {DEFAULT}"),
             hint: Some(format!("all of {} is taken: remove containers", bridge.subnet)),
@@ -180,16 +232,20 @@ pub(crate) fn allot(
         record: EndpointRecord {
             network: DEFAULT.into(),
             network_id: network.id.clone(),
+            id: places::hex(&places::random::<32>()?),
             endpoint: Endpoint {
                 host_link: host_link(holder),
                 link: "eth0".into(),
                 address,
+                address6: None,
                 mac: mac_of(address),
                 default_route: true,
                 ports,
             },
-            gateway: bridge.gateway,
+            gateway: Some(bridge.gateway),
             prefix: bridge.subnet.prefix_len(),
+            ipv6: None,
+            names: Vec::new(),
         },
         sockets,
     })

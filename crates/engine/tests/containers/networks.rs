@@ -34,8 +34,8 @@ fn containers_on_the_bridge_reach_each_other() {
         .inspect(&id, false)
         .unwrap()
         .status
-        .endpoint
-        .unwrap();
+        .endpoints
+        .remove(0);
     let address = endpoint.endpoint.address;
     let output = root.run(on_bridge(&format!(
         "for i in $(seq 50); do nc {address} 99 && break; sleep 0.05; done; cat /etc/hosts; ip addr show eth0"
@@ -53,8 +53,8 @@ fn containers_on_the_bridge_reach_each_other() {
             .inspect(&id, false)
             .unwrap()
             .status
-            .endpoint
-            .is_none()
+            .endpoints
+            .is_empty()
     );
 }
 
@@ -82,8 +82,8 @@ fn a_published_port_leads_inside_and_is_given_back() {
         .inspect(&id, false)
         .unwrap()
         .status
-        .endpoint
-        .unwrap()
+        .endpoints
+        .remove(0)
         .endpoint
         .ports;
     let port = ports[0].host_port;

@@ -15,7 +15,7 @@ use crate::containers::session::Mode;
 use crate::containers::sharing::{self, Join};
 use crate::containers::{finish, launch, update};
 use crate::events::now;
-use network::{Bridge, Endpoint};
+use network::{Bridge, Endpoint, Segment};
 use runtime::cgroups::systemd::{Requested, ScopeError};
 use runtime::{Created, Plan, Process, StartError, StartFailure};
 use rustix::event::PollFlags;
@@ -82,10 +82,8 @@ pub(in crate::containers) struct Care {
 /// What is done with the network namespace before the process runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::containers) enum NetworkPlan {
-    /// A cable to a bridge.
-    Bridge(Bridge, Endpoint),
-    /// Nothing but `lo`.
-    Loopback,
+    /// It gets `lo` and places on these networks; the first has the default route.
+    Own(Vec<(Segment, Endpoint)>),
     /// It is somebody else's.
     Shared,
 }
@@ -255,8 +253,10 @@ impl Life {
         };
         if let Some(namespace) = created.network_namespace() {
             match &self.plan.network {
-                NetworkPlan::Bridge(bridge, endpoint) => bridge.attach(namespace, endpoint),
-                NetworkPlan::Loopback => network::raise_loopback(namespace),
+                NetworkPlan::Own(places) if places.is_empty() => network::raise_loopback(namespace),
+                NetworkPlan::Own(places) => places
+                    .iter()
+                    .try_for_each(|(segment, endpoint)| segment.attach(namespace, endpoint)),
                 NetworkPlan::Shared => Ok(()),
             }
             .map_err(|error| setup(&error))?;
@@ -346,25 +346,38 @@ impl Life {
 
     /// Takes ports and the host's end of the cable away. What stays has the container's name on it and is swept.
     fn take_network_away(&self) {
-        if let NetworkPlan::Bridge(bridge, endpoint) = &self.plan.network {
-            bridge.detach(endpoint).unwrap_or_default();
+        if let NetworkPlan::Own(places) = &self.plan.network {
+            for (segment, endpoint) in places {
+                segment.detach(endpoint).unwrap_or_default();
+            }
         }
     }
 
     /// Likewise, but the cable in a thread of its own: the kernel lets its caller go only when no processor can still
     /// be looking at the link, which is milliseconds after nobody can find it any more.
     pub(super) fn unplug(&self) -> Cable {
-        let NetworkPlan::Bridge(bridge, endpoint) = &self.plan.network else {
+        let NetworkPlan::Own(places) = &self.plan.network else {
             return Cable::default();
         };
-        bridge.unpublish(&endpoint.published()).unwrap_or_default();
-        let (bridge, host_link) = (bridge.clone(), endpoint.host_link.clone());
+        for (segment, endpoint) in places {
+            segment.unpublish(&endpoint.published()).unwrap_or_default();
+        }
+        let cables: Vec<(Bridge, String)> = places
+            .iter()
+            .filter_map(|(segment, endpoint)| Some((segment.bridge()?.clone(), endpoint.host_link.clone())))
+            .collect();
+        let host_links: Vec<String> = cables.iter().map(|(_, host_link)| host_link.clone()).collect();
+        if cables.is_empty() {
+            return Cable::default();
+        }
         let removal = std::thread::Builder::new().spawn(move || {
-            bridge.remove_link(&host_link).unwrap_or_default();
+            for (bridge, host_link) in cables {
+                bridge.remove_link(&host_link).unwrap_or_default();
+            }
         });
         match removal {
             Ok(thread) => Cable {
-                removal: Some((thread, endpoint.host_link.clone())),
+                removal: Some((thread, host_links)),
             },
             Err(_no_thread) => {
                 self.take_network_away();
@@ -463,7 +476,7 @@ impl Life {
 
     /// Opens the database if the container has anything there.
     pub(super) fn open_database(&self) -> Result<Option<Database>, crate::EngineError> {
-        let has_address = matches!(self.plan.network, NetworkPlan::Bridge(..));
+        let has_address = matches!(&self.plan.network, NetworkPlan::Own(places) if !places.is_empty());
         (self.plan.recorded || has_address)
             .then(|| Database::open(&self.locations.root))
             .transpose()
