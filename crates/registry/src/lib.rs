@@ -14,6 +14,7 @@
 mod blob;
 mod challenge;
 mod credentials;
+mod download;
 mod endpoint;
 mod error;
 mod image;
@@ -26,6 +27,7 @@ mod token;
 mod transport;
 mod worker;
 
+pub use download::Downloaded;
 pub use error::{Cause, RegistryError};
 
 use oci::{Descriptor, Digest, Platform, Reference};

@@ -37,6 +37,8 @@ pub(crate) mod spec;
 pub mod start;
 pub mod stats;
 pub(crate) mod step;
+mod step_mounts;
+mod still;
 pub mod stop;
 pub mod top;
 pub mod update;

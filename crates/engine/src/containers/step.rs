@@ -3,11 +3,11 @@
 use super::monitor::{self, Care, MonitorPlan, NetworkPlan};
 use super::network_files::{self, View};
 use super::record::{ContainerId, ExitRecord, Settings};
-use super::request::{CreateContainer, NetworkMode, RestartPolicy};
+use super::request::{CreateContainer, NetworkMode, RestartPolicy, Ulimit};
 use super::seat::{self, Seat};
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
-use super::{finish, launch, running, start, wait};
+use super::{finish, launch, running, start, step_mounts, wait};
 use crate::networks::{self, Place};
 use crate::{Engine, EngineError, ca};
 use builder::{OutputStream, RunStep};
@@ -60,7 +60,8 @@ fn run_claimed(
     follow: impl FnOnce(Session) -> Result<ExitRecord, EngineError>,
 ) -> Result<ExitRecord, EngineError> {
     let locations = engine.locations();
-    let Seat { cgroup, scope } = seat::assign(engine.config(), locations, id, None)?;
+    let parent = step.limits.cgroup_parent.as_deref();
+    let Seat { cgroup, scope } = seat::assign(engine.config(), locations, id, parent)?;
     let launched = launch::launch(monitor::CONTAINER, scope.as_ref())?;
     let directory = locations.run_directory(id);
     let settings = settings(step, network);
@@ -77,7 +78,7 @@ fn run_claimed(
         _ => View::Own(None),
     };
     network_files::write(&directory, &settings, view)?;
-    let plan = spec::plan(PlanInput {
+    let mut plan = spec::plan(PlanInput {
         settings: &settings,
         rootfs: step.rootfs.clone(),
         cgroup: cgroup.clone(),
@@ -92,6 +93,7 @@ fn run_claimed(
         images: Vec::new(),
         edits: crate::cdi::Edits::default(),
     })?;
+    step_mounts::add(&mut plan, step.mounts)?;
     let network_plan = match (&place, network) {
         (Some((bridge, place)), _) => NetworkPlan::Own(vec![(
             network::Segment::Bridge(bridge.clone()),
@@ -127,6 +129,18 @@ fn settings(step: &RunStep<'_>, network: &NetworkMode) -> Settings {
         request: CreateContainer {
             network: network.clone(),
             extra_hosts: step.extra_hosts.to_vec(),
+            privileged: step.insecure,
+            shm_size: step.limits.shm_size,
+            ulimits: step
+                .limits
+                .ulimits
+                .iter()
+                .map(|(name, soft, hard)| Ulimit {
+                    name: name.clone(),
+                    soft: *soft,
+                    hard: *hard,
+                })
+                .collect(),
             ..CreateContainer::default()
         },
         command: step.arguments.to_vec(),
