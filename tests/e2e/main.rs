@@ -29,6 +29,8 @@ mod namespaces;
 mod network;
 mod ps;
 mod pull;
+mod push;
+mod registry;
 mod rename;
 mod restart;
 mod run;

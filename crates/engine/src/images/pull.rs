@@ -110,7 +110,7 @@ impl Images<'_> {
         Ok(pulled)
     }
 
-    fn client(self) -> Result<Client, EngineError> {
+    pub(super) fn client(self) -> Result<Client, EngineError> {
         let config = self.engine.config();
         let docker_config = std::env::var_os("DOCKER_CONFIG")
             .map(std::path::PathBuf::from)
