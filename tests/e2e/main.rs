@@ -30,6 +30,8 @@ mod network;
 mod postgres;
 mod ps;
 mod pull;
+mod push;
+mod registry;
 mod rename;
 mod restart;
 mod run;

@@ -88,7 +88,9 @@ impl EngineError {
             Self::Config(_) | Self::Invalid { .. } => Kind::InvalidParameter,
             Self::NotFound { .. } | Self::Registry(registry::RegistryError::NotFound(_)) => Kind::NotFound,
             Self::LogsUnreadable | Self::NotSupported(_) => Kind::NotImplemented,
-            Self::Registry(registry::RegistryError::Denied(_)) => Kind::Forbidden,
+            Self::Registry(registry::RegistryError::Denied(_) | registry::RegistryError::PushDenied(_)) => {
+                Kind::Forbidden
+            }
             Self::Registry(_) => Kind::Unavailable,
             Self::Start(error) if error.failure != runtime::StartFailure::Setup => Kind::InvalidParameter,
             Self::Build(_)

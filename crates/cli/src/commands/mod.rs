@@ -28,6 +28,7 @@ mod port;
 mod prune;
 mod ps;
 mod pull;
+mod push;
 mod rename;
 mod rm;
 mod rmi;
@@ -131,10 +132,6 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("buildx policy", ""),
     ("completion powershell", "there is bash, fish and zsh"),
     ("compose", "start the services one by one with 'run'"),
-    (
-        "image push",
-        "'save' the image and copy it with a tool that pushes",
-    ),
     ("login", "write the credentials into ~/.docker/config.json"),
     ("logout", "take the credentials out of ~/.docker/config.json"),
     ("manifest", ""),
@@ -142,7 +139,6 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("network create", "there are bridge, host and none"),
     ("network disconnect", ""),
     ("network rm", "the default networks stay"),
-    ("push", "'save' the image and copy it with a tool that pushes"),
     ("search", "search on the registry's own pages"),
     ("system dial-stdio", ""),
     ("context create", "there is one context: this program itself"),
@@ -287,6 +283,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(prune::PruneImages, "image prune", [], "[OPTIONS]", "Remove unused images", Exactly(0), Nothing),
     entry!(pull::Pull, "image pull", ["pull"], "[OPTIONS] NAME[:TAG|@DIGEST]",
         "Download an image from a registry", Exactly(1), Images),
+    entry!(push::Push, "image push", ["push"], "[OPTIONS] NAME[:TAG] [NAME[:TAG]...]",
+        "Upload an image to a registry", AtLeast(1), Images),
     entry!(rmi::Rmi, "image rm", ["image remove", "rmi"], "[OPTIONS] IMAGE [IMAGE...]",
         "Remove one or more images", AtLeast(1), Images),
     entry!(save::Save, "image save", ["save"], "[OPTIONS] IMAGE [IMAGE...]",
