@@ -5,7 +5,7 @@ use crate::NetworkError;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
-use sys::netlink::{ACK, Batch, CREATE, EXCLUSIVE, REPLACE, Socket, attributes};
+use sys::netlink::{ACK, APPEND, Batch, CREATE, EXCLUSIVE, REPLACE, Socket, attributes};
 
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
@@ -123,6 +123,27 @@ pub(crate) fn set_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) 
             list.bytes(RTA_GATEWAY, &octets(gateway));
         }
         list.number(RTA_OIF, index);
+    })
+}
+
+/// Adds a message that lets answers to ::1 in by a link; it fails with `EEXIST` if they are let in. The kernel takes
+/// packets for a loopback address only by a link that has a route to it (`rt6_need_strict`), and what an endpoint
+/// answers to the host's own ::1 is one as soon as its translation is undone. This is to IPv6 what `route_localnet` is
+/// to IPv4, without its danger: packets that are addressed to ::1 on the wire are dropped before they are translated.
+pub(crate) fn add_way_to_loopback6(batch: &mut Batch, index: u32) -> usize {
+    const RT_TABLE_LOCAL: u8 = 255;
+    const RTN_LOCAL: u8 = 2;
+    // Behind that of `lo`, which the host's own packets go on taking.
+    const METRIC: u32 = 4096;
+    let mut header = default_route(Version::Six, RT_SCOPE_UNIVERSE);
+    header[1] = 128;
+    header[4] = RT_TABLE_LOCAL;
+    header[7] = RTN_LOCAL;
+    // Each bridge has one of the same metric: `NLM_F_EXCL` would refuse the second.
+    batch.message(RTM_NEWROUTE, ACK | CREATE | APPEND, &header, |list| {
+        list.bytes(RTA_DST, &Ipv6Addr::LOCALHOST.octets())
+            .number(RTA_OIF, index)
+            .number(RTA_PRIORITY, METRIC);
     })
 }
 

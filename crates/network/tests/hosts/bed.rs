@@ -154,10 +154,12 @@ impl Bed {
         let far = format!("/proc/{}/fd/{}", std::process::id(), outside.fd.as_raw_fd());
         host.sh(&format!(
             "ip link add uplink mtu 1400 type veth peer name uplink mtu 1400 netns {far} &&
-             ip addr add 10.9.0.1/24 dev uplink && ip addr add fd09::1/64 dev uplink nodad && ip link set uplink up"
+             ip addr add 10.9.0.1/24 dev uplink && ip addr add fd09::1/64 dev uplink nodad &&
+             echo 0 > /proc/sys/net/ipv6/conf/uplink/accept_dad && ip link set uplink up"
         ));
         outside.sh(
-            "ip addr add 10.9.0.2/24 dev uplink && ip addr add fd09::2/64 dev uplink nodad && ip link set uplink up",
+            "ip addr add 10.9.0.2/24 dev uplink && ip addr add fd09::2/64 dev uplink nodad &&
+             echo 0 > /proc/sys/net/ipv6/conf/uplink/accept_dad && ip link set uplink up",
         );
         host.sh(
             "ip route add default via 10.9.0.2 && ip route add default via fd09::2 &&

@@ -303,19 +303,15 @@ fn ipvlan_and_vlan_links_are_made_where_the_kernel_has_them() {
         made: true,
         ..lan(MacvlanMode::Bridge)
     };
-    match bed.host.inside(|| tagged.ensure()) {
-        Err(error) => assert_eq!(
+    if let Err(error) = bed.host.inside(|| tagged.ensure()) {
+        assert_eq!(
             error.to_string(),
             "this kernel has no vlan links: the module '8021q' is missing"
-        ),
-        Ok(()) => {
-            assert!(
-                bed.host
-                    .sh("ip -d link show uplink.10")
-                    .contains("vlan protocol 802.1Q id 10")
-            );
-            bed.host.inside(|| tagged.remove()).unwrap();
-        }
+        );
+    } else {
+        let link = bed.host.sh("ip -d link show uplink.10");
+        assert!(link.contains("vlan protocol 802.1Q id 10"), "{link}");
+        bed.host.inside(|| tagged.remove()).unwrap();
     }
     assert!(!bed.host.sh("ip link").contains("uplink.10"));
 }
