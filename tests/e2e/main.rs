@@ -23,6 +23,7 @@ mod isolation;
 mod leaks;
 mod limits;
 mod log_drivers;
+mod login;
 mod logs;
 mod mounts;
 mod namespaces;

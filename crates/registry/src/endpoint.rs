@@ -30,6 +30,8 @@ impl Scheme {
 /// What is to be done with a repository: what a token is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Access {
+    /// Only to know who we are.
+    Login,
     /// Reading.
     Pull,
     /// Reading and writing.
@@ -119,6 +121,22 @@ pub(crate) fn origin(config: &RegistryConfig, reference: &Reference, access: Acc
         repository: reference.repository().to_owned(),
         schemes: schemes(config, host),
         access,
+    }
+}
+
+/// Returns a registry as such, without a repository.
+pub(crate) fn registry_itself(config: &RegistryConfig, registry: &str) -> Endpoint {
+    let host = if registry == oci::DEFAULT_REGISTRY {
+        DOCKER_HUB
+    } else {
+        registry
+    };
+    Endpoint {
+        host: host.to_owned(),
+        registry: registry.to_owned(),
+        repository: String::new(),
+        schemes: schemes(config, host),
+        access: Access::Login,
     }
 }
 

@@ -58,14 +58,36 @@ pub enum RegistryError {
         source: Cause,
     },
     /// A credential helper failed.
-    #[error("credential helper {helper} gave no credentials for {host}: {why}")]
+    #[error("credential helper {helper} {action} {host}: {why}")]
     CredentialHelper {
         /// The program.
         helper: String,
+        /// `gave no credentials for`, `did not …`.
+        action: &'static str,
         /// The registry.
         host: String,
         /// What it said.
         why: String,
+    },
+    /// Credentials could not be written down.
+    #[error("cannot keep the credentials in {path}")]
+    CredentialsNotKept {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is no place for credentials.
+    #[error(
+        "there is no place for credentials: set HOME or DOCKER_CONFIG, or name a directory with --config"
+    )]
+    NoCredentialFile,
+    /// A name and a password were not accepted.
+    #[error("registry {host}: unauthorized: incorrect username or password")]
+    LoginRefused {
+        /// The registry.
+        host: String,
     },
     /// The credentials that are configured were not accepted.
     #[error("unauthorized: registry {host} did not accept the stored credentials: log in to {host} again")]
@@ -355,9 +377,10 @@ impl RegistryError {
                 ErrorKind::NotFound
             }
             Self::ConnectionRefused { .. } => ErrorKind::ConnectionRefused,
-            Self::Denied(_) | Self::PushDenied(_) | Self::CredentialsRefused { .. } => {
-                ErrorKind::PermissionDenied
-            }
+            Self::Denied(_)
+            | Self::PushDenied(_)
+            | Self::CredentialsRefused { .. }
+            | Self::LoginRefused { .. } => ErrorKind::PermissionDenied,
             Self::Size { .. } | Self::DigestMismatch { .. } => ErrorKind::InvalidData,
             Self::Timeout { .. } => ErrorKind::TimedOut,
             Self::Truncated { .. } => ErrorKind::UnexpectedEof,

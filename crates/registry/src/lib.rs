@@ -6,7 +6,7 @@
 //! A pull goes through the modules in this order: `endpoint` (where to look), `image` (reference to manifest,
 //! `platform`, configuration) and `blob` (streams); a push through `upload` (blobs) and `put` (manifests). All are by
 //! `session` (one request: scheme, credentials, retries), which uses `token` (`challenge`, `credentials`) and `transport` (connections, redirects; `names`, `tls`). All of it
-//! runs on the thread of `worker`.
+//! runs on the thread of `worker`. `login` checks what `keep` then keeps.
 //!
 //! What comes from a registry is hostile until its digest says otherwise: documents have a largest size, what is
 //! printed has no control characters, credentials are for the origin they were stored for and its token server.
@@ -18,6 +18,8 @@ mod download;
 mod endpoint;
 mod error;
 mod image;
+mod keep;
+mod login;
 mod names;
 mod platform;
 mod put;
@@ -31,6 +33,7 @@ mod worker;
 
 pub use download::Downloaded;
 pub use error::{Cause, RegistryError};
+pub use keep::{Kept, registry_of};
 pub use upload::{Content, Landed};
 
 use oci::{Descriptor, Digest, Platform, Reference};
@@ -234,6 +237,48 @@ impl Client {
         let document = (media_type.to_owned(), bytes::Bytes::copy_from_slice(bytes));
         self.worker()?
             .run(async move { put::manifest(&session, &target.endpoint, &target.name, &to, document).await })
+    }
+
+    /// Checks a name and a password with a registry, and keeps them, or what its token server gives for them, in
+    /// `config.json` or with the helper that it names.
+    pub fn login(&self, registry: &str, user: &str, password: &str) -> Result<Kept, RegistryError> {
+        let credentials = login::typed(user, password);
+        let kept = self.check(registry, credentials)?;
+        keep::keep(self.credential_file()?, registry, &kept)
+    }
+
+    /// Checks the credentials that are kept for a registry; `None` if there are none, otherwise whose they are.
+    pub fn login_again(&self, registry: &str) -> Result<Option<String>, RegistryError> {
+        let Some(credentials) = credentials::look_up(self.credential_file()?, registry)? else {
+            return Ok(None);
+        };
+        let user = match &credentials {
+            credentials::Credentials::Password { user, .. } => user.clone(),
+            credentials::Credentials::Identity(_) | credentials::Credentials::Bearer(_) => String::new(),
+        };
+        self.check(registry, credentials)?;
+        Ok(Some(user))
+    }
+
+    /// Forgets the credentials for a registry; returns whether there were any.
+    pub fn logout(&self, registry: &str) -> Result<bool, RegistryError> {
+        keep::forget(self.credential_file()?, registry)
+    }
+
+    fn check(
+        &self,
+        registry: &str,
+        credentials: credentials::Credentials,
+    ) -> Result<credentials::Credentials, RegistryError> {
+        let session = self.session.clone();
+        let endpoint = endpoint::registry_itself(&session.config, registry);
+        self.worker()?
+            .run(async move { login::check(&session, &endpoint, &credentials).await })
+    }
+
+    fn credential_file(&self) -> Result<&std::path::Path, RegistryError> {
+        let file = self.session.config.docker_config.as_deref();
+        file.ok_or(RegistryError::NoCredentialFile)
     }
 
     fn worker(&self) -> Result<Arc<worker::Worker>, RegistryError> {

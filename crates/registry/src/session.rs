@@ -34,7 +34,7 @@ pub(crate) struct Call {
 pub(crate) struct Session {
     pub(crate) config: RegistryConfig,
     pub(crate) tuning: Tuning,
-    transport: Transport,
+    pub(crate) transport: Transport,
     tokens: Tokens,
     schemes: Mutex<HashMap<String, Scheme>>,
 }

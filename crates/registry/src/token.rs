@@ -36,10 +36,13 @@ pub(crate) struct Tokens {
     credentials: tokio::sync::Mutex<HashMap<String, Option<Credentials>>>,
 }
 
+/// A token, or a password as it is shown.
 #[derive(Debug, Clone)]
-struct Held {
-    header: HeaderValue,
+pub(crate) struct Held {
+    pub(crate) header: HeaderValue,
     until: Option<Instant>,
+    /// What a token server gives at a login, to be kept in place of the password.
+    pub(crate) refresh: Option<Secret>,
 }
 
 impl Held {
@@ -68,6 +71,8 @@ struct TokenAnswer {
     token: Secret,
     #[serde(default)]
     access_token: Secret,
+    #[serde(default)]
+    refresh_token: Secret,
     expires_in: Option<u64>,
 }
 
@@ -143,6 +148,7 @@ impl Tokens {
         *held = Some(Held {
             header: header.clone(),
             until: None,
+            refresh: None,
         });
         Ok(Reply::Retry {
             header,
@@ -173,7 +179,7 @@ impl Tokens {
 }
 
 /// Fetches a token; `None` if the token server has none for somebody without credentials.
-async fn fetch(
+pub(crate) async fn fetch(
     transport: &Transport,
     config: &RegistryConfig,
     endpoint: &Endpoint,
@@ -196,14 +202,17 @@ async fn fetch(
             return Ok(Some(Held {
                 header: bearer(&endpoint.host, token)?,
                 until: None,
+                refresh: None,
             }));
         }
         Some(Credentials::Identity(token)) => {
             let mut form = url::form_urlencoded::Serializer::new(String::new());
             form.append_pair("grant_type", "refresh_token")
                 .append_pair("client_id", "coracle")
-                .append_pair("scope", &scopes.join(" "))
                 .append_pair("refresh_token", token.reveal());
+            if !scopes.is_empty() {
+                form.append_pair("scope", &scopes.join(" "));
+            }
             if let Some(service) = service {
                 form.append_pair("service", service);
             }
@@ -220,6 +229,11 @@ async fn fetch(
             }
             if let Some(Credentials::Password { user, password }) = credentials {
                 query.append_pair("account", user);
+                if endpoint.access == Access::Login {
+                    query
+                        .append_pair("client_id", "coracle")
+                        .append_pair("offline_token", "true");
+                }
                 drop(query);
                 ask.authorization = Some(basic(&endpoint.host, user, password)?);
             }
@@ -253,6 +267,8 @@ async fn fetch(
         header: bearer(&endpoint.host, &text)?,
         // Too far ahead for the clock is as good as for ever.
         until: Instant::now().checked_add(life),
+        refresh: Some(token.refresh_token)
+            .filter(|token| !token.reveal().is_empty() && endpoint.access == Access::Login),
     }))
 }
 
@@ -286,7 +302,7 @@ fn scopes(endpoint: &Endpoint, suggested: Option<&str>) -> Vec<String> {
     let may = |actions: &str| match endpoint.access {
         Access::Pull => actions == "pull",
         // One that only suggests reading would not let us write.
-        Access::Push { .. } => false,
+        Access::Login | Access::Push { .. } => false,
     };
     let modest = |scope: &&str| {
         !scope.is_empty()
@@ -298,6 +314,7 @@ fn scopes(endpoint: &Endpoint, suggested: Option<&str>) -> Vec<String> {
         return vec![scope.to_owned()];
     }
     match &endpoint.access {
+        Access::Login => Vec::new(),
         Access::Pull => vec![format!("repository:{repository}:pull")],
         Access::Push { sources } => {
             let own = format!("repository:{repository}:pull,push");
@@ -307,7 +324,7 @@ fn scopes(endpoint: &Endpoint, suggested: Option<&str>) -> Vec<String> {
     }
 }
 
-fn basic(host: &str, user: &str, password: &Secret) -> Result<HeaderValue, RegistryError> {
+pub(crate) fn basic(host: &str, user: &str, password: &Secret) -> Result<HeaderValue, RegistryError> {
     let encoded = STANDARD.encode(format!("{user}:{}", password.reveal()));
     header(host, &format!("Basic {encoded}"))
 }

@@ -483,7 +483,7 @@ pub(crate) async fn refusal(answer: Answer, name: &str, what: &str) -> Failed {
                 complaint.message
             };
             let said = match (status, printable(&said)) {
-                (405, said) if said.is_empty() => "it takes no pushes".to_owned(),
+                (405, _) => "it takes no pushes".to_owned(),
                 (413, said) if said.is_empty() => "it, or a proxy before it, limits the size".to_owned(),
                 (_, said) => said,
             };

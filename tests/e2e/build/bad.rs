@@ -65,6 +65,6 @@ fn message(stderr: &str) -> String {
             lines.push(timed);
         }
     }
-    lines.push(String::new());
+    lines.push("");
     lines.join("\n")
 }

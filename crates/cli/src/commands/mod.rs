@@ -21,6 +21,7 @@ mod info;
 mod inspect;
 mod kill;
 mod load;
+mod login;
 mod logs;
 pub(crate) mod network;
 mod pause;
@@ -132,8 +133,6 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("buildx policy", ""),
     ("completion powershell", "there is bash, fish and zsh"),
     ("compose", "start the services one by one with 'run'"),
-    ("login", "write the credentials into ~/.docker/config.json"),
-    ("logout", "take the credentials out of ~/.docker/config.json"),
     ("manifest", ""),
     ("network connect", "give the network to 'run'"),
     ("network create", "there are bridge, host and none"),
@@ -337,6 +336,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(context::Use, "context use", [], "CONTEXT", "Set the current docker context", Exactly(1), Contexts),
     entry!(df::DiskUsage, "system df", [], "[OPTIONS]", "Show disk usage", Exactly(0), Nothing),
     entry!(events::Events, "system events", ["events"], "[OPTIONS]", "Get real time events from the server", Exactly(0), Nothing),
+    entry!(login::Login, "login", [], "[OPTIONS] [SERVER]", "Authenticate to a registry", AtMost(1), Nothing),
+    entry!(login::Logout, "logout", [], "[SERVER]", "Log out from a registry", AtMost(1), Nothing),
     entry!(info::Info, "system info", ["info"], "[OPTIONS]", "Display system-wide information", Exactly(0), Nothing),
     entry!(boot::Install, "system install", [], "[OPTIONS]",
         "Write a systemd unit that starts containers with a restart policy at boot", Exactly(0), Nothing),

@@ -185,7 +185,7 @@ impl Images<'_> {
         let Some((first, _)) = images.first() else {
             return Ok(Vec::new());
         };
-        let client = self.client()?;
+        let client = self.engine.registry_client()?;
         progress(PushEvent::Status {
             message: format!("The push refers to repository [{}]", first.name()),
         });
