@@ -4,6 +4,7 @@
 use super::cable::Cable;
 use super::container::{CGROUP_PATIENCE, Life, chain, leave_signal};
 use super::health::Verdict;
+use super::names::Names;
 use super::oom::OutOfMemory;
 use super::relay::Request;
 use crate::containers::record::{Cause, ExitRecord, Usage};
@@ -141,7 +142,11 @@ impl Life {
         others.extend(run.memory.news());
         let after_memory = others.len();
         others.extend(self.checks.iter().flat_map(super::health::Checks::news));
-        let due = run.next(self.checks.as_ref().and_then(super::health::Checks::deadline));
+        let after_health = others.len();
+        others.extend(self.names.as_ref().map(Names::news));
+        let checks = self.checks.as_ref().and_then(super::health::Checks::deadline);
+        let names = self.names.as_ref().and_then(Names::deadline);
+        let due = run.next(checks).into_iter().chain(names).min();
         let patience = due.map(|due| due.saturating_duration_since(Instant::now()));
         let round = self.relay.round(Some(process.pidfd()), &others, patience)?;
         let below = |count: usize| (1_u32 << count) - 1;
@@ -149,7 +154,9 @@ impl Life {
             ended: round.ended,
             leave: round.ready & below(after_leave) != 0,
             memory: round.ready & below(after_memory) & !below(after_leave) != 0,
-            health: round.ready & !below(after_memory) != 0,
+            health: round.ready & below(after_health) & !below(after_memory) != 0,
+            names: round.ready & !below(after_health) != 0
+                || names.is_some_and(|names| Instant::now() >= names),
         })
     }
 
@@ -175,6 +182,12 @@ impl Life {
                     leave = true;
                     continue;
                 }
+                Request::Networks(client) => {
+                    let done = self.rejoin(Some(process.pid()));
+                    self.relay.tell_done(client, &done);
+                    sys::memory::release();
+                    continue;
+                }
             };
             // A process that is just ending cannot be signalled; it ends.
             process.kill(signal).unwrap_or_default();
@@ -196,6 +209,11 @@ impl Life {
 
     /// Does what is due.
     fn attend(&mut self, process: &Process, run: &mut Run, running: &mut Running, news: &News) {
+        if news.names
+            && let Some(names) = &mut self.names
+        {
+            names.answer(&self.locations);
+        }
         let now = Instant::now();
         if self.relay.ends.are_silent() {
             self.look_ahead();
@@ -339,6 +357,7 @@ struct News {
     leave: bool,
     memory: bool,
     health: bool,
+    names: bool,
 }
 
 fn out_of_memory(memory: &OutOfMemory, usage: Option<Counted>, first: Option<String>) -> Cause {
