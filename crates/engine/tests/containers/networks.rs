@@ -265,7 +265,7 @@ fn a_network_is_made_listed_and_removed() {
             "network nope not found".to_owned(),
         ),
         (
-            root.try_create(on(&["nope"], "x", "true")).unwrap_err(),
+            root.try_create(on(&["nope"], "c0", "true")).unwrap_err(),
             Kind::NotFound,
             "network nope not found".to_owned(),
         ),
@@ -406,7 +406,7 @@ fn a_container_is_on_several_networks() {
             ..named("inside")
         })
         .unwrap();
-    let mut request = on(&["b", "inside", "a"], "c", "sleep 1000");
+    let mut request = on(&["b", "inside", "a"], "c1", "sleep 1000");
     request.attachments[0].address = Some("10.212.1.77".parse().unwrap());
     let id = root.create(request);
     root.start(&id);
@@ -419,7 +419,7 @@ fn a_container_is_on_several_networks() {
         .map(|endpoint| (endpoint.network.as_str(), endpoint.endpoint.link.as_str()))
         .collect();
     assert_eq!(order, [("a", "eth0"), ("b", "eth1"), ("inside", "eth2")]);
-    let mut second = on(&["b"], "d", "true");
+    let mut second = on(&["b"], "c2", "true");
     second.attachments[0].address = Some("10.212.1.77".parse().unwrap());
     let second = root.create(second);
     let error = root
@@ -431,10 +431,10 @@ fn a_container_is_on_several_networks() {
     root.start(&second);
     root.containers().wait(&second).unwrap();
     // Of a container that is on internal networks alone nobody outside is asked.
-    let lonely = root.create(on(&["inside"], "e", "sleep 1000"));
+    let lonely = root.create(on(&["inside"], "c3", "sleep 1000"));
     root.start(&lonely);
     assert_eq!(
-        resolves(&root, &lonely, "e"),
+        resolves(&root, &lonely, "c3"),
         Some(address_of(&root, &lonely, "inside"))
     );
     let route = root.exec(&lonely, &["ip", "route"]).stdout;
@@ -452,6 +452,7 @@ fn what_a_dead_maker_left_goes() {
     assert!(of_net.join("segment").exists());
     let link = format!("/sys/class/net/co-{}", &made.id[..12]);
     let status = std::process::Command::new("sqlite3")
+        .args(["-cmd", ".timeout 20000"])
         .arg(root.path().join("root/state.db"))
         .arg("DELETE FROM networks WHERE name = 'net'")
         .status();
