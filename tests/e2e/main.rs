@@ -27,6 +27,7 @@ mod logs;
 mod mounts;
 mod namespaces;
 mod network;
+mod postgres;
 mod ps;
 mod pull;
 mod rename;
@@ -41,6 +42,7 @@ mod top;
 mod tutorial;
 mod update;
 mod volume;
+mod volume_versions;
 
 use testkit::Sandbox;
 

@@ -7,7 +7,7 @@ use super::rows::{self, Record};
 use super::running::{self, Ended};
 use super::{Containers, finish};
 use crate::networks::names;
-use crate::{EngineError, events};
+use crate::{EngineError, events, volumes};
 use network::Endpoint;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -44,6 +44,7 @@ impl Containers<'_> {
         }
         self.thaw_abandoned()?;
         self.engine.networks().recover()?;
+        volumes::mounting::sweep(locations)?;
         finish::sweep_removed(&self.engine.database, locations)
     }
 

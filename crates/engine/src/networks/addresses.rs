@@ -1,8 +1,8 @@
-//! Which address is next: counting through a subnet.
+//! Addresses of either version of IP: which are there to be given away, and which is next.
 
 use ipnet::IpNet;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Returns the first and the last address of a subnet that endpoints may have. Neither the network's own nor IPv4's
 /// broadcast address is among them, unless the subnet has but two addresses (RFC 3021, RFC 6164) or one.
@@ -23,33 +23,36 @@ pub(super) fn is_usable(subnet: IpNet, address: IpAddr) -> bool {
 
 /// Returns the lowest address of `subnet`, and within it of `range`, that is not taken.
 pub(super) fn free(subnet: IpNet, range: Option<IpNet>, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
-    let (mut first, mut last) = usable(subnet);
-    if let Some(range) = range {
-        first = first.max(number(range.network()));
-        last = last.min(number(range.broadcast()));
-    }
-    if first > last {
-        return None;
-    }
-    let address = |number: u128| match subnet {
-        // What lies between two IPv4 addresses is one.
-        IpNet::V4(_) => u32::try_from(number).ok().map(|number| IpAddr::V4(number.into())),
-        IpNet::V6(_) => Some(IpAddr::V6(number.into())),
-    };
-    let mut candidate = first;
-    for used in taken.range(address(first)?..=address(last)?) {
-        let used = number(*used);
-        if used > candidate {
-            break;
+    match subnet {
+        IpNet::V4(subnet) => {
+            let range = range.and_then(|range| match range {
+                IpNet::V4(range) => Some(range),
+                IpNet::V6(_) => None,
+            });
+            let taken: Vec<Ipv4Addr> = taken
+                .iter()
+                .filter_map(|address| match address {
+                    IpAddr::V4(address) => Some(*address),
+                    IpAddr::V6(_) => None,
+                })
+                .collect();
+            network::free_address(subnet, range, None, &taken).map(IpAddr::V4)
         }
-        if used == candidate {
-            if candidate == last {
-                return None;
-            }
-            candidate += 1;
+        IpNet::V6(subnet) => {
+            let range = range.and_then(|range| match range {
+                IpNet::V6(range) => Some(range),
+                IpNet::V4(_) => None,
+            });
+            let taken: Vec<Ipv6Addr> = taken
+                .iter()
+                .filter_map(|address| match address {
+                    IpAddr::V6(address) => Some(*address),
+                    IpAddr::V4(_) => None,
+                })
+                .collect();
+            network::free_address6(subnet, range, None, &taken).map(IpAddr::V6)
         }
     }
-    address(candidate)
 }
 
 /// Says whether two subnets have an address in common.

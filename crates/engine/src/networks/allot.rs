@@ -75,7 +75,7 @@ pub(crate) fn allot(
             ports: Vec::new(),
         },
         // Nothing goes through that of an internal network.
-        gateway: segment.gateway().filter(|_| !known.settings.internal),
+        gateway: segment.gateway().filter(|_| segment.way_out().is_some()),
         prefix: segment.subnet().prefix_len(),
         ipv6: side.map(|side| (side.gateway, side.subnet.prefix_len())),
         names: if known.has_names() {

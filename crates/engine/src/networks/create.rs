@@ -7,7 +7,7 @@ use super::{DEFAULT, Networks, list, names, options, pools, stable_id};
 use crate::containers::record::ContainerId;
 use crate::{EngineError, events};
 use ipnet::IpNet;
-use network::{Bridge, Lan, Segment, Traffic};
+use network::{Bridge, GatewayMode, Lan, Segment, Traffic};
 use std::path::Path;
 use sys::failpoint;
 
@@ -81,6 +81,13 @@ impl Networks<'_> {
             let read = options::bridge(&request.options)?;
             let name = read.name.unwrap_or_else(|| format!("co-{}", &id[..12]));
             refuse_link(&name, others)?;
+            let isolated = [read.gateway_mode, read.gateway_mode6].contains(&GatewayMode::Isolated);
+            if isolated && !request.internal {
+                return Err(EngineError::Invalid {
+                    message: "gateway mode 'isolated' can only be used for an internal network".into(),
+                    hint: Some("add --internal".into()),
+                });
+            }
             let bridge = Bridge {
                 name,
                 subnet: addresses.subnet,
@@ -95,27 +102,27 @@ impl Networks<'_> {
                     internal: request.internal,
                     between_endpoints: read.between_endpoints,
                     masquerade: read.masquerade,
+                    gateway_mode: read.gateway_mode,
+                    gateway_mode6: read.gateway_mode6,
                 },
             };
             (Segment::Bridge(bridge), read.host_binding, read.link_prefix)
         } else {
             let read = options::lan(&request.driver, &request.options)?;
             // Nobody is outside of a link that leads nowhere.
+            let leads_nowhere = read.parent.is_none();
             let parent = read.parent.unwrap_or_else(|| format!("dm-{}", &id[..12]));
-            let made = !Path::new("/sys/class/net").join(&parent).exists();
-            let is_ours = parent.starts_with("dm-");
-            if made && !is_ours {
-                check_vlan(&parent)?;
-            }
+            let is_vlan = parent.contains('.') && !Path::new("/sys/class/net").join(&parent).exists();
             let lan = Lan {
                 parent,
-                made,
+                made: leads_nowhere || is_vlan,
                 kind: read.kind,
                 subnet: addresses.subnet,
-                gateway: Some(addresses.gateway).filter(|_| !request.internal && !is_ours),
+                gateway: Some(addresses.gateway).filter(|_| !request.internal && !leads_nowhere),
                 ipv6: addresses.ipv6,
                 mtu: read.mtu,
             };
+            lan.check()?;
             (Segment::Lan(lan), None, read.link_prefix)
         };
         Ok(NetworkSettings {
@@ -317,20 +324,6 @@ fn refuse_link(name: &str, others: &[Known]) -> Result<(), EngineError> {
         message: format!("cannot make the bridge {name}: {holder}"),
         hint: Some("choose another com.docker.network.bridge.name, or leave it out".into()),
     })
-}
-
-/// A parent that is not there is made if its name says how.
-fn check_vlan(parent: &str) -> Result<(), EngineError> {
-    let named = parent
-        .rsplit_once('.')
-        .and_then(|(link, tag)| Some((link, tag.parse::<u16>().ok()?)));
-    match named {
-        Some((link, 1..=4094)) if Path::new("/sys/class/net").join(link).exists() => Ok(()),
-        _ => Err(EngineError::Invalid {
-            message: format!("invalid subinterface vlan name {parent}, example formatting is eth0.10"),
-            hint: Some("name one of this host's links as parent".into()),
-        }),
-    }
 }
 
 #[cfg(test)]

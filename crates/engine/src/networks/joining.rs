@@ -34,7 +34,7 @@ pub(crate) struct Joining {
 impl Place {
     /// Says whether packets for elsewhere can leave this way.
     fn is_way_out(&self) -> bool {
-        !self.known.settings.internal
+        self.known.segment().way_out().is_some()
     }
 }
 
@@ -85,11 +85,12 @@ pub(crate) fn join(
     let mut sockets = Vec::new();
     if !publish.is_empty()
         && let Some(place) = gate(&mut places)
-        && !place.known.settings.internal
+        && place.is_way_out()
     {
         let default = place.known.settings.host_binding;
+        let has_ipv6 = place.record.endpoint.address6.is_some();
         (place.record.endpoint.ports, sockets) =
-            ports::reserve_all(connection, &record.id, &record.name, publish, default)?;
+            ports::reserve_all(connection, &record.id, &record.name, publish, default, has_ipv6)?;
     }
     Ok(Joining { places, sockets })
 }
@@ -156,7 +157,11 @@ pub(crate) fn arrange(places: &mut [Place], holder: &ContainerId, ports: Vec<Pub
         }
     }
     if let Some(place) = gate(places) {
-        place.record.endpoint.ports = if held.is_empty() { ports } else { held };
+        let endpoint = &mut place.record.endpoint;
+        endpoint.ports = if held.is_empty() { ports } else { held };
+        // Those of IPv6 come back when it is on a network with IPv6 again.
+        let has_ipv6 = endpoint.address6.is_some();
+        endpoint.ports.retain(|port| has_ipv6 || port.host.is_ipv4());
     }
 }
 
@@ -365,6 +370,10 @@ mod tests {
     use crate::networks::rows::NetworkSettings;
 
     fn place(name: &str, priority: i64, internal: bool) -> Place {
+        let traffic = network::Traffic {
+            internal,
+            ..network::Traffic::default()
+        };
         let bridge = network::Bridge {
             name: name.into(),
             subnet: "10.0.0.0/24".parse().unwrap(),
@@ -372,7 +381,7 @@ mod tests {
             ipv6: None,
             mtu: 1500,
             table: "t".into(),
-            traffic: network::Traffic::default(),
+            traffic,
         };
         let mut settings = NetworkSettings::of_bridge(bridge);
         settings.internal = internal;

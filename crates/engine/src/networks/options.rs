@@ -1,7 +1,7 @@
 //! Driver options (`network create -o`): Docker's names, and what each means here.
 
 use crate::EngineError;
-use network::{IpvlanFlag, IpvlanMode, LanKind, MacvlanMode};
+use network::{GatewayMode, IpvlanFlag, IpvlanMode, LanKind, MacvlanMode};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -18,6 +18,8 @@ pub(super) struct BridgeOptions {
     pub(super) masquerade: bool,
     pub(super) host_binding: Option<IpAddr>,
     pub(super) link_prefix: Option<String>,
+    pub(super) gateway_mode: GatewayMode,
+    pub(super) gateway_mode6: GatewayMode,
 }
 
 /// Reads the options of a bridge. One of Docker's that is not known here is refused: what was asked for would not be.
@@ -29,6 +31,8 @@ pub(super) fn bridge(options: &BTreeMap<String, String>) -> Result<BridgeOptions
         masquerade: true,
         host_binding: None,
         link_prefix: None,
+        gateway_mode: GatewayMode::default(),
+        gateway_mode6: GatewayMode::default(),
     };
     for (key, value) in options {
         let Some(short) = key.strip_prefix(DOCKER) else {
@@ -45,13 +49,8 @@ pub(super) fn bridge(options: &BTreeMap<String, String>) -> Result<BridgeOptions
                     .map_err(|_no_address| wrong(key, value, "it is no address of the host's"))?;
                 read.host_binding = Some(address);
             }
-            "bridge.gateway_mode_ipv4" | "bridge.gateway_mode_ipv6" => match value.as_str() {
-                "" | "nat" => {}
-                "isolated" | "nat-unprotected" | "routed" => {
-                    return Err(EngineError::NotSupported(format!("the option {key}={value}")));
-                }
-                _ => return Err(wrong(key, value, "it is nat")),
-            },
+            "bridge.gateway_mode_ipv4" => read.gateway_mode = gateway_mode(key, value)?,
+            "bridge.gateway_mode_ipv6" => read.gateway_mode6 = gateway_mode(key, value)?,
             "container_iface_prefix" => read.link_prefix = Some(link_prefix(key, value)?),
             "driver.mtu" => read.mtu = mtu(key, value)?,
             // Compose and older clients say in this way what --ipv6 and --internal say.
@@ -150,6 +149,20 @@ pub(super) fn lan(driver: &str, options: &BTreeMap<String, String>) -> Result<La
     Ok(read)
 }
 
+fn gateway_mode(key: &str, value: &str) -> Result<GatewayMode, EngineError> {
+    match value {
+        "" | "nat" => Ok(GatewayMode::Nat),
+        "isolated" => Ok(GatewayMode::Isolated),
+        "nat-unprotected" => Ok(GatewayMode::NatUnprotected),
+        "routed" => Ok(GatewayMode::Routed),
+        _ => Err(wrong(
+            key,
+            value,
+            "it is isolated, nat, nat-unprotected or routed",
+        )),
+    }
+}
+
 /// Go's words for true and false.
 fn truth(key: &str, value: &str) -> Result<bool, EngineError> {
     match value {
@@ -208,6 +221,7 @@ mod tests {
             ("com.docker.network.bridge.enable_ip_masquerade", "0"),
             ("com.docker.network.bridge.host_binding_ipv4", "127.0.0.1"),
             ("com.docker.network.driver.mtu", "1280"),
+            ("com.docker.network.bridge.gateway_mode_ipv6", "routed"),
             ("com.docker.network.container_iface_prefix", "net"),
             ("org.example.note", "kept"),
         ]))
@@ -221,12 +235,14 @@ mod tests {
                 masquerade: false,
                 host_binding: Some("127.0.0.1".parse().unwrap()),
                 link_prefix: Some("net".into()),
+                gateway_mode: GatewayMode::Nat,
+                gateway_mode6: GatewayMode::Routed,
             }
         );
         for (key, value) in [
             ("com.docker.network.bridge.enable_icc", "perhaps"),
             ("com.docker.network.bridge.host_binding_ipv4", "localhost"),
-            ("com.docker.network.bridge.gateway_mode_ipv4", "routed"),
+            ("com.docker.network.bridge.gateway_mode_ipv4", "odd"),
             ("com.docker.network.driver.mtu", "67"),
             ("com.docker.network.container_iface_prefix", "../x"),
             ("com.docker.network.nonsense", "1"),

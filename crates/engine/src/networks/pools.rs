@@ -3,11 +3,10 @@
 use super::addresses::{free, overlap};
 use super::request::{CreateNetwork, Pool};
 use crate::EngineError;
-use crate::containers::places;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use network::Side6;
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The addresses of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,13 +140,16 @@ pub(super) fn settle(request: &CreateNetwork, taken: &[IpNet]) -> Result<Address
     let mut ipv6 = None;
     let asked = of_family(true)?;
     if request.ipv6 {
-        let subnet = match asked.and_then(|pool| pool.subnet) {
-            Some(IpNet::V6(subnet)) => {
-                refuse_overlap(subnet.into(), taken)?;
-                chosen.push(subnet.into());
-                subnet
-            }
-            _ => unique_local()?,
+        let subnet = if let Some(IpNet::V6(subnet)) = asked.and_then(|pool| pool.subnet) {
+            refuse_overlap(subnet.into(), taken)?;
+            chosen.push(subnet.into());
+            subnet
+        } else {
+            let of_others = taken.iter().filter_map(|subnet| match subnet {
+                IpNet::V4(_) => None,
+                IpNet::V6(subnet) => Some(*subnet),
+            });
+            network::free_subnet6(&of_others.collect::<Vec<Ipv6Net>>())?
         };
         let pool = in_force(asked, subnet.into())?;
         let Some(IpAddr::V6(gateway)) = pool.gateway else {
@@ -186,15 +188,6 @@ fn refuse_overlap(subnet: IpNet, taken: &[IpNet]) -> Result<(), EngineError> {
             hint: Some(format!("{subnet} overlaps {other}, which another network has")),
         }),
     }
-}
-
-/// Makes up a subnet of one's own (RFC 4193): so many that two meet only on purpose.
-fn unique_local() -> Result<Ipv6Net, EngineError> {
-    let mut octets = [0; 16];
-    octets[0] = 0xfd;
-    octets[1..8].copy_from_slice(&places::random::<7>()?);
-    let address = Ipv6Addr::from(octets);
-    Ipv6Net::new(address, 64).map_err(|error| invalid(format!("cannot make up an IPv6 subnet: {error}")))
 }
 
 fn no_room(subnet: IpNet) -> EngineError {

@@ -6,17 +6,19 @@ use crate::containers::request::PublishRequest;
 use network::{NetworkError, Protocol, PublishedPort};
 use rusqlite::Connection;
 use state::StateError;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
 /// Gives `holder` the host ports that it asks for, in the transaction that `connection` is in: those recorded, and
-/// bound by sockets. `name` is what messages call it, `default` where ports go that name no address.
+/// bound by sockets. `name` is what messages call it, `default` where ports go that name no address: all of the host's
+/// IPv4 addresses, and for a container that `has_ipv6` the same port of all of its IPv6 addresses.
 pub(crate) fn reserve_all(
     connection: &Connection,
     holder: &ContainerId,
     name: &str,
     publish: &[PublishRequest],
     default: Option<IpAddr>,
+    has_ipv6: bool,
 ) -> Result<(Vec<PublishedPort>, Vec<OwnedFd>), EngineError> {
     let mut ports = Vec::with_capacity(publish.len());
     let mut sockets = Vec::new();
@@ -25,9 +27,21 @@ pub(crate) fn reserve_all(
             .host
             .or(default)
             .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let both = has_ipv6 && request.host.is_none() && host == IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let (port, reserved) = reserve(connection, holder, name, request, host)?;
-        ports.push(port);
-        sockets.extend(reserved);
+        if both {
+            let same = PublishRequest {
+                host_ports: port.host_port..=port.host_port,
+                ..request.clone()
+            };
+            let host = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+            let (port6, reserved6) = reserve(connection, holder, name, &same, host)?;
+            ports.extend([port, port6]);
+            sockets.extend(reserved.into_iter().chain(reserved6));
+        } else {
+            ports.push(port);
+            sockets.extend(reserved);
+        }
     }
     Ok((ports, sockets))
 }
@@ -121,20 +135,29 @@ pub(crate) fn held(
     let mut requests: Vec<&PublishRequest> = publish.iter().collect();
     requests.sort_by_key(|request| request.host_ports.contains(&0));
     for request in requests {
-        let found = left.iter().position(|(protocol, host, port)| {
+        let first = left.iter().position(|(protocol, host, port)| {
             protocol == protocol_name(request.protocol)
                 && request.host.is_none_or(|asked| asked == *host)
                 && (request.host_ports.contains(port) || request.host_ports.contains(&0))
         });
-        if let Some(found) = found {
-            let (_, host, host_port) = left.remove(found);
-            ports.push(PublishedPort {
-                host,
-                host_port,
-                port: request.port,
-                protocol: request.protocol,
-            });
-        }
+        let Some(number) = first.map(|first| left[first].2) else {
+            continue;
+        };
+        // Of both versions of IP, if the request left that open.
+        left.retain(|(protocol, host, host_port)| {
+            let is_it = protocol == protocol_name(request.protocol)
+                && *host_port == number
+                && request.host.is_none_or(|asked| asked == *host);
+            if is_it {
+                ports.push(PublishedPort {
+                    host: *host,
+                    host_port: number,
+                    port: request.port,
+                    protocol: request.protocol,
+                });
+            }
+            !is_it
+        });
     }
     Ok(ports)
 }

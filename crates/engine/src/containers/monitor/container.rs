@@ -17,7 +17,7 @@ use crate::containers::sharing::{self, Join};
 use crate::containers::{finish, launch, update};
 use crate::events::now;
 use crate::networks::names::NamesPlan;
-use network::{Endpoint, Segment};
+use network::{Endpoint, FirewallWatch, Segment};
 use runtime::cgroups::systemd::{Requested, ScopeError};
 use runtime::{Created, Plan, Process, StartError, StartFailure};
 use rustix::event::PollFlags;
@@ -139,6 +139,8 @@ pub(super) fn run(
         oom_killed: false,
         checks,
         names: None,
+        rules: None,
+        rules_due: None,
         signals,
         database: None,
         ports: descriptors.collect(),
@@ -171,6 +173,9 @@ pub(super) struct Life {
     pub(super) checks: Option<Checks>,
     /// While the process is there, in a container that has such.
     pub(super) names: Option<Names>,
+    /// What tells us that somebody takes the host's firewall rules away, and when ours are put back then.
+    pub(super) rules: Option<FirewallWatch>,
+    pub(super) rules_due: Option<Instant>,
     /// What tells us that the host goes down.
     pub(super) signals: Option<SignalFd>,
     /// Open from when the end is near.

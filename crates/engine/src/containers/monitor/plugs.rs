@@ -6,11 +6,15 @@ use super::names::Names;
 use crate::containers::running;
 use crate::networks::connect::Connections;
 use crate::networks::names::{self, NamesPlan};
-use network::{Bridge, Endpoint, NetworkError, Segment};
+use network::{Bridge, Endpoint, FirewallWatch, NetworkError, Segment};
 use runtime::{StartError, StartFailure};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 use sys::failpoint;
+
+/// Who reloads a firewall takes rules away and writes others in several steps.
+const SETTLED: Duration = Duration::from_millis(100);
 
 type Place = (Segment, Endpoint);
 
@@ -95,6 +99,45 @@ impl Life {
                 Cable::default()
             }
         }
+    }
+
+    /// Begins to listen whether somebody takes the host's firewall rules away. Without that, the next command puts ours
+    /// back.
+    pub(super) fn watch_rules(&mut self) {
+        if let NetworkPlan::Own(places) = &self.plan.network
+            && places.iter().any(|(segment, _)| segment.bridge().is_some())
+        {
+            self.rules = FirewallWatch::open().ok();
+        }
+    }
+
+    /// Notes that rules were taken away, if so.
+    pub(super) fn hear_of_rules(&mut self) {
+        let changed = self.rules.as_mut().is_some_and(FirewallWatch::changed);
+        if changed && self.rules_due.is_none() {
+            self.rules_due = Some(Instant::now() + SETTLED);
+        }
+    }
+
+    /// Puts this container's part of the firewall back, when whoever has emptied it is likely to be done.
+    pub(super) fn restore_rules(&mut self) {
+        if self.rules_due.is_none_or(|due| Instant::now() < due) {
+            return;
+        }
+        self.rules_due = None;
+        if let NetworkPlan::Own(places) = &self.plan.network {
+            for (segment, endpoint) in places {
+                // What cannot be put back now is put back by the next command that needs it.
+                segment
+                    .ensure()
+                    .and_then(|()| segment.publish(endpoint))
+                    .unwrap_or_default();
+            }
+        }
+        // What we have done ourselves is no news.
+        self.hear_of_rules();
+        self.rules_due = None;
+        sys::memory::release();
     }
 
     /// Comes up to what a command has written: the networks that the container is on from now on. If that cannot be,
@@ -219,13 +262,15 @@ fn add(
 }
 
 /// Takes a link out of a namespace that lives on. What cannot be taken out goes with the namespace.
-fn take_off(_namespace: BorrowedFd<'_>, segment: &Segment, endpoint: &Endpoint) {
-    segment.detach(endpoint).unwrap_or_default();
+fn take_off(namespace: BorrowedFd<'_>, segment: &Segment, endpoint: &Endpoint) {
+    segment.detach_from(namespace, endpoint).unwrap_or_default();
 }
 
 /// Sends what is for elsewhere out by the place that is the way out.
 fn lead_out(namespace: BorrowedFd<'_>, places: &[Place]) -> Result<(), NetworkError> {
     let way_out = places.iter().find(|(_, endpoint)| endpoint.default_route);
-    let route = way_out.and_then(|(segment, endpoint)| Some((endpoint.link.as_str(), segment.gateway()?)));
-    network::set_default_route(namespace, route)
+    let route = way_out.and_then(|(segment, endpoint)| Some((endpoint.link.as_str(), segment.way_out()?)));
+    let route6 = way_out.and_then(|(segment, endpoint)| Some((endpoint.link.as_str(), segment.way_out6()?)));
+    network::set_default_route(namespace, route)?;
+    network::set_default_route6(namespace, route6)
 }
