@@ -405,7 +405,9 @@ fn detaching_and_removing_leave_nothing() {
 fn detach_and_remove(bed: &Bed) {
     let now = || {
         // A host that forwards has addresses for any router, and goes on forwarding.
-        let routes = bed.host.sh("ip route; ip -6 route show table all | grep -v ^anycast");
+        let routes = bed
+            .host
+            .sh("ip route; ip -6 route show table all | grep -v ^anycast");
         (bed.host.sh("ip addr"), bed.rules(), routes)
     };
     let before = now();
