@@ -22,7 +22,7 @@ mod inspect;
 mod kill;
 mod load;
 mod logs;
-pub(crate) mod network;
+mod network;
 mod pause;
 mod port;
 mod prune;
@@ -103,7 +103,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         name: "network",
         about: "Manage networks",
-        hidden: &["list"],
+        hidden: &["list", "remove"],
     },
     Group {
         name: "system",
@@ -137,10 +137,6 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("login", "write the credentials into ~/.docker/config.json"),
     ("logout", "take the credentials out of ~/.docker/config.json"),
     ("manifest", ""),
-    ("network connect", "give the network to 'run'"),
-    ("network create", "there are bridge, host and none"),
-    ("network disconnect", ""),
-    ("network rm", "the default networks stay"),
     ("push", "'save' the image and copy it with a tool that pushes"),
     ("search", "search on the registry's own pages"),
     ("system dial-stdio", ""),
@@ -298,10 +294,17 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(volume::Remove, "volume rm", ["volume remove"], "[OPTIONS] VOLUME [VOLUME...]",
         "Remove one or more volumes", AtLeast(1), Volumes),
 
+    entry!(network::Connect, "network connect", [], "[OPTIONS] NETWORK CONTAINER",
+        "Connect a container to a network", Exactly(2), Networks),
+    entry!(network::Create, "network create", [], "[OPTIONS] NETWORK", "Create a network", Exactly(1), Nothing),
+    entry!(network::Disconnect, "network disconnect", [], "[OPTIONS] NETWORK CONTAINER",
+        "Disconnect a container from a network", Exactly(2), Networks),
     entry!(inspect::InspectNetworks, "network inspect", [], "[OPTIONS] NETWORK [NETWORK...]",
         "Display detailed information on one or more networks", AtLeast(1), Networks),
     entry!(prune::PruneNetworks, "network prune", [], "[OPTIONS]", "Remove all unused networks", Exactly(0), Nothing),
     entry!(network::List, "network ls", ["network list"], "[OPTIONS]", "List networks", Exactly(0), Nothing),
+    entry!(network::Remove, "network rm", ["network remove"], "NETWORK [NETWORK...]",
+        "Remove one or more networks", AtLeast(1), Networks),
 
     entry!(buildx::DiskUsage, "builder du", ["buildx du"], "[OPTIONS]", "Disk usage of the build cache", Exactly(0), Nothing),
     entry!(prune::PruneBuilder, "builder prune", ["buildx prune"], "[OPTIONS]", "Remove build cache", Exactly(0), Nothing),
