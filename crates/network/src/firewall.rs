@@ -309,6 +309,7 @@ mod tests {
             name: "b".to_owned(),
             subnet: "10.1.0.0/16".parse().unwrap(),
             gateway: Ipv4Addr::new(10, 1, 0, 1),
+            ipv6: None,
             mtu: 1500,
             table: "t".to_owned(),
             traffic: crate::Traffic::default(),
