@@ -41,6 +41,7 @@ mod top;
 mod tutorial;
 mod update;
 mod volume;
+mod volume_versions;
 
 use testkit::Sandbox;
 

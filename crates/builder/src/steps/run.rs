@@ -47,7 +47,6 @@ pub(crate) fn run(
         }
     };
     let below = chain(&run.draft.layers);
-    let times = job.epoch.map_or(Times::AsFound, Times::NoLaterThan);
     let mut hasher = KeyHasher::new("run");
     hasher
         .part(below.as_bytes())
@@ -57,6 +56,7 @@ pub(crate) fn run(
         .part(&config.user)
         .part(network_name(network))
         .part(job.epoch.map_or_else(String::new, |epoch| epoch.to_string()))
+        .number(u64::from(job.request.reproducible))
         .parts(
             job.request
                 .extra_hosts
@@ -122,7 +122,11 @@ pub(crate) fn run(
                     output: tail.lines(),
                 });
             }
-            let layer = draught.commit(times)?;
+            let layer = if job.request.reproducible {
+                draught.commit_tidied(job.file_epoch(), job.epoch)?
+            } else {
+                draught.commit(job.epoch.map_or(Times::AsFound, Times::NoLaterThan))?
+            };
             drop(permit);
             let record = Record {
                 summary: &instruction.text,

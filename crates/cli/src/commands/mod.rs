@@ -42,6 +42,7 @@ mod unpause;
 mod update;
 pub(crate) mod version;
 mod volume;
+mod volume_versions;
 mod wait;
 
 pub(crate) use context::NAME as CONTEXT;
@@ -145,7 +146,10 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("context import", "there is one context: this program itself"),
     ("context rm", "there is one context: this program itself"),
     ("context update", "there is one context: this program itself"),
-    ("volume update", ""),
+    (
+        "volume update",
+        "it changes cluster volumes of a swarm; a volume's labels and options are those of its making",
+    ),
 ];
 
 /// What stands in for swarm mode.
@@ -286,13 +290,29 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(tag::Tag, "image tag", ["tag"], "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
         "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", Exactly(2), Images),
 
+    entry!(volume_versions::Clone, "volume clone", [], "[OPTIONS] VOLUME[:TAG] NEW_VOLUME",
+        "Make a volume with what another one, or a version of one, holds", Exactly(2), Volumes),
     entry!(volume::Create, "volume create", [], "[OPTIONS] [VOLUME]", "Create a volume", AtMost(1), Nothing),
+    entry!(volume_versions::Diff, "volume diff", [], "[OPTIONS] VOLUME [TAG [TAG]]",
+        "Show what has changed since a version, by default the last, or between two", Between(1, 3), Volumes),
+    entry!(volume_versions::Export, "volume export", [], "[OPTIONS] VOLUME[:TAG]",
+        "Export a volume, or a version of it, as a tar archive", Exactly(1), Volumes),
+    entry!(volume_versions::Forget, "volume forget", [], "VOLUME TAG [TAG...]",
+        "Remove one or more versions of a volume", AtLeast(2), Volumes),
+    entry!(volume_versions::Import, "volume import", [], "VOLUME file|-",
+        "Make a volume of a tar archive", Exactly(2), Nothing),
     entry!(inspect::InspectVolumes, "volume inspect", [], "[OPTIONS] VOLUME [VOLUME...]",
         "Display detailed information on one or more volumes", AtLeast(1), Volumes),
     entry!(volume::List, "volume ls", ["volume list"], "[OPTIONS]", "List volumes", Exactly(0), Nothing),
     entry!(prune::PruneVolumes, "volume prune", [], "[OPTIONS]", "Remove unused local volumes", Exactly(0), Nothing),
+    entry!(volume_versions::Restore, "volume restore", [], "[OPTIONS] VOLUME TAG",
+        "Make a volume again what one of its versions holds", Exactly(2), Volumes),
     entry!(volume::Remove, "volume rm", ["volume remove"], "[OPTIONS] VOLUME [VOLUME...]",
         "Remove one or more volumes", AtLeast(1), Volumes),
+    entry!(volume_versions::Snapshot, "volume snapshot", [], "[OPTIONS] VOLUME [TAG]",
+        "Keep what a volume holds now as a version of it", Between(1, 2), Volumes),
+    entry!(volume_versions::Versions, "volume versions", [], "[OPTIONS] [VOLUME]",
+        "List the versions of a volume, or of all", AtMost(1), Volumes),
 
     entry!(network::Connect, "network connect", [], "[OPTIONS] NETWORK CONTAINER",
         "Connect a container to a network", Exactly(2), Networks),
