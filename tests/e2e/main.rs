@@ -27,6 +27,7 @@ mod logs;
 mod mounts;
 mod namespaces;
 mod network;
+mod postgres;
 mod ps;
 mod pull;
 mod rename;
