@@ -89,6 +89,10 @@ fn a_version_is_kept_compared_restored_and_forgotten() {
         "{table}"
     );
     assert_eq!(coracle.run(["volume", "snapshot", "pg", "one"]).code, 1);
+    let offered = coracle.run(["__complete", "volume", "restore", "pg", "o"]).ok();
+    assert!(offered.starts_with("one\t"), "{offered}");
+    let offered = coracle.run(["__complete", "volume", "clone", "pg:"]).ok();
+    assert!(offered.starts_with(&format!("pg:{tag}\t")), "{offered}");
     // Back, and what was there is kept.
     let restored = coracle.run(["volume", "restore", "pg", "one"]);
     assert!(restored.stderr.contains("is kept as its version"), "{restored:?}");
