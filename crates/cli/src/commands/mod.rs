@@ -23,7 +23,7 @@ mod kill;
 mod load;
 mod login;
 mod logs;
-pub(crate) mod network;
+mod network;
 mod pause;
 mod port;
 mod prune;
@@ -106,7 +106,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         name: "network",
         about: "Manage networks",
-        hidden: &["list"],
+        hidden: &["list", "remove"],
     },
     Group {
         name: "system",
@@ -134,10 +134,6 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("completion powershell", "there is bash, fish and zsh"),
     ("compose", "start the services one by one with 'run'"),
     ("manifest", ""),
-    ("network connect", "give the network to 'run'"),
-    ("network create", "there are bridge, host and none"),
-    ("network disconnect", ""),
-    ("network rm", "the default networks stay"),
     ("search", "search on the registry's own pages"),
     ("system dial-stdio", ""),
     ("context create", "there is one context: this program itself"),
@@ -315,10 +311,17 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(volume_versions::Versions, "volume versions", [], "[OPTIONS] [VOLUME]",
         "List the versions of a volume, or of all", AtMost(1), Volumes),
 
+    entry!(network::Connect, "network connect", [], "[OPTIONS] NETWORK CONTAINER",
+        "Connect a container to a network", Exactly(2), Networks),
+    entry!(network::Create, "network create", [], "[OPTIONS] NETWORK", "Create a network", Exactly(1), Nothing),
+    entry!(network::Disconnect, "network disconnect", [], "[OPTIONS] NETWORK CONTAINER",
+        "Disconnect a container from a network", Exactly(2), Networks),
     entry!(inspect::InspectNetworks, "network inspect", [], "[OPTIONS] NETWORK [NETWORK...]",
         "Display detailed information on one or more networks", AtLeast(1), Networks),
     entry!(prune::PruneNetworks, "network prune", [], "[OPTIONS]", "Remove all unused networks", Exactly(0), Nothing),
     entry!(network::List, "network ls", ["network list"], "[OPTIONS]", "List networks", Exactly(0), Nothing),
+    entry!(network::Remove, "network rm", ["network remove"], "NETWORK [NETWORK...]",
+        "Remove one or more networks", AtLeast(1), Networks),
 
     entry!(buildx::DiskUsage, "builder du", ["buildx du"], "[OPTIONS]", "Disk usage of the build cache", Exactly(0), Nothing),
     entry!(prune::PruneBuilder, "builder prune", ["buildx prune"], "[OPTIONS]", "Remove build cache", Exactly(0), Nothing),
