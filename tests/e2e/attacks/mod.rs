@@ -7,6 +7,7 @@ mod host;
 mod kernel;
 mod masks;
 mod mounts;
+mod networks;
 mod program;
 mod rights;
 mod trees;
