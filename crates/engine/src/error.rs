@@ -101,7 +101,10 @@ impl EngineError {
             | Self::NotFound { .. }
             | Self::Registry(registry::RegistryError::NotFound(_)) => Kind::NotFound,
             Self::LogsUnreadable | Self::NotSupported(_) => Kind::NotImplemented,
-            Self::Forbidden { .. } | Self::Registry(registry::RegistryError::Denied(_)) => Kind::Forbidden,
+            Self::Forbidden { .. }
+            | Self::Registry(registry::RegistryError::Denied(_) | registry::RegistryError::PushDenied(_)) => {
+                Kind::Forbidden
+            }
             Self::Registry(_) => Kind::Unavailable,
             Self::Start(error) if error.failure != runtime::StartFailure::Setup => Kind::InvalidParameter,
             Self::Build(_)

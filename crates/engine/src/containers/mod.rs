@@ -39,6 +39,7 @@ pub(crate) mod spec;
 pub mod start;
 pub mod stats;
 pub(crate) mod step;
+mod step_mounts;
 mod still;
 pub mod stop;
 pub mod top;

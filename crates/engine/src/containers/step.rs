@@ -3,12 +3,11 @@
 use super::monitor::{self, Care, MonitorPlan, NetworkPlan};
 use super::network_files::{self, View};
 use super::record::{ContainerId, ExitRecord, Settings};
-use super::request::NetworkAttachment;
-use super::request::{CreateContainer, NetworkMode, RestartPolicy};
+use super::request::{CreateContainer, NetworkAttachment, NetworkMode, RestartPolicy, Ulimit};
 use super::seat::{self, Seat};
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
-use super::{finish, launch, running, start, wait};
+use super::{finish, launch, running, start, step_mounts, wait};
 use crate::networks::joining::{self, Place};
 use crate::networks::{Guest, allot};
 use crate::{Engine, EngineError, ca};
@@ -62,7 +61,8 @@ fn run_claimed(
     follow: impl FnOnce(Session) -> Result<ExitRecord, EngineError>,
 ) -> Result<ExitRecord, EngineError> {
     let locations = engine.locations();
-    let Seat { cgroup, scope } = seat::assign(engine.config(), locations, id, None)?;
+    let parent = step.limits.cgroup_parent.as_deref();
+    let Seat { cgroup, scope } = seat::assign(engine.config(), locations, id, parent)?;
     let launched = launch::launch(monitor::CONTAINER, scope.as_ref())?;
     let directory = locations.run_directory(id);
     let settings = settings(step, network);
@@ -76,7 +76,7 @@ fn run_claimed(
         _ => View::LONELY,
     };
     network_files::write(&directory, &settings, &view)?;
-    let plan = spec::plan(PlanInput {
+    let mut plan = spec::plan(PlanInput {
         settings: &settings,
         rootfs: step.rootfs.clone(),
         cgroup: cgroup.clone(),
@@ -91,6 +91,7 @@ fn run_claimed(
         images: Vec::new(),
         edits: crate::cdi::Edits::default(),
     })?;
+    step_mounts::add(&mut plan, step.mounts)?;
     let network_plan = match (&place, network) {
         (Some(places), _) => NetworkPlan::Own(joining::plugs(places)),
         (None, NetworkMode::Host) => NetworkPlan::Shared,
@@ -124,6 +125,18 @@ fn settings(step: &RunStep<'_>, network: &NetworkMode) -> Settings {
         request: CreateContainer {
             network: network.clone(),
             extra_hosts: step.extra_hosts.to_vec(),
+            privileged: step.insecure,
+            shm_size: step.limits.shm_size,
+            ulimits: step
+                .limits
+                .ulimits
+                .iter()
+                .map(|(name, soft, hard)| Ulimit {
+                    name: name.clone(),
+                    soft: *soft,
+                    hard: *hard,
+                })
+                .collect(),
             ..CreateContainer::default()
         },
         command: step.arguments.to_vec(),
