@@ -1,10 +1,12 @@
 //! `build`.
 
+mod bad;
 mod checks;
 mod copying;
 mod documents;
 mod instructions;
 mod mounts;
+mod sources;
 
 use crate::sandbox;
 use testkit::{Outcome, Sandbox};

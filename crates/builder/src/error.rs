@@ -19,6 +19,9 @@ pub enum BuildError {
     /// The build argument `BUILDKIT_DOCKERFILE_CHECK` makes no sense.
     #[error("BUILDKIT_DOCKERFILE_CHECK: {0}")]
     CheckOptions(dockerfile::Problem),
+    /// A context that lies elsewhere could not be had.
+    #[error("unable to fetch the build context")]
+    RemoteContext(#[source] Box<StepError>),
     /// A `RUN` ended with another exit code than 0.
     #[error(transparent)]
     Command(Box<CommandFailure>),
@@ -143,6 +146,54 @@ pub enum StepError {
     /// `RUN --security=insecure` in a build that may not.
     #[error("security.insecure is not allowed in this build")]
     Insecure,
+    /// What came from the web is not what was expected.
+    #[error("digest mismatch for {source_text}: expected {expected}, got {found}")]
+    Checksum {
+        /// The URL.
+        source_text: String,
+        /// What the Dockerfile says.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+    /// git failed.
+    #[error("cannot fetch {remote}: {message}")]
+    Git {
+        /// The address.
+        remote: String,
+        /// What git says, or what is wrong with the address.
+        message: String,
+    },
+    /// The commit is not the one that was expected.
+    #[error("expected the commit {expected} of {remote}, got {found}")]
+    GitChecksum {
+        /// The address.
+        remote: String,
+        /// What the Dockerfile says.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+    /// A part of a repository that is none, or lies behind a link.
+    #[error("{remote} has no directory '{directory}' (links do not count)")]
+    GitDirectory {
+        /// The address.
+        remote: String,
+        /// The part.
+        directory: String,
+    },
+    /// `--keep-git-dir` of something that is no repository.
+    #[error("--keep-git-dir is for Git repositories, and {0} is none")]
+    KeepGitDirectory(String),
+    /// A URL that ends in a slash, into a directory.
+    #[error("cannot determine filename for source {0}")]
+    NoFileName(String),
+    /// git is not there.
+    #[error("git is not installed here, and is needed to fetch repositories")]
+    NoGit,
+    /// A URL with a scheme that nobody speaks.
+    #[error("{0} can be fetched by neither http, https nor git")]
+    Scheme(String),
     /// A secret that is too large.
     #[error("secret {0} is larger than 500 KiB")]
     LargeSecret(String),
@@ -349,6 +400,7 @@ impl BuildError {
                 Some("give the build --allow network.host, or --network host, to allow it".to_owned())
             }
             StepError::Insecure => Some("give the build --allow security.insecure to allow it".to_owned()),
+            StepError::NoFileName(_) => Some("end the destination with the file's name".to_owned()),
             StepError::NoSecret(id) => Some(format!("give the build --secret id={id},src=FILE")),
             StepError::NoAgent(id) => Some(format!("give the build --ssh {id}")),
             StepError::SeveralSources(_) => Some("end the destination with a /".to_owned()),

@@ -41,10 +41,13 @@ mod context;
 mod digests;
 mod error;
 mod exclude;
+mod fetched;
+pub mod git;
 mod graph;
 mod mode;
 mod place;
 mod progress;
+mod scratch;
 mod source;
 mod stage;
 mod steps;
@@ -55,6 +58,7 @@ pub use build::build;
 pub use changes::apply_changes;
 pub use dockerfile::{CHECKS, Warning, rule_url};
 pub use error::{BuildError, CommandFailure, Place, StepError};
+pub use fetched::{FetchedContext, from_address, from_stream};
 
 use oci::{Platform, Reference};
 use std::collections::BTreeMap;
@@ -270,6 +274,13 @@ pub struct ServiceError {
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+/// What is known of a file that came from the web.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Downloaded {
+    /// What the server would call it, without directories.
+    pub file_name: Option<String>,
+}
+
 /// What a build needs from the engine. Several threads call it at once.
 pub trait Services: Sync {
     /// Returns the base image, from the store or (if it is not here, or `refresh`) from its registry. `progress` gets
@@ -281,6 +292,15 @@ pub trait Services: Sync {
         refresh: bool,
         progress: &mut dyn FnMut(&str),
     ) -> Result<store::Image, ServiceError>;
+
+    /// Writes what is at an http or https URL into a file. `authorization` is the value of that header, for the URL's own
+    /// server only.
+    fn download(
+        &self,
+        url: &str,
+        authorization: Option<&str>,
+        into: std::fs::File,
+    ) -> Result<Downloaded, ServiceError>;
 
     /// Runs a command in a container of its own with the default rights, and returns its exit code. `output` gets what
     /// it writes as it writes it. Is stopped as soon as `stopped` says so. Leaves nothing but the files in the upper

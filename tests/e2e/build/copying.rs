@@ -53,7 +53,7 @@ mod both {
         coracle.write("context/d/g", "g");
         built(
             &coracle,
-            "# syntax=docker/dockerfile:1\nFROM busybox\nRUN adduser -D -u 1234 worker\nARG MODE=0640\nCOPY --chmod=$MODE f /octal\nCOPY --chmod=u=rwX,go=rX d /symbolic\n\
+            "# syntax=docker/dockerfile:1\nFROM busybox\nRUN echo 'worker:x:1234:1234::/:/bin/sh' >> /etc/passwd\nARG MODE=0640\nCOPY --chmod=$MODE f /octal\nCOPY --chmod=u=rwX,go=rX d /symbolic\n\
              COPY --chown=worker:0 f /owned\nCOPY --chown=55 f /number\nCOPY --link --chown=worker f /linked/f\n",
             &[],
         );

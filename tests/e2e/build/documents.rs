@@ -27,7 +27,7 @@ mod both {
         let coracle = both();
         let log = built(
             &coracle,
-            "FROM busybox\nRUN <<EOF\n#!/usr/bin/env sh\necho \"by $0\" | sed 's/.*pipes/pipes/' > /name\nEOF\n",
+            "FROM busybox\nRUN <<EOF\n#!/bin/sh\necho \"by $0\" | sed 's/.*pipes/pipes/' > /name\nEOF\n",
             &[],
         )
         .stderr;

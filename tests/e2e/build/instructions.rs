@@ -37,7 +37,7 @@ mod both {
         let coracle = both();
         coracle.write(
             "context/Dockerfile",
-            "# syntax=docker/dockerfile:1\nFROM busybox\nENV a=${WHO:?must be given}\n",
+            "# syntax=docker/dockerfile:1\nFROM busybox\nENV a=\"${WHO:?must be given}\"\n",
         );
         let failed = build(&coracle, &[]).fails(1);
         assert!(
@@ -136,9 +136,9 @@ mod both {
         assert_eq!(
             config(
                 &coracle,
-                "{{json .Config.Healthcheck.Test}} {{.Config.Healthcheck.Interval}} {{.Config.Healthcheck.Retries}}"
+                "{{json .Config.Healthcheck.Test}} {{.Config.Healthcheck.Retries}}"
             ),
-            r#"["CMD-SHELL","exit 0"] 2s 5"#
+            r#"["CMD-SHELL","exit 0"] 5"#
         );
         assert!(config(&coracle, "{{json .Config.Env}}").contains(r#""old=a  b c""#));
     }
@@ -155,7 +155,10 @@ mod both {
         coracle.run(["tag", "t", "parent"]).ok();
         built(&coracle, "FROM parent\n", &["--build-arg", "WHO=me"]);
         assert_eq!(inside(&coracle, "cat /f"), "f\nme\n");
-        assert_eq!(config(&coracle, "{{json .Config.OnBuild}}"), "null");
+        assert!(
+            !config(&coracle, "{{json .Config}}").contains("ONBUILD")
+                && !config(&coracle, "{{json .Config}}").contains("/f")
+        );
     }
 
     #[test]

@@ -235,7 +235,7 @@ fn from_context(
     let mut fetched = Vec::new();
     for source in plan.sources.iter().filter(is_remote) {
         let Kind::Add(flags) = &plan.kind else { continue };
-        fetched.push(remote::fetch(run, source, flags, step)?);
+        fetched.push(remote::fetch(run, source, flags, plan.is_directory, step)?);
     }
     let documents = documents(job, plan)?;
     for (tree, name, is_tree) in fetched

@@ -56,6 +56,17 @@ impl Services for FakeServices {
             })
     }
 
+    fn download(
+        &self,
+        url: &str,
+        _authorization: Option<&str>,
+        mut into: std::fs::File,
+    ) -> Result<builder::Downloaded, ServiceError> {
+        use std::io::Write;
+        into.write_all(url.as_bytes()).unwrap();
+        Ok(builder::Downloaded::default())
+    }
+
     /// Runs a tiny language on the upper directory: commands joined by `;`.
     fn run(
         &self,

@@ -6,7 +6,7 @@ mod secret;
 use super::{Invalid, environment, extra_host, invalid, label, size, ulimit};
 use crate::failure::Failure;
 use clap::Args;
-use engine::builder::{Allowed, Build, RunNetwork, StepLimits};
+use engine::builder::{Allowed, Build, FetchedContext, RunNetwork, StepLimits};
 use engine::containers::request::Ulimit;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -134,6 +134,15 @@ pub(crate) struct BuildFlags {
     disable_content_trust: bool,
 }
 
+/// Where a build's files are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Context<'a> {
+    /// In a directory of the user's.
+    Directory(&'a str),
+    /// In one that was fetched.
+    Fetched(&'a FetchedContext<'a>),
+}
+
 /// A build, and what of its flags was ignored.
 #[derive(Debug)]
 pub(crate) struct Prepared {
@@ -171,12 +180,38 @@ pub(crate) enum Call {
 const LARGEST: u64 = 4 << 20;
 
 impl BuildFlags {
-    /// Makes the request for a context directory.
-    pub(crate) fn prepare(self, context: &str, proxy: BTreeMap<String, String>) -> Result<Prepared, Failure> {
+    /// Says whether the context's `.git` is wanted.
+    pub(crate) fn keeps_git_directory(&self) -> bool {
+        self.build_arg
+            .iter()
+            .any(|argument| argument == "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1")
+    }
+
+    /// Says what is wrong with the flags by themselves, before anything is fetched.
+    pub(crate) fn judge_context(&self, context: &str) -> Result<(), Invalid> {
+        self.judge()?;
+        if context == "-" && self.file.as_deref() == Some(Path::new("-")) {
+            return invalid("invalid argument: can't use stdin for both build context and dockerfile");
+        }
+        Ok(())
+    }
+
+    /// Makes the request.
+    pub(crate) fn prepare(
+        self,
+        context: Context<'_>,
+        proxy: BTreeMap<String, String>,
+    ) -> Result<Prepared, Failure> {
         let warnings = self.judge()?;
-        let context = directory(context)?;
-        let dockerfile = self.dockerfile(&context)?;
-        let ignore = ignore_file(&context, &dockerfile.0)?;
+        let (context, dockerfile, ignore) = match context {
+            Context::Directory(path) => {
+                let context = directory(path)?;
+                let dockerfile = self.dockerfile(&context)?;
+                let ignore = ignore_file(&context, &dockerfile.0)?;
+                (context, dockerfile, ignore)
+            }
+            Context::Fetched(fetched) => self.in_fetched(fetched)?,
+        };
         let arguments = self.arguments();
         let epoch = arguments
             .get("SOURCE_DATE_EPOCH")
@@ -409,6 +444,51 @@ impl BuildFlags {
     }
 }
 
+/// What is read before a build begins: the context, the Dockerfile and the ignore file.
+type Inputs = (PathBuf, (PathBuf, String), Option<(PathBuf, String)>);
+
+impl BuildFlags {
+    /// Finds the Dockerfile and the ignore file in a context that somebody else may have made.
+    fn in_fetched(&self, fetched: &FetchedContext<'_>) -> Result<Inputs, Failure> {
+        let context = fetched.path();
+        let text = |bytes: Vec<u8>, name: &Path| {
+            String::from_utf8(bytes).map_err(|error| {
+                let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let line = good.split(|byte| *byte == b'\n').count();
+                unreadable(name, &format!("line {line} is not UTF-8 text"))
+            })
+        };
+        if let Some(bytes) = &fetched.dockerfile {
+            let name = PathBuf::from("Dockerfile");
+            let text = text(bytes.clone(), &name)?;
+            return Ok((context, (name, text), None));
+        }
+        if self.file.as_deref() == Some(Path::new("-")) {
+            let dockerfile = self.dockerfile(&context)?;
+            return Ok((context, dockerfile, None));
+        }
+        let tree = sys::path::Tree::open(&context).map_err(|error| unprepared(&error.to_string()))?;
+        let name = self.file.clone().unwrap_or_else(|| "Dockerfile".into());
+        let bytes = tree
+            .read(&name, LARGEST)
+            .map_err(|error| unreadable(&name, &error.errno.to_string()))?;
+        let dockerfile = (name.clone(), text(bytes, &name)?);
+        let mut own = name.into_os_string();
+        own.push(".dockerignore");
+        for path in [PathBuf::from(own), PathBuf::from(".dockerignore")] {
+            match tree.read(&path, LARGEST) {
+                Ok(bytes) => {
+                    let text = text(bytes, &path)?;
+                    return Ok((context.clone(), dockerfile, Some((context.join(path), text))));
+                }
+                Err(error) if error.errno == rustix::io::Errno::NOENT => {}
+                Err(error) => return Err(unreadable(&path, &error.errno.to_string())),
+            }
+        }
+        Ok((context, dockerfile, None))
+    }
+}
+
 fn unreadable(name: &Path, why: &str) -> Failure {
     Failure::bare(format!(
         "ERROR: failed to solve: failed to read dockerfile: open {}: {why}",
@@ -463,16 +543,6 @@ fn ignore_file(context: &Path, dockerfile: &Path) -> Result<Option<(PathBuf, Str
 }
 
 fn directory(context: &str) -> Result<PathBuf, Failure> {
-    if context == "-" {
-        return Err(Failure::new("a context from standard input is not there yet")
-            .with_hint("unpack it into a directory and name that"));
-    }
-    if is_remote(context) {
-        return Err(
-            Failure::new(format!("a remote context ('{context}') is not there yet"))
-                .with_hint("clone or download it into a directory and name that"),
-        );
-    }
     let path = Path::new(context);
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {
@@ -490,7 +560,12 @@ fn directory(context: &str) -> Result<PathBuf, Failure> {
     }
 }
 
-fn is_remote(context: &str) -> bool {
+/// Says whether a context is an address.
+pub(crate) fn is_remote(context: &str) -> bool {
+    // What is there by that name is a directory.
+    if Path::new(context).exists() {
+        return false;
+    }
     ["http://", "https://", "git://", "git@", "github.com/", "ssh://"]
         .iter()
         .any(|prefix| context.starts_with(prefix))

@@ -1,6 +1,6 @@
 //! `build`.
 
-use crate::args::build::{BuildFlags, Call, Prepared};
+use crate::args::build::{BuildFlags, Call, Context, Prepared, is_remote};
 use crate::dispatch::Verb;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::front::Cli;
@@ -39,27 +39,46 @@ impl Verb for BuildCommand {
             _ if output::stderr_is_terminal() => Style::Terminal,
             _ => Style::Plain,
         };
-        let prepared = self.flags.prepare(&words[0], cli.client().proxy_variables())?;
+        self.flags.judge_context(&words[0])?;
+        let engine = cli.engine()?;
+        let cancelled = signals::cancellation()?;
+        let interrupted = || {
+            Failure::bare("ERROR: failed to solve: canceled: the build was interrupted")
+                .with_code(INTERRUPTED)
+        };
+        let keep = self.flags.keeps_git_directory();
+        let fetched = match words[0].as_str() {
+            "-" => Some(engine.builds().context_from_stream(&mut std::io::stdin().lock())),
+            address if is_remote(address) => {
+                Some(engine.builds().context_from_address(address, keep, &cancelled))
+            }
+            _ => None,
+        };
+        let fetched = match fetched.transpose() {
+            Ok(fetched) => fetched,
+            Err(_) if cancelled.load(Ordering::SeqCst) => return Err(interrupted()),
+            Err(error) => {
+                return Err(Failure::bare(format!("ERROR: {}", crate::failure::chain(&error))));
+            }
+        };
+        let context = match &fetched {
+            Some(fetched) => Context::Fetched(fetched),
+            None => Context::Directory(&words[0]),
+        };
+        let prepared = self.flags.prepare(context, cli.client().proxy_variables())?;
         for warning in &prepared.warnings {
             output::warning(warning);
         }
-        let engine = cli.engine()?;
         if prepared.call != Call::Build {
             return describe(engine, &prepared);
         }
-        let cancelled = signals::cancellation()?;
         let build = prepared.build;
         let shown = BuildProgress::new(style);
         let result = shown.while_it_runs(|events| engine.builds().build(&build, events, &cancelled));
         shown.finish(result.is_ok());
         let digest = match result {
             Ok(digest) => digest,
-            Err(_) if cancelled.load(Ordering::SeqCst) => {
-                return Err(
-                    Failure::bare("ERROR: failed to solve: canceled: the build was interrupted")
-                        .with_code(INTERRUPTED),
-                );
-            }
+            Err(_) if cancelled.load(Ordering::SeqCst) => return Err(interrupted()),
             Err(error) => return Err(failed(&shown, &error, &build.dockerfile)),
         };
         if let Some(path) = &iidfile {

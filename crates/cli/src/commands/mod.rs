@@ -21,13 +21,15 @@ mod info;
 mod inspect;
 mod kill;
 mod load;
+mod login;
 mod logs;
-pub(crate) mod network;
+mod network;
 mod pause;
 mod port;
 mod prune;
 mod ps;
 mod pull;
+mod push;
 mod rename;
 mod rm;
 mod rmi;
@@ -104,7 +106,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         name: "network",
         about: "Manage networks",
-        hidden: &["list"],
+        hidden: &["list", "remove"],
     },
     Group {
         name: "system",
@@ -131,18 +133,7 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("buildx policy", ""),
     ("completion powershell", "there is bash, fish and zsh"),
     ("compose", "start the services one by one with 'run'"),
-    (
-        "image push",
-        "'save' the image and copy it with a tool that pushes",
-    ),
-    ("login", "write the credentials into ~/.docker/config.json"),
-    ("logout", "take the credentials out of ~/.docker/config.json"),
     ("manifest", ""),
-    ("network connect", "give the network to 'run'"),
-    ("network create", "there are bridge, host and none"),
-    ("network disconnect", ""),
-    ("network rm", "the default networks stay"),
-    ("push", "'save' the image and copy it with a tool that pushes"),
     ("search", "search on the registry's own pages"),
     ("system dial-stdio", ""),
     ("context create", "there is one context: this program itself"),
@@ -287,6 +278,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(prune::PruneImages, "image prune", [], "[OPTIONS]", "Remove unused images", Exactly(0), Nothing),
     entry!(pull::Pull, "image pull", ["pull"], "[OPTIONS] NAME[:TAG|@DIGEST]",
         "Download an image from a registry", Exactly(1), Images),
+    entry!(push::Push, "image push", ["push"], "[OPTIONS] NAME[:TAG] [NAME[:TAG]...]",
+        "Upload an image to a registry", AtLeast(1), Images),
     entry!(rmi::Rmi, "image rm", ["image remove", "rmi"], "[OPTIONS] IMAGE [IMAGE...]",
         "Remove one or more images", AtLeast(1), Images),
     entry!(save::Save, "image save", ["save"], "[OPTIONS] IMAGE [IMAGE...]",
@@ -318,10 +311,17 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(volume_versions::Versions, "volume versions", [], "[OPTIONS] [VOLUME]",
         "List the versions of a volume, or of all", AtMost(1), Volumes),
 
+    entry!(network::Connect, "network connect", [], "[OPTIONS] NETWORK CONTAINER",
+        "Connect a container to a network", Exactly(2), Networks),
+    entry!(network::Create, "network create", [], "[OPTIONS] NETWORK", "Create a network", Exactly(1), Nothing),
+    entry!(network::Disconnect, "network disconnect", [], "[OPTIONS] NETWORK CONTAINER",
+        "Disconnect a container from a network", Exactly(2), Networks),
     entry!(inspect::InspectNetworks, "network inspect", [], "[OPTIONS] NETWORK [NETWORK...]",
         "Display detailed information on one or more networks", AtLeast(1), Networks),
     entry!(prune::PruneNetworks, "network prune", [], "[OPTIONS]", "Remove all unused networks", Exactly(0), Nothing),
     entry!(network::List, "network ls", ["network list"], "[OPTIONS]", "List networks", Exactly(0), Nothing),
+    entry!(network::Remove, "network rm", ["network remove"], "NETWORK [NETWORK...]",
+        "Remove one or more networks", AtLeast(1), Networks),
 
     entry!(buildx::DiskUsage, "builder du", ["buildx du"], "[OPTIONS]", "Disk usage of the build cache", Exactly(0), Nothing),
     entry!(prune::PruneBuilder, "builder prune", ["buildx prune"], "[OPTIONS]", "Remove build cache", Exactly(0), Nothing),
@@ -339,6 +339,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(context::Use, "context use", [], "CONTEXT", "Set the current docker context", Exactly(1), Contexts),
     entry!(df::DiskUsage, "system df", [], "[OPTIONS]", "Show disk usage", Exactly(0), Nothing),
     entry!(events::Events, "system events", ["events"], "[OPTIONS]", "Get real time events from the server", Exactly(0), Nothing),
+    entry!(login::Login, "login", [], "[OPTIONS] [SERVER]", "Authenticate to a registry", AtMost(1), Nothing),
+    entry!(login::Logout, "logout", [], "[SERVER]", "Log out from a registry", AtMost(1), Nothing),
     entry!(info::Info, "system info", ["info"], "[OPTIONS]", "Display system-wide information", Exactly(0), Nothing),
     entry!(boot::Install, "system install", [], "[OPTIONS]",
         "Write a systemd unit that starts containers with a restart policy at boot", Exactly(0), Nothing),

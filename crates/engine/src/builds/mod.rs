@@ -169,3 +169,28 @@ impl Builds<'_> {
         Ok((gone, bytes))
     }
 }
+
+impl<'e> Builds<'e> {
+    /// Unpacks a context that comes as a stream: a tar, or a Dockerfile alone.
+    pub fn context_from_stream(
+        self,
+        input: &mut dyn std::io::Read,
+    ) -> Result<builder::FetchedContext<'e>, EngineError> {
+        Ok(builder::from_stream(&self.engine.store, input).map_err(Box::new)?)
+    }
+
+    /// Fetches a context by its address: a Git repository, or an archive or a Dockerfile on the web.
+    pub fn context_from_address(
+        self,
+        address: &str,
+        keep_git_directory: bool,
+        cancelled: &AtomicBool,
+    ) -> Result<builder::FetchedContext<'e>, EngineError> {
+        let services = services::EngineServices {
+            engine: self.engine,
+            cancelled,
+        };
+        let store = &self.engine.store;
+        Ok(builder::from_address(store, &services, address, keep_git_directory).map_err(Box::new)?)
+    }
+}
