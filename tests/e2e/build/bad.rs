@@ -65,5 +65,6 @@ fn message(stderr: &str) -> String {
             lines.push(timed);
         }
     }
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.push("");
+    lines.join("\n")
 }

@@ -8,6 +8,7 @@ use crate::output::build::{BuildProgress, Style, report};
 use crate::{output, signals};
 use clap::Args;
 use engine::EngineError;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
@@ -29,6 +30,7 @@ impl Verb for BuildCommand {
             _ if quiet => Style::Quiet,
             Some("quiet" | "none") => Style::Quiet,
             Some("plain") => Style::Plain,
+            Some("rawjson") => Style::Json,
             Some("tty") if !output::stderr_is_terminal() => {
                 return Err(
                     Failure::new("failed to get console: standard error is not a terminal")
@@ -65,7 +67,24 @@ impl Verb for BuildCommand {
             Some(fetched) => Context::Fetched(fetched),
             None => Context::Directory(&words[0]),
         };
-        let prepared = self.flags.prepare(context, cli.client().proxy_variables())?;
+        let mut named = BTreeMap::new();
+        for (name, address) in self.flags.addresses() {
+            match engine.builds().context_from_address(&address, keep, &cancelled) {
+                Ok(fetched) => named.insert(name, fetched),
+                Err(_) if cancelled.load(Ordering::SeqCst) => return Err(interrupted()),
+                Err(error) => {
+                    let why = crate::failure::chain(&error);
+                    return Err(Failure::bare(format!("ERROR: --build-context {name}: {why}")));
+                }
+            };
+        }
+        let directories = named
+            .iter()
+            .map(|(name, fetched)| (name.clone(), fetched.path()))
+            .collect();
+        let prepared = self
+            .flags
+            .prepare(context, &directories, cli.client().proxy_variables())?;
         for warning in &prepared.warnings {
             output::warning(warning);
         }
