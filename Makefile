@@ -8,10 +8,11 @@ KILLS ?= 1000
 CARGO_HOME ?= $(HOME)/.cargo
 export PATH := $(PATH):$(CARGO_HOME)/bin
 
-.PHONY: help attacks demo test test-vm test-reference chaos load bench check build install
+.PHONY: help attacks demo demo-postgres test test-vm test-reference chaos load bench check build install
 
 help:
 	@echo 'make demo     build coracle and play the tutorial with it'
+	@echo 'make demo-postgres    fill a PostgreSQL in a container from a pipeline in another, and check what it holds'
 	@echo 'make test     run every test (needs root)'
 	@echo 'make test-vm  run the life of containers on a stock Debian in a virtual machine (needs root)'
 	@echo 'make test-reference   run the tests of what Docker does too against Docker (needs root)'
@@ -33,6 +34,10 @@ $(BINARY):
 demo: build
 	@scripts/needs demo
 	@scripts/as-root examples/pipeline/demo $(abspath $(BINARY))
+
+demo-postgres: build
+	@scripts/needs demo demo-postgres
+	@scripts/as-root examples/taxi/demo $(abspath $(BINARY))
 
 test:
 	@scripts/needs build test vm

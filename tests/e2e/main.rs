@@ -23,12 +23,16 @@ mod isolation;
 mod leaks;
 mod limits;
 mod log_drivers;
+mod login;
 mod logs;
 mod mounts;
 mod namespaces;
 mod network;
+mod postgres;
 mod ps;
 mod pull;
+mod push;
+mod registry;
 mod rename;
 mod restart;
 mod run;
@@ -41,6 +45,7 @@ mod top;
 mod tutorial;
 mod update;
 mod volume;
+mod volume_versions;
 
 use testkit::Sandbox;
 

@@ -127,11 +127,13 @@ fn container() -> Container {
     let endpoint = EndpointRecord {
         network: "bridge".into(),
         network_id: "ab".repeat(32),
+        id: "ef".repeat(32),
         endpoint: Endpoint {
             host_link: "ve0".into(),
             link: "eth0".into(),
             default_route: true,
             address: Ipv4Addr::new(172, 17, 0, 2),
+            address6: None,
             mac: [2, 0x42, 172, 17, 0, 2],
             ports: vec![PublishedPort {
                 host: Ipv4Addr::LOCALHOST.into(),
@@ -140,8 +142,10 @@ fn container() -> Container {
                 protocol: Protocol::Tcp,
             }],
         },
-        gateway: Ipv4Addr::new(172, 17, 0, 1),
+        gateway: Some(Ipv4Addr::new(172, 17, 0, 1)),
         prefix: 16,
+        ipv6: None,
+        names: Vec::new(),
     };
     Container {
         id: serde_json::from_value("0123456789abcdef".repeat(4).into()).unwrap(),
@@ -166,6 +170,7 @@ fn container() -> Container {
                 options: Vec::new(),
                 below: Below::default(),
                 mode: String::new(),
+                mounted: false,
                 subpath: None,
             }],
             log_driver: "json-file".into(),
@@ -175,7 +180,7 @@ fn container() -> Container {
         },
         status: Status {
             started: Some(2),
-            endpoint: Some(endpoint),
+            endpoints: vec![endpoint],
             ..Status::default()
         },
         activity: Activity::Running,
@@ -305,6 +310,7 @@ fn a_volume_has_every_field() {
         options: BTreeMap::new(),
         created: 1,
         containers: 0,
+        versions: 0,
     };
     let document = serde_json::to_value(VolumeInspect::new(&volume)).unwrap();
     assert!(compare("volume", &document, include_str!("fields/volume.txt")) >= 7);

@@ -3,6 +3,7 @@
 use crate::arguments::{EPOCH, Globals};
 use crate::cache::Cache;
 use crate::checks;
+use crate::commit_time;
 use crate::config::Draft;
 use crate::context::BuildContext;
 use crate::error::{BuildError, CommandFailure, Failure, Place, StepError};
@@ -88,6 +89,9 @@ pub fn build(
         cache: Cache::new(database, !build.no_cache)?,
         progress,
         ignore_shown: Once::new(),
+        image_epoch: epoch
+            .or_else(|| commit_time::of(&build.context))
+            .unwrap_or(FIXED_EPOCH),
         epoch,
         images: Mutex::default(),
         lease: Mutex::new(None),
@@ -121,6 +125,8 @@ pub(crate) struct Job<'a> {
     ignore_shown: Once,
     /// `SOURCE_DATE_EPOCH`, if the build has one.
     pub(crate) epoch: Option<i64>,
+    /// When the image was made, as it says itself.
+    pub(crate) image_epoch: i64,
     slots: Vec<OnceLock<Option<Arc<Draft>>>>,
     /// Images had so far, by reference and platform; a slot is locked while its image is fetched.
     pub(crate) images: Mutex<BTreeMap<String, Arc<Mutex<Option<store::Image>>>>>,

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use store::{Layer, LayerId};
 
 /// Raised when the meaning of a key changes, so that old rows are not mistaken for new ones.
-const GENERATION: &str = "1";
+const GENERATION: &str = "2";
 
 /// Hashes the parts of a key, each with its length, so that no two lists of parts give the same bytes.
 pub(crate) struct KeyHasher(Context);

@@ -13,10 +13,12 @@
 //!
 //! # Reproducible images
 //!
-//! When it was built is local knowledge and not part of the image. Its `created`, the history entries that a build
-//! adds and the times of all files that `COPY`, `ADD` and `WORKDIR` make are `SOURCE_DATE_EPOCH` if the build was
-//! given one, else [`FIXED_EPOCH`]. Files that a `RUN` makes keep their times, unless `SOURCE_DATE_EPOCH` is given:
-//! then none is later than that. What the base image says about itself is kept as it is.
+//! When it was built is local knowledge and not part of the image. Its `created` and the history entries that a build
+//! adds are `SOURCE_DATE_EPOCH` if the build was given one, else the time of the commit that the context is checked out
+//! at, else [`FIXED_EPOCH`]. The times of all files that `COPY`, `ADD`, `WORKDIR` and `RUN` make are `SOURCE_DATE_EPOCH`,
+//! else [`FIXED_EPOCH`]: were they the commit's, each commit would change every layer. What a `RUN` leaves behind of
+//! logs and caches that differ each time is taken out ([`tidy`]). What the base image says about itself is kept as it
+//! is. docs/reproducibility.md has all of it.
 //!
 //! # When it fails
 //!
@@ -32,6 +34,7 @@ pub mod cache_mounts;
 pub mod call;
 mod changes;
 mod checks;
+mod commit_time;
 mod config;
 mod configure;
 mod context;
@@ -48,6 +51,7 @@ mod scratch;
 mod source;
 mod stage;
 mod steps;
+mod tidy;
 mod users;
 
 pub use build::build;
@@ -91,6 +95,8 @@ pub struct Build {
     pub platform: Platform,
     /// `SOURCE_DATE_EPOCH`, from the build arguments or the client's environment.
     pub source_date_epoch: Option<i64>,
+    /// Whether what `RUN` makes is brought into a form that is the same each time (`--reproducible`).
+    pub reproducible: bool,
     /// Proxy variables for `RUN`, which reach neither image nor cache keys.
     pub proxy: BTreeMap<String, String>,
     /// `--add-host` (name, address).

@@ -6,25 +6,45 @@
 
 mod address;
 mod bridge;
+mod cable;
 mod error;
 mod firewall;
 mod host;
+mod inner;
+mod lan;
+mod links;
 pub mod names;
 mod nftables;
 mod passage;
 mod ports;
 mod resolvers;
 mod rtnetlink;
+mod segment;
+mod watch;
 
-pub use address::free_address;
-pub use bridge::{Bridge, Ensured, Traffic, raise_loopback, set_default_route};
+pub use address::{free_address, free_address6};
+pub use bridge::{Bridge, Ensured, GatewayMode, Traffic};
 pub use error::NetworkError;
-pub use host::{free_subnet, uplink_mtu};
+pub use host::{free_subnet, free_subnet6, uplink_mtu};
+pub use inner::{raise_loopback, set_default_route, set_default_route6};
+pub use lan::{IpvlanFlag, IpvlanMode, Lan, LanKind, MacvlanMode};
 pub use passage::Obstacle;
 pub use ports::{Protocol, Published, PublishedPort, reserve_port};
 pub use resolvers::{Resolvers, host_resolvers};
+pub use segment::Segment;
+pub use watch::FirewallWatch;
 
-use std::net::Ipv4Addr;
+use ipnet::Ipv6Net;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// The IPv6 side of a network that has both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Side6 {
+    /// Its subnet.
+    pub subnet: Ipv6Net,
+    /// The gateway's address, inside `subnet`.
+    pub gateway: Ipv6Addr,
+}
 
 /// One side of a virtual cable: what a namespace gets.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -35,6 +55,9 @@ pub struct Endpoint {
     pub link: String,
     /// Its address.
     pub address: Ipv4Addr,
+    /// Its IPv6 address, on a network that has such.
+    #[serde(default)]
+    pub address6: Option<Ipv6Addr>,
     /// Its hardware address.
     pub mac: [u8; 6],
     /// Whether what has no other route goes this way.

@@ -59,6 +59,7 @@ async fn fetch(
             authorization,
             pinned: false,
             form: None,
+            body: None,
         })
         .await?;
     if !answer.status().is_success() {

@@ -12,6 +12,7 @@ mod program;
 mod rights;
 mod trees;
 mod users;
+mod volumes;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

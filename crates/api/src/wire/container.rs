@@ -372,19 +372,17 @@ fn mac(bytes: [u8; 6]) -> String {
 
 impl NetworkSettings {
     fn new(container: &Container) -> Self {
-        let endpoint = container
-            .status
-            .endpoint
-            .as_ref()
-            .filter(|_| container.pid.is_some());
+        let endpoints: &[EndpointRecord] = if container.pid.is_some() {
+            &container.status.endpoints
+        } else {
+            &[]
+        };
+        let endpoint = endpoints.first();
         let mut ports: BTreeMap<String, Option<Vec<HostPort>>> = BTreeMap::new();
         if endpoint.is_some() {
             ports.extend(container.settings.exposed.iter().map(|port| (port.clone(), None)));
         }
-        for port in endpoint
-            .map(|endpoint| endpoint.endpoint.ports.as_slice())
-            .unwrap_or_default()
-        {
+        for port in endpoints.iter().flat_map(|endpoint| &endpoint.endpoint.ports) {
             let key = format!("{}/{}", port.port, protocol(port.protocol));
             ports
                 .entry(key)
@@ -395,11 +393,13 @@ impl NetworkSettings {
                     host_port: port.host_port.to_string(),
                 });
         }
-        let networks = match (endpoint, network_name(container)) {
-            (Some(endpoint), _) => [(endpoint.network.clone(), EndpointSettings::new(endpoint))].into(),
-            (None, Some(name)) => [(name, EndpointSettings::default())].into(),
-            (None, None) => BTreeMap::new(),
-        };
+        let mut networks: BTreeMap<String, EndpointSettings> = endpoints
+            .iter()
+            .map(|endpoint| (endpoint.network.clone(), EndpointSettings::new(endpoint)))
+            .collect();
+        if let (true, Some(name)) = (networks.is_empty(), network_name(container)) {
+            networks.insert(name, EndpointSettings::default());
+        }
         let text = |text: Option<String>| text.unwrap_or_default();
         Self {
             bridge: String::new(),
@@ -412,7 +412,7 @@ impl NetworkSettings {
             secondary_ip_addresses: None,
             secondary_ipv6_addresses: None,
             endpoint_id: text(endpoint.map(|_| container.id.to_string())),
-            gateway: text(endpoint.map(|endpoint| endpoint.gateway.to_string())),
+            gateway: text(endpoint.and_then(|endpoint| Some(endpoint.gateway?.to_string()))),
             global_ipv6_address: String::new(),
             global_ipv6_prefix_len: 0,
             ip_address: text(endpoint.map(|endpoint| endpoint.endpoint.address.to_string())),
@@ -442,7 +442,10 @@ impl EndpointSettings {
             mac_address: mac(endpoint.endpoint.mac),
             network_id: endpoint.network_id.clone(),
             endpoint_id: endpoint.endpoint.host_link.clone(),
-            gateway: endpoint.gateway.to_string(),
+            gateway: endpoint
+                .gateway
+                .map(|gateway| gateway.to_string())
+                .unwrap_or_default(),
             ip_address: endpoint.endpoint.address.to_string(),
             ip_prefix_len: endpoint.prefix,
             ..Self::default()

@@ -84,19 +84,20 @@ impl NetworkInspect {
         for container in running.iter().filter(|container| container.pid.is_some()) {
             let Some(record) = container
                 .status
-                .endpoint
-                .as_ref()
-                .filter(|record| record.network == name)
+                .endpoints
+                .iter()
+                .find(|record| record.network == name)
             else {
                 continue;
             };
             let mask = u32::MAX
                 .checked_shl(u32::from(32 - record.prefix.min(32)))
                 .unwrap_or(0);
-            let base = std::net::Ipv4Addr::from(u32::from(record.gateway) & mask);
+            let gateway = record.gateway.unwrap_or(record.endpoint.address);
+            let base = std::net::Ipv4Addr::from(u32::from(gateway) & mask);
             let pool = Pool {
                 subnet: format!("{base}/{}", record.prefix),
-                gateway: record.gateway.to_string(),
+                gateway: gateway.to_string(),
             };
             if !pools.contains(&pool) {
                 pools.push(pool);

@@ -144,7 +144,7 @@ pub(crate) fn triggers(base: &Base, name: &str, from: &Instruction) -> Result<Ve
 
 /// Begins the stage's image.
 pub(crate) fn begin(job: &Job<'_>, index: usize, base: Base, total: usize) -> Draft {
-    let epoch = job.file_epoch();
+    let epoch = job.image_epoch;
     job.show_ignore_file();
     match base {
         Base::Stage(draft) => Draft::on_stage(&draft),

@@ -137,6 +137,7 @@ impl Workshop {
             network: RunNetwork::Default,
             platform: Platform::host(),
             source_date_epoch: None,
+            reproducible: true,
             proxy: BTreeMap::new(),
             extra_hosts: Vec::new(),
             allowed: builder::Allowed::default(),

@@ -68,6 +68,10 @@ pub(crate) struct BuildFlags {
     /// Always attempt to pull all referenced images
     #[arg(long)]
     pull: bool,
+    /// Bring what "RUN" makes into a form that is the same each time (--reproducible=false: as it is)
+    #[arg(long, value_name = "bool", num_args = 0..=1, require_equals = true, default_value = "true",
+          default_missing_value = "true", value_parser = super::boolean::parse, action = clap::ArgAction::Set)]
+    reproducible: bool,
     /// Suppress the build output and print image ID on success
     #[arg(short, long)]
     pub quiet: bool,
@@ -268,6 +272,7 @@ impl BuildFlags {
             platform: super::container::platform(self.platform.as_deref())?
                 .unwrap_or_else(oci::Platform::host),
             source_date_epoch,
+            reproducible: self.reproducible,
             proxy,
             extra_hosts: self.add_host,
             allowed,

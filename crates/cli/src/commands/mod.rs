@@ -21,6 +21,7 @@ mod info;
 mod inspect;
 mod kill;
 mod load;
+mod login;
 mod logs;
 pub(crate) mod network;
 mod pause;
@@ -28,6 +29,7 @@ mod port;
 mod prune;
 mod ps;
 mod pull;
+mod push;
 mod rename;
 mod rm;
 mod rmi;
@@ -42,6 +44,7 @@ mod unpause;
 mod update;
 pub(crate) mod version;
 mod volume;
+mod volume_versions;
 mod wait;
 
 pub(crate) use context::NAME as CONTEXT;
@@ -130,18 +133,11 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("buildx policy", ""),
     ("completion powershell", "there is bash, fish and zsh"),
     ("compose", "start the services one by one with 'run'"),
-    (
-        "image push",
-        "'save' the image and copy it with a tool that pushes",
-    ),
-    ("login", "write the credentials into ~/.docker/config.json"),
-    ("logout", "take the credentials out of ~/.docker/config.json"),
     ("manifest", ""),
     ("network connect", "give the network to 'run'"),
     ("network create", "there are bridge, host and none"),
     ("network disconnect", ""),
     ("network rm", "the default networks stay"),
-    ("push", "'save' the image and copy it with a tool that pushes"),
     ("search", "search on the registry's own pages"),
     ("system dial-stdio", ""),
     ("context create", "there is one context: this program itself"),
@@ -149,7 +145,10 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("context import", "there is one context: this program itself"),
     ("context rm", "there is one context: this program itself"),
     ("context update", "there is one context: this program itself"),
-    ("volume update", ""),
+    (
+        "volume update",
+        "it changes cluster volumes of a swarm; a volume's labels and options are those of its making",
+    ),
 ];
 
 /// What stands in for swarm mode.
@@ -283,6 +282,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(prune::PruneImages, "image prune", [], "[OPTIONS]", "Remove unused images", Exactly(0), Nothing),
     entry!(pull::Pull, "image pull", ["pull"], "[OPTIONS] NAME[:TAG|@DIGEST]",
         "Download an image from a registry", Exactly(1), Images),
+    entry!(push::Push, "image push", ["push"], "[OPTIONS] NAME[:TAG] [NAME[:TAG]...]",
+        "Upload an image to a registry", AtLeast(1), Images),
     entry!(rmi::Rmi, "image rm", ["image remove", "rmi"], "[OPTIONS] IMAGE [IMAGE...]",
         "Remove one or more images", AtLeast(1), Images),
     entry!(save::Save, "image save", ["save"], "[OPTIONS] IMAGE [IMAGE...]",
@@ -290,13 +291,29 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(tag::Tag, "image tag", ["tag"], "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
         "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", Exactly(2), Images),
 
+    entry!(volume_versions::Clone, "volume clone", [], "[OPTIONS] VOLUME[:TAG] NEW_VOLUME",
+        "Make a volume with what another one, or a version of one, holds", Exactly(2), Volumes),
     entry!(volume::Create, "volume create", [], "[OPTIONS] [VOLUME]", "Create a volume", AtMost(1), Nothing),
+    entry!(volume_versions::Diff, "volume diff", [], "[OPTIONS] VOLUME [TAG [TAG]]",
+        "Show what has changed since a version, by default the last, or between two", Between(1, 3), Volumes),
+    entry!(volume_versions::Export, "volume export", [], "[OPTIONS] VOLUME[:TAG]",
+        "Export a volume, or a version of it, as a tar archive", Exactly(1), Volumes),
+    entry!(volume_versions::Forget, "volume forget", [], "VOLUME TAG [TAG...]",
+        "Remove one or more versions of a volume", AtLeast(2), Volumes),
+    entry!(volume_versions::Import, "volume import", [], "VOLUME file|-",
+        "Make a volume of a tar archive", Exactly(2), Nothing),
     entry!(inspect::InspectVolumes, "volume inspect", [], "[OPTIONS] VOLUME [VOLUME...]",
         "Display detailed information on one or more volumes", AtLeast(1), Volumes),
     entry!(volume::List, "volume ls", ["volume list"], "[OPTIONS]", "List volumes", Exactly(0), Nothing),
     entry!(prune::PruneVolumes, "volume prune", [], "[OPTIONS]", "Remove unused local volumes", Exactly(0), Nothing),
+    entry!(volume_versions::Restore, "volume restore", [], "[OPTIONS] VOLUME TAG",
+        "Make a volume again what one of its versions holds", Exactly(2), Volumes),
     entry!(volume::Remove, "volume rm", ["volume remove"], "[OPTIONS] VOLUME [VOLUME...]",
         "Remove one or more volumes", AtLeast(1), Volumes),
+    entry!(volume_versions::Snapshot, "volume snapshot", [], "[OPTIONS] VOLUME [TAG]",
+        "Keep what a volume holds now as a version of it", Between(1, 2), Volumes),
+    entry!(volume_versions::Versions, "volume versions", [], "[OPTIONS] [VOLUME]",
+        "List the versions of a volume, or of all", AtMost(1), Volumes),
 
     entry!(inspect::InspectNetworks, "network inspect", [], "[OPTIONS] NETWORK [NETWORK...]",
         "Display detailed information on one or more networks", AtLeast(1), Networks),
@@ -319,6 +336,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(context::Use, "context use", [], "CONTEXT", "Set the current docker context", Exactly(1), Contexts),
     entry!(df::DiskUsage, "system df", [], "[OPTIONS]", "Show disk usage", Exactly(0), Nothing),
     entry!(events::Events, "system events", ["events"], "[OPTIONS]", "Get real time events from the server", Exactly(0), Nothing),
+    entry!(login::Login, "login", [], "[OPTIONS] [SERVER]", "Authenticate to a registry", AtMost(1), Nothing),
+    entry!(login::Logout, "logout", [], "[SERVER]", "Log out from a registry", AtMost(1), Nothing),
     entry!(info::Info, "system info", ["info"], "[OPTIONS]", "Display system-wide information", Exactly(0), Nothing),
     entry!(boot::Install, "system install", [], "[OPTIONS]",
         "Write a systemd unit that starts containers with a restart policy at boot", Exactly(0), Nothing),

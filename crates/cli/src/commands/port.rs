@@ -17,10 +17,11 @@ impl Verb for Port {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let containers = cli.engine()?.containers();
         let container = containers.inspect(&containers.find(&words[0])?, false)?;
-        let endpoint = container.status.endpoint.filter(|_| container.pid.is_some());
-        let mut ports = endpoint
-            .map(|endpoint| endpoint.endpoint.ports)
-            .unwrap_or_default();
+        let mut ports = Vec::new();
+        if container.pid.is_some() {
+            let endpoints = container.status.endpoints.into_iter();
+            ports.extend(endpoints.flat_map(|endpoint| endpoint.endpoint.ports));
+        }
         ports.sort_by_key(|port| (port.port, port.protocol));
         let Some(wanted) = words.get(1) else {
             for port in &ports {

@@ -248,14 +248,15 @@ fn ports(container: &Container) -> String {
     if container.pid.is_none() {
         return String::new();
     }
-    let published = container
+    let published: Vec<&PublishedPort> = container
         .status
-        .endpoint
-        .as_ref()
-        .map_or(&[][..], |record| &record.endpoint.ports);
+        .endpoints
+        .iter()
+        .flat_map(|record| &record.endpoint.ports)
+        .collect();
     let mut ports: Vec<(Option<IpAddr>, u16, u16, Protocol)> = published
         .iter()
-        .map(|port: &PublishedPort| (Some(port.host), port.host_port, port.port, port.protocol))
+        .map(|port| (Some(port.host), port.host_port, port.port, port.protocol))
         .collect();
     for exposed in &container.settings.exposed {
         let (number, name) = exposed.split_once('/').unwrap_or((exposed, "tcp"));

@@ -50,7 +50,7 @@ impl builder::Services for EngineServices<'_> {
         authorization: Option<&str>,
         into: std::fs::File,
     ) -> Result<builder::Downloaded, ServiceError> {
-        let client = self.engine.images().client().map_err(service_error)?;
+        let client = self.engine.registry_client().map_err(service_error)?;
         let (url, authorization) = (url.to_owned(), authorization.map(str::to_owned));
         let (give, take) = std::sync::mpsc::sync_channel(1);
         // A server that says nothing must not hold up who has pressed Ctrl-C: nobody waits for this thread then.

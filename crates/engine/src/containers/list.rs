@@ -263,13 +263,14 @@ fn health_name(container: &Container) -> &'static str {
 
 /// By the network's name, its id, or how that begins.
 fn is_on_network(container: &Container, value: &str) -> bool {
+    let is_id = |id: &str| value.len() >= 3 && id.starts_with(value);
     let name = network_name(&container.settings.request.network);
-    let id = match (&container.status.endpoint, name) {
-        (Some(endpoint), _) => endpoint.network_id.clone(),
-        (None, "bridge" | "host" | "none") => crate::networks::stable_id(name),
-        (None, _) => String::new(),
-    };
-    name == value || (value.len() >= 3 && id.starts_with(value))
+    let mut endpoints = container.status.endpoints.iter();
+    let mut networks = container.settings.networks.iter();
+    name == value
+        || networks.any(|there| there.network == value)
+        || endpoints.any(|there| there.network == value || is_id(&there.network_id))
+        || (matches!(name, "host" | "none") && is_id(&crate::networks::stable_id(name)))
 }
 
 /// Compares `80/tcp` with `80`, `80/tcp` or `80-90/tcp`.

@@ -1,9 +1,9 @@
 //! What is known of a container.
 
-use super::request::{Below, CreateContainer};
+use super::request::{Below, CreateContainer, NetworkAttachment};
 use oci::Digest;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// 64 hex digits.
@@ -53,6 +53,8 @@ pub struct Settings {
     pub labels: BTreeMap<String, String>,
     /// Exposed ports in force, `port/protocol`.
     pub exposed: Vec<String>,
+    /// The networks that it is on when it runs, by their names; `connect` and `disconnect` change them.
+    pub networks: Vec<NetworkAttachment>,
     /// Mounts in force, volumes by their names.
     pub mounts: Vec<ContainerMount>,
     /// Signal in force that stops it.
@@ -91,6 +93,8 @@ pub struct ContainerMount {
     pub below: Below,
     /// Options as they were written, for display.
     pub mode: String,
+    /// It is a volume with options: something is mounted on its directory first.
+    pub mounted: bool,
 }
 
 /// How a container ended, or why it never began.
@@ -260,8 +264,9 @@ pub struct Status {
     pub interrupted: bool,
     /// Boot id at the last start.
     pub boot: String,
-    /// Network endpoints while it runs.
-    pub endpoint: Option<EndpointRecord>,
+    /// Its places on networks while it runs, the one with the default route first.
+    #[serde(alias = "endpoint", deserialize_with = "one_or_many")]
+    pub endpoints: Vec<EndpointRecord>,
     /// What health checks had found when it last ended.
     pub health: Option<Health>,
 }
@@ -273,12 +278,38 @@ pub struct EndpointRecord {
     pub network: String,
     /// The network's id.
     pub network_id: String,
+    /// Its own id, 64 hex digits; empty in records of a version that had none.
+    #[serde(default)]
+    pub id: String,
     /// What the network crate made.
     pub endpoint: network::Endpoint,
-    /// Gateway.
-    pub gateway: Ipv4Addr,
+    /// Gateway. On an internal network nothing goes through it.
+    pub gateway: Option<Ipv4Addr>,
     /// Prefix length.
     pub prefix: u8,
+    /// IPv6 gateway and prefix length, on a network that has such.
+    #[serde(default)]
+    pub ipv6: Option<(Ipv6Addr, u8)>,
+    /// The names that it is found by on this network, the container's own first; none on the default bridge.
+    #[serde(default)]
+    pub names: Vec<String>,
+}
+
+/// Reads the list that is now, or the one endpoint or `null` of a version that knew no more.
+fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<EndpointRecord>, D::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Many(Vec<EndpointRecord>),
+        One(Box<EndpointRecord>),
+        None,
+    }
+    use serde::Deserialize;
+    Ok(match Written::deserialize(deserializer)? {
+        Written::Many(list) => list,
+        Written::One(endpoint) => vec![*endpoint],
+        Written::None => Vec::new(),
+    })
 }
 
 /// What a container does at the moment.

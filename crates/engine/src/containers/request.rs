@@ -2,7 +2,7 @@
 
 use network::Protocol;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -71,8 +71,10 @@ pub struct CreateContainer {
     pub volumes_from: Vec<String>,
     /// `--network`.
     pub network: NetworkMode,
-    /// `--network-alias`.
-    pub network_aliases: Vec<String>,
+    /// What was said of each network that it is to be on, the first for `network`: empty is the network alone.
+    pub attachments: Vec<NetworkAttachment>,
+    /// `--link`: `container` or `container:alias`.
+    pub links: Vec<String>,
     /// `-p`.
     pub publish: Vec<PublishRequest>,
     /// `-P`.
@@ -402,6 +404,9 @@ pub enum MountSource {
         /// `volume-driver`; there is `local` alone.
         #[serde(default)]
         driver: Option<String>,
+        /// Options of the driver, should it be made.
+        #[serde(default)]
+        options: BTreeMap<String, String>,
     },
 }
 
@@ -413,6 +418,7 @@ impl Default for MountSource {
             subpath: None,
             labels: BTreeMap::new(),
             driver: None,
+            options: BTreeMap::new(),
         }
     }
 }
@@ -443,6 +449,30 @@ pub enum NetworkMode {
     Named(String),
     /// Nothing but `lo`.
     None,
+}
+
+/// How a container is on a network: `--network name=…`, `network connect`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct NetworkAttachment {
+    /// The network, by name, id or id prefix; in a record its name.
+    pub network: String,
+    /// `alias=`, `--network-alias`: other names of the container on this network.
+    pub aliases: Vec<String>,
+    /// `ip=`, `--ip`.
+    pub address: Option<Ipv4Addr>,
+    /// `ip6=`, `--ip6`.
+    pub address6: Option<Ipv6Addr>,
+    /// `link-local-ip=`, `--link-local-ip`.
+    pub link_local: Vec<IpAddr>,
+    /// `mac-address=`, `--mac-address`.
+    pub mac: Option<[u8; 6]>,
+    /// `driver-opt=`.
+    pub driver_options: BTreeMap<String, String>,
+    /// `gw-priority=`: the highest has the default route.
+    pub gateway_priority: i64,
+    /// `network connect --link`: `container` or `container:alias`.
+    pub links: Vec<String>,
 }
 
 /// `-p`: ranges are already taken apart, one request a port.

@@ -5,7 +5,7 @@ use crate::EngineError;
 use crate::containers::record::{ContainerId, ContainerMount, EndpointRecord, Settings};
 use crate::containers::request::NetworkMode;
 use crate::images::Image;
-use crate::networks;
+use crate::networks::stable_id;
 use rusqlite::Connection;
 use state::StateError;
 
@@ -51,42 +51,70 @@ pub(crate) fn image(
         .write(|transaction| Ok(record(transaction, "image", action, object, &attributes)?))
 }
 
-/// Records that a container that starts joins its network.
-pub(crate) fn join_network(
+/// Records that a container that starts joins its networks.
+pub(crate) fn join_networks(
     connection: &Connection,
     id: &ContainerId,
     settings: &Settings,
-    endpoint: Option<&EndpointRecord>,
+    endpoints: &[EndpointRecord],
 ) -> Result<(), StateError> {
-    network(connection, "connect", id, settings, endpoint)
+    networks(connection, "connect", id, settings, endpoints)
 }
 
-/// Records that a container that has ended has left its network.
-pub(crate) fn detach_network(
+/// Records that a container that has ended has left its networks.
+pub(crate) fn leave_networks(
     connection: &Connection,
     id: &ContainerId,
     settings: &Settings,
-    endpoint: Option<&EndpointRecord>,
+    endpoints: &[EndpointRecord],
 ) -> Result<(), StateError> {
-    network(connection, "disconnect", id, settings, endpoint)
+    networks(connection, "disconnect", id, settings, endpoints)
 }
 
-fn network(
+fn networks(
     connection: &Connection,
     action: &str,
     id: &ContainerId,
     settings: &Settings,
-    endpoint: Option<&EndpointRecord>,
+    endpoints: &[EndpointRecord],
 ) -> Result<(), StateError> {
-    let (object, name, kind) = match (&settings.request.network, endpoint) {
-        (_, Some(endpoint)) => (endpoint.network_id.clone(), endpoint.network.as_str(), "bridge"),
-        (NetworkMode::Host, None) => (networks::stable_id("host"), "host", "host"),
-        (NetworkMode::None, None) => (networks::stable_id("none"), "none", "null"),
-        // It shares another's, or never had its own.
+    for endpoint in endpoints {
+        network(connection, action, id, endpoint)?;
+    }
+    let (name, driver) = match &settings.request.network {
+        NetworkMode::Host => ("host", "host"),
+        NetworkMode::None => ("none", "null"),
+        // It shares another's, or has been told of.
         _ => return Ok(()),
     };
-    let attributes = [("container", id.as_str()), ("name", name), ("type", kind)];
-    record(connection, "network", action, &object, &attributes)
+    tell_of_network(connection, action, id, (&stable_id(name), name, driver))
+}
+
+/// Records that a container joins a network, or leaves it.
+pub(crate) fn network(
+    connection: &Connection,
+    action: &str,
+    id: &ContainerId,
+    endpoint: &EndpointRecord,
+) -> Result<(), StateError> {
+    let (object, name) = (endpoint.network_id.as_str(), endpoint.network.as_str());
+    let known = if name == crate::networks::DEFAULT {
+        None
+    } else {
+        crate::networks::rows::by_id(connection, object)?
+    };
+    let driver = known.map_or_else(|| "bridge".to_owned(), |known| known.settings.driver);
+    tell_of_network(connection, action, id, (object, name, &driver))
+}
+
+fn tell_of_network(
+    connection: &Connection,
+    action: &str,
+    id: &ContainerId,
+    (object, name, driver): (&str, &str, &str),
+) -> Result<(), StateError> {
+    let attributes = [("container", id.as_str()), ("name", name), ("type", driver)];
+    record(connection, "network", action, object, &attributes)
 }
 
 fn volumes(settings: &Settings) -> impl Iterator<Item = (&str, &ContainerMount)> {

@@ -9,7 +9,9 @@ mod attributes;
 mod filter;
 pub mod follow;
 
-pub(crate) use attributes::{container, detach_network, image, join_network, mount_volumes, unmount_volumes};
+pub(crate) use attributes::{
+    container, image, join_networks, leave_networks, mount_volumes, network, unmount_volumes,
+};
 pub use filter::{FILTERS, Filter};
 
 use crate::{Engine, EngineError};

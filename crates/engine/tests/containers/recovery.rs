@@ -57,7 +57,7 @@ fn a_dead_monitor_is_noticed_and_cleared_away() {
     let container = engine.containers().inspect(&id, false).unwrap();
     assert_eq!(container.activity, Activity::Exited);
     assert_eq!(container.status.exit.unwrap().code, 137);
-    assert!(container.status.endpoint.is_none());
+    assert!(container.status.endpoints.is_empty());
     engine
         .containers()
         .start(&id, engine::containers::start::StartRequest::default())
@@ -131,7 +131,7 @@ fn whoever_starts_what_a_monitor_left_clears_up_after_it() {
     assert_eq!(container.activity, Activity::Running);
     // The first run is over, and its address with it: the second got the first free one again.
     assert_eq!(
-        container.status.endpoint.unwrap().endpoint.address.octets()[3],
+        container.status.endpoints[0].endpoint.address.octets()[3],
         2,
         "the dead run's address is still taken"
     );

@@ -53,7 +53,6 @@ pub(crate) fn run(
     let insecure = is_insecure(job, command)?;
     let mounts = mounts::plan(run, command)?;
     let below = chain(&run.draft.layers);
-    let times = job.epoch.map_or(Times::AsFound, Times::NoLaterThan);
     let mut hasher = KeyHasher::new("run");
     hasher
         .part(below.as_bytes())
@@ -63,6 +62,7 @@ pub(crate) fn run(
         .part(&config.user)
         .part(network_name(network))
         .part(job.epoch.map_or_else(String::new, |epoch| epoch.to_string()))
+        .number(u64::from(job.request.reproducible))
         .parts(
             job.request
                 .extra_hosts
@@ -148,7 +148,11 @@ pub(crate) fn run(
                 });
             }
             drop(made);
-            let layer = draught.commit(times)?;
+            let layer = if job.request.reproducible {
+                draught.commit_tidied(job.file_epoch(), job.epoch)?
+            } else {
+                draught.commit(job.epoch.map_or(Times::AsFound, Times::NoLaterThan))?
+            };
             drop(permit);
             let record = Record {
                 summary: &instruction.text,
