@@ -225,13 +225,13 @@ fn a_source_that_is_swapped_leads_nowhere() {
          rm -rf /c/d; ln -s / /c/d; rm /c/d; mkdir /c/d; i=$((i+1)); done\n"
             .to_owned();
     for stage in 0..8 {
-        dockerfile.push_str(&format!(
+        dockerfile.extend([format!(
             "FROM busybox AS use{stage}\nRUN --mount=type=cache,id=c,target=/m,source=/d : {stage}; touch /m/{mark}; true\n"
-        ));
+        )]);
     }
     dockerfile.push_str("FROM busybox\nCOPY --from=swap /bin/true /t\n");
     for stage in 0..8 {
-        dockerfile.push_str(&format!("COPY --from=use{stage} /bin/true /t{stage}\n"));
+        dockerfile.extend([format!("COPY --from=use{stage} /bin/true /t{stage}\n")]);
     }
     build(
         &coracle,

@@ -310,11 +310,11 @@ fn locked_caches_are_used_by_one_step_at_a_time() {
     let mut dockerfile = String::new();
     let mut last = "FROM busybox\n".to_owned();
     for stage in 0..6 {
-        dockerfile.push_str(&format!(
+        dockerfile.extend([format!(
             "FROM busybox AS s{stage}\nRUN --mount=type=cache,id=b,target=/b,sharing=locked --mount=type=cache,id=a,target=/a,sharing=locked \
              n=$(cat /a/n || echo 0); sleep 0.1; echo $((n+1)) > /a/n; cp /a/n /n; : {stage}\n"
-        ));
-        last.push_str(&format!("COPY --from=s{stage} /n /n{stage}\n"));
+        )]);
+        last.extend([format!("COPY --from=s{stage} /n /n{stage}\n")]);
     }
     built(&coracle, &(dockerfile + &last), &[]);
     assert_eq!(inside(&coracle, "cat /n? | sort | tr '\\n' ' '"), "1 2 3 4 5 6 ");
