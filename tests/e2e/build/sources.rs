@@ -306,6 +306,22 @@ fn progress_can_be_json() {
 }
 
 #[test]
+fn waiting_for_a_context_can_be_interrupted() {
+    let coracle = sandbox();
+    let mut child = coracle
+        .command(["build", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _open = child.stdin.take().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
 fn metadata_is_written() {
     let coracle = sandbox();
     let file = coracle.path().join("metadata.json");

@@ -1,5 +1,6 @@
 //! The flags of `build`, and what is read from the context before the builder begins.
 
+pub(crate) mod input;
 mod named;
 mod secret;
 

@@ -1,5 +1,6 @@
 //! `build`.
 
+use crate::args::build::input::StandardInput;
 use crate::args::build::{BuildFlags, Call, Context, Prepared, is_remote};
 use crate::dispatch::Verb;
 use crate::failure::{Failure, INTERRUPTED};
@@ -50,7 +51,11 @@ impl Verb for BuildCommand {
         };
         let keep = self.flags.keeps_git_directory();
         let fetched = match words[0].as_str() {
-            "-" => Some(engine.builds().context_from_stream(&mut std::io::stdin().lock())),
+            "-" => Some(
+                engine
+                    .builds()
+                    .context_from_stream(&mut StandardInput::new(&cancelled)),
+            ),
             address if is_remote(address) => {
                 Some(engine.builds().context_from_address(address, keep, &cancelled))
             }
