@@ -194,7 +194,7 @@ fn several_names_a_platform_and_an_event() {
             "--since",
             "0",
             "--until",
-            "9999999999",
+            "0s",
             "--filter",
             "event=push",
             "--format",

@@ -135,7 +135,16 @@ impl Engine {
                     .map(PathBuf::from)
             })
             .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")));
+        let mut certificates = vec![
+            PathBuf::from("/etc/coracle/certs.d"),
+            PathBuf::from("/etc/docker/certs.d"),
+        ];
+        // The user's own come first.
+        if let Some(directory) = &directory {
+            certificates.insert(0, directory.join("certs.d"));
+        }
         Ok(registry::Client::new(registry::RegistryConfig {
+            certificates,
             docker_config: directory.map(|directory| directory.join("config.json")),
             mirrors: self.config.mirrors.clone(),
             insecure: self.config.insecure_registries.clone(),
