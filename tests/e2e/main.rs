@@ -28,6 +28,7 @@ mod logs;
 mod mounts;
 mod namespaces;
 mod network;
+mod postgres;
 mod ps;
 mod pull;
 mod push;
@@ -44,6 +45,7 @@ mod top;
 mod tutorial;
 mod update;
 mod volume;
+mod volume_versions;
 
 use testkit::Sandbox;
 

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use store::{Layer, LayerId};
 
 /// Raised when the meaning of a key changes, so that old rows are not mistaken for new ones.
-const GENERATION: &str = "1";
+const GENERATION: &str = "2";
 
 /// Hashes the parts of a key, each with its length, so that no two lists of parts give the same bytes.
 pub(crate) struct KeyHasher(Context);
@@ -121,7 +121,8 @@ impl<'a> Cache<'a> {
     }
 
     /// Returns the step's result, or the right to do it. If another stage is doing it just now, waits for that.
-    pub(crate) fn find(&self, key: &Digest) -> Result<Result<Finished, Turn<'_>>, StepError> {
+    /// Without `earlier`, results of earlier builds do not count.
+    pub(crate) fn find(&self, key: &Digest, earlier: bool) -> Result<Result<Finished, Turn<'_>>, StepError> {
         let mut done = self.lock();
         while done.running.contains(key) {
             done = self.changed.wait(done).unwrap_or_else(PoisonError::into_inner);
@@ -130,6 +131,7 @@ impl<'a> Cache<'a> {
             return Ok(Ok(finished.clone()));
         }
         if self.lookups
+            && earlier
             && let Some(finished) = self.look_up(key)?
         {
             done.steps.insert(*key, finished.clone());

@@ -41,7 +41,7 @@ pub struct ImageUsage {
 pub struct VolumeUsage {
     /// The volume.
     pub volume: Volume,
-    /// Bytes.
+    /// Bytes, those of its versions included.
     pub size: u64,
 }
 
@@ -104,23 +104,38 @@ impl Engine {
         let mut volumes = Vec::new();
         for volume in self.volumes().list()? {
             // One that is just being removed has nothing left to measure.
-            let size = Tree::open(&volume.mountpoint)
-                .and_then(|tree| tree.disk_usage())
-                .unwrap_or_default();
+            let measure = |path: &std::path::Path| {
+                Tree::open(path)
+                    .and_then(|tree| tree.disk_usage())
+                    .unwrap_or_default()
+            };
+            let mut size = measure(&volume.mountpoint);
+            if volume.versions > 0 {
+                size += measure(&crate::volumes::versions::directory(
+                    self.locations(),
+                    &volume.name,
+                ));
+            }
             volumes.push(VolumeUsage { volume, size });
         }
+        let build_cache = self.builds().cache()?;
+        let mounts: u64 = build_cache
+            .iter()
+            .filter(|cached| cached.kind == crate::builds::MOUNT)
+            .map(|cached| cached.size)
+            .sum();
         Ok(DiskDetails {
             images,
             containers,
             volumes,
-            build_cache: self.builds().cache()?,
+            build_cache,
             layers_size: layers.values().map(|(_, size, _)| size).sum::<u64>() + usage.blobs,
             layers_unused: layers
                 .values()
                 .filter(|(.., is_used)| !is_used)
                 .map(|(_, size, _)| size)
                 .sum(),
-            cache_size: usage.build_cache,
+            cache_size: usage.build_cache + mounts,
         })
     }
 }

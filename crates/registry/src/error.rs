@@ -311,6 +311,26 @@ pub enum RegistryError {
         /// The most that is read.
         limit: u64,
     },
+    /// A file from the web cannot be written.
+    #[error("cannot save what came from {url}")]
+    Save {
+        /// Where it came from.
+        url: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A server of files says no.
+    #[error("{url}: the server answered with status {status}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// Its answer.
+        status: u16,
+    },
+    /// Something that is no address of a file.
+    #[error("'{0}' is no http or https URL")]
+    Url(String),
     /// The transfer ended before everything was there, and trying again did not help.
     #[error("the transfer of {what} from {host} broke after {received} of {expected} bytes")]
     Truncated {

@@ -15,6 +15,7 @@ mod blob;
 mod certificates;
 mod challenge;
 mod credentials;
+mod download;
 mod endpoint;
 mod error;
 mod image;
@@ -32,6 +33,7 @@ mod transport;
 mod upload;
 mod worker;
 
+pub use download::Downloaded;
 pub use error::{Cause, RegistryError};
 pub use keep::{Kept, registry_of};
 pub use upload::{Content, Landed};

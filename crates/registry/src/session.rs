@@ -76,6 +76,11 @@ impl Session {
         }
     }
 
+    /// Sends a request as it is, with no credentials but its own.
+    pub(crate) async fn send(&self, ask: Ask) -> Result<Answer, RegistryError> {
+        self.transport.send(ask).await
+    }
+
     /// Sends a GET below the endpoint's repository, over whichever scheme the host speaks, showing credentials when
     /// it asks for them, once.
     pub(crate) async fn get(

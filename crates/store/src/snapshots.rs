@@ -27,6 +27,28 @@ pub enum Times {
     NoLaterThan(i64),
     /// All of them this, in seconds since 1970, on disk too.
     Exactly(i64),
+    /// What a command has made gets a fixed time; what it has unpacked keeps its own. All in seconds since 1970.
+    MadeSince {
+        /// When the command began: what is as young as this, or younger, was made by it.
+        began: i64,
+        /// What that gets.
+        instead: i64,
+        /// What nothing may be later than.
+        limit: Option<i64>,
+    },
+}
+
+impl Times {
+    /// Returns the time that takes the place of `mtime`, if another does.
+    pub fn instead_of(self, mtime: i64) -> Option<i64> {
+        match self {
+            Self::AsFound => None,
+            Self::NoLaterThan(limit) => (mtime >= limit).then_some(limit),
+            Self::Exactly(time) => Some(time),
+            Self::MadeSince { began, instead, .. } if mtime >= began => Some(instead),
+            Self::MadeSince { limit, .. } => limit.filter(|limit| mtime >= *limit),
+        }
+    }
 }
 
 impl Store {

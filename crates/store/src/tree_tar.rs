@@ -312,11 +312,8 @@ fn settle_one(opened: &OwnedFd, path: &Path, times: Times) -> Result<(), StoreEr
             .map_err(SysError::on("remove an extended attribute of", path))?;
     }
     let stat = fstat(opened).map_err(SysError::on("look at", path))?;
-    let time = match times {
-        Times::AsFound => return Ok(()),
-        Times::NoLaterThan(limit) if stat.st_mtime < limit => return Ok(()),
-        Times::NoLaterThan(limit) => limit,
-        Times::Exactly(time) => time,
+    let Some(time) = times.instead_of(stat.st_mtime) else {
+        return Ok(());
     };
     let time = rustix::fs::Timespec {
         tv_sec: time,

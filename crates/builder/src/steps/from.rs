@@ -31,6 +31,13 @@ pub(crate) fn base(job: &Job<'_>, index: usize) -> Result<Base, Failure> {
         Some(text) => expand(text)?.parse().map_err(StepError::from)?,
         None => job.request.platform.clone(),
     };
+    if let Some(reference) = job.named_image(&name) {
+        let image = image(job, &reference, &platform)?;
+        return Ok(Base::Image(Box::new(image), reference));
+    }
+    if job.contexts.contains_key(&name.to_lowercase()) {
+        return Err(StepError::Unsupported("FROM of a context that is a directory is").into());
+    }
     if let Some(stage) = job.graph.named_before(index, &name) {
         return job.stage(stage).map(Base::Stage).ok_or(Failure::Elsewhere);
     }
@@ -137,7 +144,7 @@ pub(crate) fn triggers(base: &Base, name: &str, from: &Instruction) -> Result<Ve
 
 /// Begins the stage's image.
 pub(crate) fn begin(job: &Job<'_>, index: usize, base: Base, total: usize) -> Draft {
-    let epoch = job.file_epoch();
+    let epoch = job.image_epoch;
     job.show_ignore_file();
     match base {
         Base::Stage(draft) => Draft::on_stage(&draft),

@@ -2,8 +2,10 @@
 
 use crate::build::Job;
 use crate::error::StepError;
+use crate::tidy::{Span, tidy};
 use std::sync::Arc;
 use store::{Layer, LayerId, Lease, Snapshot, Store, Times};
+use sys::SysError;
 use sys::path::Tree;
 
 /// Overlayfs's options for layers that become tars: no renamed directories by reference, no files that are only
@@ -16,18 +18,50 @@ pub(crate) struct Draught<'a> {
     lease: Arc<Lease>,
     /// Its paths are empty once it is committed.
     snapshot: Snapshot,
+    began: i64,
 }
+
+/// How much older than a command what it makes may look: archives round times down, to two seconds at worst.
+const ROUNDED: i64 = 2;
 
 impl<'a> Draught<'a> {
     pub(crate) fn begin(job: &'a Job<'_>, layers: &[Layer]) -> Result<Self, StepError> {
         let parents: Vec<LayerId> = layers.iter().map(|layer| layer.id.clone()).collect();
         let lease = job.lease()?;
         let snapshot = job.store.begin_snapshot(&lease, &parents)?;
-        Ok(Self {
+        let mut draught = Self {
             store: job.store,
             lease,
             snapshot,
-        })
+            began: 0,
+        };
+        let upper = &draught.snapshot.upper;
+        // By the clock that the times of its files are taken from.
+        let stat = rustix::fs::lstat(upper).map_err(SysError::on("look at", upper))?;
+        draught.began = stat.st_ctime - ROUNDED;
+        Ok(draught)
+    }
+
+    /// Makes what a command has left a layer in which nothing tells when that was. `instead` is the time that takes
+    /// the place of the present; nothing is later than `limit`.
+    pub(crate) fn commit_tidied(self, instead: i64, limit: Option<i64>) -> Result<Layer, StepError> {
+        let times = Times::MadeSince {
+            began: self.began,
+            instead,
+            limit,
+        };
+        let span = Span {
+            began: self.began,
+            ended: crate::cache::now() / 1_000_000_000,
+            instead,
+        };
+        tidy(&self.snapshot.upper, span, times)?;
+        self.commit(times)
+    }
+
+    /// Returns the directory that takes what is written.
+    pub(crate) fn upper(&self) -> &std::path::Path {
+        &self.snapshot.upper
     }
 
     /// Returns the union that a command runs in.

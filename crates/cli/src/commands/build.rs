@@ -1,10 +1,10 @@
 //! `build`.
 
-use crate::args::build::BuildFlags;
+use crate::args::build::{BuildFlags, Call, Context, Prepared, is_remote};
 use crate::dispatch::Verb;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::front::Cli;
-use crate::output::build::{BuildProgress, Style};
+use crate::output::build::{BuildProgress, Style, report};
 use crate::{output, signals};
 use clap::Args;
 use engine::EngineError;
@@ -23,6 +23,7 @@ impl Verb for BuildCommand {
         let quiet = self.flags.quiet;
         let progress = self.flags.progress.clone();
         let iidfile = self.flags.iidfile.clone();
+        let metadata_file = self.flags.metadata_file.clone();
         let from_environment = std::env::var("BUILDKIT_PROGRESS").ok();
         let style = match progress.as_deref().or(from_environment.as_deref()) {
             _ if quiet => Style::Quiet,
@@ -38,34 +39,111 @@ impl Verb for BuildCommand {
             _ if output::stderr_is_terminal() => Style::Terminal,
             _ => Style::Plain,
         };
-        let prepared = self.flags.prepare(&words[0], cli.client().proxy_variables())?;
+        self.flags.judge_context(&words[0])?;
+        let engine = cli.engine()?;
+        let cancelled = signals::cancellation()?;
+        let interrupted = || {
+            Failure::bare("ERROR: failed to solve: canceled: the build was interrupted")
+                .with_code(INTERRUPTED)
+        };
+        let keep = self.flags.keeps_git_directory();
+        let fetched = match words[0].as_str() {
+            "-" => Some(engine.builds().context_from_stream(&mut std::io::stdin().lock())),
+            address if is_remote(address) => {
+                Some(engine.builds().context_from_address(address, keep, &cancelled))
+            }
+            _ => None,
+        };
+        let fetched = match fetched.transpose() {
+            Ok(fetched) => fetched,
+            Err(_) if cancelled.load(Ordering::SeqCst) => return Err(interrupted()),
+            Err(error) => {
+                return Err(Failure::bare(format!("ERROR: {}", crate::failure::chain(&error))));
+            }
+        };
+        let context = match &fetched {
+            Some(fetched) => Context::Fetched(fetched),
+            None => Context::Directory(&words[0]),
+        };
+        let prepared = self.flags.prepare(context, cli.client().proxy_variables())?;
         for warning in &prepared.warnings {
             output::warning(warning);
         }
-        let engine = cli.engine()?;
-        let cancelled = signals::cancellation()?;
+        if prepared.call != Call::Build {
+            return describe(engine, &prepared);
+        }
         let build = prepared.build;
         let shown = BuildProgress::new(style);
         let result = shown.while_it_runs(|events| engine.builds().build(&build, events, &cancelled));
         shown.finish(result.is_ok());
         let digest = match result {
             Ok(digest) => digest,
-            Err(_) if cancelled.load(Ordering::SeqCst) => {
-                return Err(
-                    Failure::bare("ERROR: failed to solve: canceled: the build was interrupted")
-                        .with_code(INTERRUPTED),
-                );
-            }
+            Err(_) if cancelled.load(Ordering::SeqCst) => return Err(interrupted()),
             Err(error) => return Err(failed(&shown, &error, &build.dockerfile)),
         };
         if let Some(path) = &iidfile {
             std::fs::write(path, digest.to_string()).map_err(|error| Failure::file("write", path, &error))?;
+        }
+        if let Some(path) = &metadata_file {
+            let text = metadata(&digest.to_string(), &build.tags);
+            std::fs::write(path, text).map_err(|error| Failure::file("write", path, &error))?;
         }
         if quiet || style == Style::Quiet {
             output::line(&digest.to_string())?;
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What `--metadata-file` says. There is no manifest before an image is pushed, so there is no digest of one.
+fn metadata(digest: &str, tags: &[oci::Reference]) -> String {
+    let names: Vec<String> = tags.iter().map(ToString::to_string).collect();
+    let mut value = serde_json::json!({
+        "buildx.build.ref": "default/default",
+        "containerimage.config.digest": digest,
+    });
+    if !names.is_empty() {
+        value["image.name"] = names.join(",").into();
+    }
+    format!("{value:#}\n")
+}
+
+/// Says something of the Dockerfile instead of building it.
+fn describe(engine: &engine::Engine, prepared: &Prepared) -> Result<ExitCode, Failure> {
+    let build = &prepared.build;
+    let (name, text) = &build.dockerfile;
+    let failed = |error: engine::builder::BuildError| {
+        let shown = BuildProgress::new(Style::Plain);
+        failed(&shown, &EngineError::Build(Box::new(error)), &build.dockerfile)
+    };
+    match prepared.call {
+        Call::Build => {}
+        Call::Check { json } => {
+            let warnings = engine.builds().check(build).map_err(|error| {
+                let shown = BuildProgress::new(Style::Plain);
+                self::failed(&shown, &error, &build.dockerfile)
+            })?;
+            output::text(&if json {
+                report::checks_json(name, text, &warnings)
+            } else {
+                report::checks(name, text, &warnings)
+            })?;
+            return Ok(if warnings.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
+        Call::Outline { json } => {
+            let outline = engine::builder::call::outline(build).map_err(failed)?;
+            output::text(&report::outline(&outline, json))?;
+        }
+        Call::Targets { json } => {
+            let targets = engine::builder::call::targets(build).map_err(failed)?;
+            output::text(&report::targets(&targets, json))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn failed(

@@ -23,7 +23,7 @@ mod kill;
 mod load;
 mod login;
 mod logs;
-pub(crate) mod network;
+mod network;
 mod pause;
 mod port;
 mod prune;
@@ -44,6 +44,7 @@ mod unpause;
 mod update;
 pub(crate) mod version;
 mod volume;
+mod volume_versions;
 mod wait;
 
 pub(crate) use context::NAME as CONTEXT;
@@ -105,7 +106,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         name: "network",
         about: "Manage networks",
-        hidden: &["list"],
+        hidden: &["list", "remove"],
     },
     Group {
         name: "system",
@@ -133,10 +134,6 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("completion powershell", "there is bash, fish and zsh"),
     ("compose", "start the services one by one with 'run'"),
     ("manifest", ""),
-    ("network connect", "give the network to 'run'"),
-    ("network create", "there are bridge, host and none"),
-    ("network disconnect", ""),
-    ("network rm", "the default networks stay"),
     ("search", "search on the registry's own pages"),
     ("system dial-stdio", ""),
     ("context create", "there is one context: this program itself"),
@@ -144,7 +141,10 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("context import", "there is one context: this program itself"),
     ("context rm", "there is one context: this program itself"),
     ("context update", "there is one context: this program itself"),
-    ("volume update", ""),
+    (
+        "volume update",
+        "it changes cluster volumes of a swarm; a volume's labels and options are those of its making",
+    ),
 ];
 
 /// What stands in for swarm mode.
@@ -287,18 +287,41 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(tag::Tag, "image tag", ["tag"], "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
         "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", Exactly(2), Images),
 
+    entry!(volume_versions::Clone, "volume clone", [], "[OPTIONS] VOLUME[:TAG] NEW_VOLUME",
+        "Make a volume with what another one, or a version of one, holds", Exactly(2), Volumes),
     entry!(volume::Create, "volume create", [], "[OPTIONS] [VOLUME]", "Create a volume", AtMost(1), Nothing),
+    entry!(volume_versions::Diff, "volume diff", [], "[OPTIONS] VOLUME [TAG [TAG]]",
+        "Show what has changed since a version, by default the last, or between two", Between(1, 3), Volumes),
+    entry!(volume_versions::Export, "volume export", [], "[OPTIONS] VOLUME[:TAG]",
+        "Export a volume, or a version of it, as a tar archive", Exactly(1), Volumes),
+    entry!(volume_versions::Forget, "volume forget", [], "VOLUME TAG [TAG...]",
+        "Remove one or more versions of a volume", AtLeast(2), Volumes),
+    entry!(volume_versions::Import, "volume import", [], "VOLUME file|-",
+        "Make a volume of a tar archive", Exactly(2), Nothing),
     entry!(inspect::InspectVolumes, "volume inspect", [], "[OPTIONS] VOLUME [VOLUME...]",
         "Display detailed information on one or more volumes", AtLeast(1), Volumes),
     entry!(volume::List, "volume ls", ["volume list"], "[OPTIONS]", "List volumes", Exactly(0), Nothing),
     entry!(prune::PruneVolumes, "volume prune", [], "[OPTIONS]", "Remove unused local volumes", Exactly(0), Nothing),
+    entry!(volume_versions::Restore, "volume restore", [], "[OPTIONS] VOLUME TAG",
+        "Make a volume again what one of its versions holds", Exactly(2), Volumes),
     entry!(volume::Remove, "volume rm", ["volume remove"], "[OPTIONS] VOLUME [VOLUME...]",
         "Remove one or more volumes", AtLeast(1), Volumes),
+    entry!(volume_versions::Snapshot, "volume snapshot", [], "[OPTIONS] VOLUME [TAG]",
+        "Keep what a volume holds now as a version of it", Between(1, 2), Volumes),
+    entry!(volume_versions::Versions, "volume versions", [], "[OPTIONS] [VOLUME]",
+        "List the versions of a volume, or of all", AtMost(1), Volumes),
 
+    entry!(network::Connect, "network connect", [], "[OPTIONS] NETWORK CONTAINER",
+        "Connect a container to a network", Exactly(2), Networks),
+    entry!(network::Create, "network create", [], "[OPTIONS] NETWORK", "Create a network", Exactly(1), Nothing),
+    entry!(network::Disconnect, "network disconnect", [], "[OPTIONS] NETWORK CONTAINER",
+        "Disconnect a container from a network", Exactly(2), Networks),
     entry!(inspect::InspectNetworks, "network inspect", [], "[OPTIONS] NETWORK [NETWORK...]",
         "Display detailed information on one or more networks", AtLeast(1), Networks),
     entry!(prune::PruneNetworks, "network prune", [], "[OPTIONS]", "Remove all unused networks", Exactly(0), Nothing),
     entry!(network::List, "network ls", ["network list"], "[OPTIONS]", "List networks", Exactly(0), Nothing),
+    entry!(network::Remove, "network rm", ["network remove"], "NETWORK [NETWORK...]",
+        "Remove one or more networks", AtLeast(1), Networks),
 
     entry!(buildx::DiskUsage, "builder du", ["buildx du"], "[OPTIONS]", "Disk usage of the build cache", Exactly(0), Nothing),
     entry!(prune::PruneBuilder, "builder prune", ["buildx prune"], "[OPTIONS]", "Remove build cache", Exactly(0), Nothing),

@@ -93,6 +93,7 @@ pub(super) struct PruneSystem {
 }
 
 const FILTERS: &[&str] = &["label", "label!", "until"];
+const CACHE_FILTERS: &[&str] = &["label", "label!", "type", "until"];
 
 /// Asks, unless `--force` was given. Who says no has nothing to be told; that is no failure.
 fn agreed(force: bool, warning: &str) -> Result<bool, Failure> {
@@ -206,15 +207,28 @@ impl Verb for PruneVolumes {
             .into_iter()
             .filter(|(key, _)| key != "all")
             .collect();
-        let (names, bytes) = cli.engine()?.volumes().prune(all, &filters)?;
+        let volumes = cli.engine()?.volumes();
+        let (names, bytes) = volumes.prune(all, &filters)?;
         section("Deleted Volumes:", &names)?;
+        let spared: Vec<String> = volumes
+            .list()?
+            .into_iter()
+            .filter(|volume| volume.versions > 0 && volume.containers == 0 && (all || volume.anonymous))
+            .map(|volume| volume.name)
+            .collect();
+        if !spared.is_empty() {
+            output::note(&format!(
+                "kept, because they have versions ('volume rm --versions' removes both): {}",
+                spared.join(", ")
+            ));
+        }
         reclaimed(bytes)
     }
 }
 
 impl Verb for PruneBuilder {
     fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
-        filter::check(&self.filter, FILTERS)?;
+        filter::check(&self.filter, CACHE_FILTERS)?;
         for (flag, value) in [
             ("--keep-storage", &self.keep_storage),
             ("--reserved-space", &self.reserved_space),

@@ -69,8 +69,9 @@ impl Removal {
         failpoint::pass("volume.forgotten");
         match self.aside.take() {
             None => Ok(()),
-            Some(aside) => std::fs::remove_dir_all(&aside)
-                .map_err(|error| SysError::io("remove the volume", &self.from, &error).into()),
+            // Not into what somebody may have mounted there.
+            Some(aside) => sys::fs::remove_all(&aside)
+                .map_err(|error| SysError::on("remove the volume", &self.from)(error.errno).into()),
         }
     }
 }
@@ -126,10 +127,7 @@ pub(crate) fn sweep(database: &Database, locations: &Locations, aside: &Path) ->
             put_back(aside, &name, &locations.volume_directory(&name));
         }
     }
-    match std::fs::remove_dir_all(aside) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error).into()),
-        _ => Ok(()),
-    }
+    Ok(sys::fs::remove_all(aside)?)
 }
 
 /// Returns when a volume was made that is on its way out.
@@ -140,8 +138,8 @@ fn made(aside: &Path) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::VolumeSettings;
     use super::*;
-    use std::collections::BTreeMap;
 
     fn engine(root: &Path) -> (Database, Locations) {
         let locations = Locations {
@@ -155,7 +153,7 @@ mod tests {
 
     fn make(database: &Database, locations: &Locations, name: &str) {
         database
-            .write(|transaction| super::super::insert(transaction, name, false, BTreeMap::new()))
+            .write(|transaction| super::super::insert(transaction, name, false, &VolumeSettings::default()))
             .unwrap();
         super::super::make(locations, name).unwrap();
         std::fs::write(super::super::data(locations, name).join("file"), name).unwrap();
