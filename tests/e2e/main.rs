@@ -25,6 +25,7 @@ mod limits;
 mod log_drivers;
 mod login;
 mod logs;
+mod manifest;
 mod mounts;
 mod namespaces;
 mod network;

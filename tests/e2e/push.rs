@@ -192,7 +192,7 @@ fn several_names_a_platform_and_an_event() {
         .run([
             "events",
             "--since",
-            "0",
+            "1h",
             "--until",
             "0s",
             "--filter",

@@ -163,6 +163,16 @@ impl Client {
             .run(async move { image::resolve(&session, &reference, &platform).await })
     }
 
+    /// Fetches what a reference names as it is: its bytes, their digest, and the type that the registry tells.
+    pub fn manifest(
+        &self,
+        reference: &Reference,
+    ) -> Result<(Vec<u8>, Digest, Option<String>), RegistryError> {
+        let (session, reference) = (self.session.clone(), reference.clone());
+        self.worker()?
+            .run(async move { image::raw(&session, &reference).await })
+    }
+
     /// Opens a blob of `image` as a stream that resumes by range when the connection breaks, retries with backoff,
     /// and gives up after 30 s of silence. The reader's caller verifies digest and size; the stream is never longer
     /// than the descriptor says, and a shorter one ends in an error.
