@@ -37,9 +37,11 @@ mod context;
 mod digests;
 mod error;
 mod graph;
+mod lock;
 mod mode;
 mod place;
 mod progress;
+mod report;
 mod source;
 mod stage;
 mod steps;
@@ -49,6 +51,8 @@ mod users;
 pub use build::build;
 pub use changes::apply_changes;
 pub use error::{BuildError, CommandFailure, Place, StepError};
+pub use lock::{Lock, LockError, Pin, images};
+pub use report::{StepReport, first_difference};
 
 use oci::{Platform, Reference};
 use std::collections::BTreeMap;
@@ -87,6 +91,8 @@ pub struct Build {
     pub source_date_epoch: Option<i64>,
     /// Whether what `RUN` makes is brought into a form that is the same each time (`--reproducible`).
     pub reproducible: bool,
+    /// `--locked`: the lock file, and what it says.
+    pub lock: Option<(PathBuf, Lock)>,
     /// Proxy variables for `RUN`, which reach neither image nor cache keys.
     pub proxy: BTreeMap<String, String>,
     /// `--add-host` (name, address).
@@ -202,6 +208,8 @@ pub enum BuildEvent {
         /// What.
         message: String,
     },
+    /// What became of a step, in full.
+    Report(Box<StepReport>),
     /// The step's command printed something.
     Output {
         /// Its number.

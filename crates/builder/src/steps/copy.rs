@@ -17,6 +17,7 @@ use crate::users;
 use dockerfile::{AddFlags, CopyFiles, Glob, Instruction, is_remote_source};
 use oci::Digest;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use store::{Layer, Times};
@@ -247,8 +248,8 @@ fn from_other(
     match job.cache.find(&key)? {
         Ok(Finished { layer }) => {
             step.cached();
-            let record = record(run, plan, &[key], instruction, step);
-            job.cache.record(&[by_layers], layer.as_ref(), &record)?;
+            let record = record(run, plan, &[key], &found, instruction, step);
+            job.cache.note(&[by_layers], layer.as_ref(), &record)?;
             Ok(layer)
         }
         Err(_turn) => execute(
@@ -362,7 +363,7 @@ fn execute(
         step.note("a source was changed while it was copied; the step will be done again next time");
         return Ok(Some(layer));
     }
-    let record = record(run, plan, keys, instruction, step);
+    let record = record(run, plan, keys, found, instruction, step);
     job.cache.record(keys, Some(&layer), &record)?;
     Ok(Some(layer))
 }
@@ -410,6 +411,7 @@ fn record<'a>(
     run: &StageRun<'_>,
     plan: &Plan,
     keys: &[Digest],
+    found: &[Found],
     instruction: &'a Instruction,
     step: &Step<'_>,
 ) -> Record<'a> {
@@ -419,8 +421,39 @@ fn record<'a>(
             "operation": plan.text,
             "below": chain(&run.draft.layers),
             "files": keys.first(),
+            "contents": contents(found),
             "time": run.job.file_epoch(),
         }),
         seconds: step.seconds(),
     }
+}
+
+/// So many files are remembered each by itself; of more, the parts of a tree that they lie in.
+const REMEMBERED: usize = 2_000;
+
+/// Returns what tells later which of the files has changed: paths, and what stands for modes and contents.
+fn contents(found: &[Found]) -> serde_json::Map<String, serde_json::Value> {
+    let count: usize = found.iter().map(|source| source.items.len()).sum();
+    let mut parts: BTreeMap<String, KeyHasher> = BTreeMap::new();
+    for source in found {
+        for item in &source.items {
+            let path = item.below(&source.at);
+            let shown = path.to_string_lossy();
+            let kept = if count <= REMEMBERED {
+                shown.into_owned()
+            } else {
+                shown.split('/').take(2).collect::<Vec<_>>().join("/")
+            };
+            parts
+                .entry(kept)
+                .or_insert_with(|| KeyHasher::new("content"))
+                .number(u64::from(item.mode))
+                .part(&item.target)
+                .part(item.digest.as_ref().map_or(&[][..], |digest| digest));
+        }
+    }
+    parts
+        .into_iter()
+        .map(|(path, hasher)| (path, hasher.finish().hex()[..16].into()))
+        .collect()
 }

@@ -127,6 +127,7 @@ impl Workshop {
             platform: Platform::host(),
             source_date_epoch: None,
             reproducible: true,
+            lock: None,
             proxy: BTreeMap::new(),
             extra_hosts: Vec::new(),
         };

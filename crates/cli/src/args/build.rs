@@ -161,6 +161,7 @@ impl BuildFlags {
                 .unwrap_or_else(oci::Platform::host),
             source_date_epoch,
             reproducible: self.reproducible,
+            lock: None,
             proxy,
             extra_hosts: self.add_host,
         };
