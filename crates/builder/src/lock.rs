@@ -88,6 +88,11 @@ impl Lock {
         self.images.insert(key(reference, platform), pin);
     }
 
+    /// Adds what another lock says.
+    pub fn extend(&mut self, other: Self) {
+        self.images.extend(other.images);
+    }
+
     /// Returns what an image is pinned to.
     pub fn image(&self, reference: &Reference, platform: &Platform) -> Option<Pin> {
         self.images.get(&key(reference, platform)).copied()

@@ -7,6 +7,7 @@ mod services;
 mod verify;
 
 pub use explain::Explanation;
+pub use store::{Aspect, Difference, LayoutOptions};
 pub use verify::{UnequalStep, Verification};
 
 use crate::system::Filters;
