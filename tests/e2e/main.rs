@@ -4,6 +4,7 @@
 mod attach;
 mod attacks;
 mod build;
+mod build_outputs;
 mod commit;
 mod completion;
 mod cp;
@@ -41,6 +42,7 @@ mod top;
 mod tutorial;
 mod update;
 mod volume;
+mod volume_versions;
 
 use testkit::Sandbox;
 

@@ -170,6 +170,7 @@ fn container() -> Container {
                 options: Vec::new(),
                 below: Below::default(),
                 mode: String::new(),
+                mounted: false,
                 subpath: None,
             }],
             log_driver: "json-file".into(),
@@ -309,6 +310,7 @@ fn a_volume_has_every_field() {
         options: BTreeMap::new(),
         created: 1,
         containers: 0,
+        versions: 0,
     };
     let document = serde_json::to_value(VolumeInspect::new(&volume)).unwrap();
     assert!(compare("volume", &document, include_str!("fields/volume.txt")) >= 7);

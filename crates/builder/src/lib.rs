@@ -40,6 +40,7 @@ mod graph;
 mod lock;
 mod mode;
 mod place;
+mod platforms;
 mod progress;
 mod report;
 mod source;

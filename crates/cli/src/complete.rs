@@ -129,8 +129,23 @@ fn words_of(cli: &Cli, entry: &Entry, given: &[&String], current: &str) -> Vec<C
             }
             found
         }
-        ("container create" | "container exec" | "container run", 1..) => files(),
-        ("container rename" | "container port" | "container commit", 1..) => Vec::new(),
+        ("container create" | "container exec" | "container run" | "volume import", 1..) => files(),
+        ("volume diff" | "volume forget" | "volume restore", 1..) => {
+            let mut found = values::versions(cli, given[0]);
+            found.retain(|(tag, _)| !given[1..].contains(&tag));
+            found
+        }
+        ("volume clone" | "volume export", 0) if current.contains([':', '@']) => {
+            let (volume, separator) = current.split_at(current.find([':', '@']).unwrap_or_default());
+            let separator = &separator[..1];
+            let tags = values::versions(cli, volume).into_iter();
+            tags.map(|(tag, about)| (format!("{volume}{separator}{tag}"), about))
+                .collect()
+        }
+        (
+            "container rename" | "container port" | "container commit" | "volume clone" | "volume snapshot",
+            1..,
+        ) => Vec::new(),
         (_, count) => {
             let has_room = match entry.arity {
                 crate::dispatch::Arity::Exactly(most)

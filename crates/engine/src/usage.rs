@@ -41,7 +41,7 @@ pub struct ImageUsage {
 pub struct VolumeUsage {
     /// The volume.
     pub volume: Volume,
-    /// Bytes.
+    /// Bytes, those of its versions included.
     pub size: u64,
 }
 
@@ -104,9 +104,18 @@ impl Engine {
         let mut volumes = Vec::new();
         for volume in self.volumes().list()? {
             // One that is just being removed has nothing left to measure.
-            let size = Tree::open(&volume.mountpoint)
-                .and_then(|tree| tree.disk_usage())
-                .unwrap_or_default();
+            let measure = |path: &std::path::Path| {
+                Tree::open(path)
+                    .and_then(|tree| tree.disk_usage())
+                    .unwrap_or_default()
+            };
+            let mut size = measure(&volume.mountpoint);
+            if volume.versions > 0 {
+                size += measure(&crate::volumes::versions::directory(
+                    self.locations(),
+                    &volume.name,
+                ));
+            }
             volumes.push(VolumeUsage { volume, size });
         }
         Ok(DiskDetails {

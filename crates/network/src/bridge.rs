@@ -1,15 +1,15 @@
 //! A bridge and the cables on it: what is done to the kernel, in which order, and how it is undone.
 
-use crate::nftables as nft;
+use crate::links::{check_link_name, remove_link};
 use crate::passage::{self, Obstacle};
-use crate::rtnetlink::{self as rtnl, Cable, Link};
+use crate::rtnetlink::{self as rtnl, Link, Version};
 use crate::{Endpoint, NetworkError, Published, Side6, firewall, host};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use rustix::io::Errno;
-use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::BorrowedFd;
 use sys::failpoint;
-use sys::netlink::{Answer, Batch, Family, Socket, inside};
+use sys::netlink::{Batch, Family, Socket};
 
 /// A bridge and what belongs to it. All names derive from `name` and `table`, so that a dead process's leavings can
 /// be found.
@@ -42,6 +42,28 @@ pub struct Traffic {
     pub between_endpoints: bool,
     /// What goes out has the host's address as its source.
     pub masquerade: bool,
+    /// How endpoints are reached by IPv4.
+    #[serde(default)]
+    pub gateway_mode: GatewayMode,
+    /// How endpoints are reached by IPv6.
+    #[serde(default)]
+    pub gateway_mode6: GatewayMode,
+}
+
+/// How the endpoints of a bridge and the world outside reach each other (Docker's `gateway_mode_ipv4` and
+/// `gateway_mode_ipv6`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GatewayMode {
+    /// By the host's addresses: published ports are translated, what goes out is masqueraded.
+    #[default]
+    Nat,
+    /// Likewise, and who has a route to an endpoint reaches all of its ports.
+    NatUnprotected,
+    /// By their own addresses, of which others know the way: nothing is translated, and a published port is only opened.
+    Routed,
+    /// Not at all, and the host has no address on the bridge either. For internal networks.
+    Isolated,
 }
 
 impl Default for Traffic {
@@ -50,6 +72,8 @@ impl Default for Traffic {
             internal: false,
             between_endpoints: true,
             masquerade: true,
+            gateway_mode: GatewayMode::Nat,
+            gateway_mode6: GatewayMode::Nat,
         }
     }
 }
@@ -68,7 +92,8 @@ impl Bridge {
     /// Makes the bridge, its table and rules and the host's settings (forwarding) where they are missing or not as
     /// they must be. Costs a few netlink messages when all is there. Several processes may do it at once.
     ///
-    /// `net.ipv4.ip_forward` is switched on for the whole host if it is off, as Docker does; it stays on.
+    /// `net.ipv4.ip_forward`, and with IPv6 `net.ipv6.conf.all.forwarding`, are switched on for the whole host if they
+    /// are off, as Docker does; they stay on. Links that listen to router advertisements go on listening.
     pub fn ensure(&self) -> Result<Ensured, NetworkError> {
         self.check()?;
         let mut route = Socket::open(Family::Route)?;
@@ -99,7 +124,11 @@ impl Bridge {
         self.check()?;
         check_link_name(&endpoint.host_link)?;
         check_link_name(&endpoint.link)?;
-        self.check_address(endpoint.address)?;
+        self.check_address(endpoint.address.into())?;
+        if let Some(address) = endpoint.address6 {
+            self.check_address(address.into())?;
+        }
+        endpoint.check_ports()?;
         let mut route = Socket::open(Family::Route)?;
         let bridge = self.find(&mut route)?.ok_or_else(|| NetworkError::NoBridge {
             name: self.name.clone(),
@@ -136,18 +165,21 @@ impl Bridge {
     /// Publishes the ports of endpoints, all or none. A port that leads elsewhere is led here: its owner is dead,
     /// since the caller has reserved it.
     pub fn publish(&self, endpoints: &[Endpoint]) -> Result<(), NetworkError> {
+        for endpoint in endpoints {
+            endpoint.check_ports()?;
+        }
         let ports: Vec<_> = endpoints.iter().flat_map(Endpoint::published).collect();
         if ports.is_empty() {
             return Ok(());
         }
         let mut netfilter = Socket::open(Family::Netfilter)?;
-        match firewall::publish(&mut netfilter, &self.table, &ports) {
+        match firewall::publish(&mut netfilter, self, &ports) {
             // Somebody emptied the host's firewall since it was last looked at.
             Err(NetworkError::Refused {
                 errno: Errno::NOENT, ..
             }) => {
                 firewall::ensure(&mut netfilter, self)?;
-                firewall::publish(&mut netfilter, &self.table, &ports)
+                firewall::publish(&mut netfilter, self, &ports)
             }
             result => result,
         }
@@ -158,7 +190,7 @@ impl Bridge {
         if ports.is_empty() {
             return Ok(());
         }
-        firewall::unpublish(&mut Socket::open(Family::Netfilter)?, &self.table, ports)
+        firewall::unpublish(&mut Socket::open(Family::Netfilter)?, self, ports)
     }
 
     /// Lists the host links on the bridge, so that those of dead containers can be found.
@@ -178,10 +210,10 @@ impl Bridge {
         remove_link(&mut Socket::open(Family::Route)?, host_link)
     }
 
-    /// Lists the published ports that lead into this bridge's subnet, so that those of dead containers can be found.
+    /// Lists the published ports that lead into this bridge's subnets, so that those of dead containers can be found.
     pub fn published(&self) -> Result<Vec<Published>, NetworkError> {
         let mut all = firewall::published(&mut Socket::open(Family::Netfilter)?, &self.table)?;
-        all.retain(|published| self.subnet.contains(&published.address));
+        all.retain(|published| self.holds(published.address));
         Ok(all)
     }
 
@@ -206,20 +238,54 @@ impl Bridge {
         firewall
     }
 
-    fn check(&self) -> Result<(), NetworkError> {
-        check_link_name(&self.name)?;
-        self.check_address(self.gateway)
+    /// Says whether an address is one of the bridge's.
+    pub(crate) fn holds(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.subnet.contains(&address),
+            IpAddr::V6(address) => self.ipv6.is_some_and(|side| side.subnet.contains(&address)),
+        }
     }
 
-    fn check_address(&self, address: Ipv4Addr) -> Result<(), NetworkError> {
-        if self.subnet.contains(&address) {
+    fn check(&self) -> Result<(), NetworkError> {
+        check_link_name(&self.name)?;
+        self.check_address(self.gateway.into())?;
+        match self.ipv6 {
+            Some(side) => self.check_address(side.gateway.into()),
+            None => Ok(()),
+        }
+    }
+
+    fn check_address(&self, address: IpAddr) -> Result<(), NetworkError> {
+        let subnet = match (address, self.ipv6) {
+            (IpAddr::V4(_), _) => IpNet::V4(self.subnet),
+            (IpAddr::V6(_), Some(side)) => IpNet::V6(side.subnet),
+            (IpAddr::V6(address), None) => return Err(NetworkError::NoIpv6Subnet { address }),
+        };
+        if self.holds(address) {
             Ok(())
         } else {
-            Err(NetworkError::OutsideSubnet {
-                address,
-                subnet: self.subnet,
-            })
+            Err(NetworkError::OutsideSubnet { address, subnet })
         }
+    }
+
+    /// Returns the host's own address on the bridge, if it is to have one.
+    fn own_address(&self, version: Version) -> Option<IpNet> {
+        let (address, prefix, mode) = match version {
+            Version::Four => (
+                IpAddr::V4(self.gateway),
+                self.subnet.prefix_len(),
+                self.traffic.gateway_mode,
+            ),
+            Version::Six => {
+                let side = self.ipv6?;
+                let mode = self.traffic.gateway_mode6;
+                (IpAddr::V6(side.gateway), side.subnet.prefix_len(), mode)
+            }
+        };
+        if mode == GatewayMode::Isolated {
+            return None;
+        }
+        IpNet::new(address, prefix).ok()
     }
 
     fn find(&self, route: &mut Socket) -> Result<Option<Link>, NetworkError> {
@@ -235,18 +301,27 @@ impl Bridge {
         Ok(link)
     }
 
-    /// Says whether all is as [`Bridge::make`] leaves it. Switching `net.ipv4.ip_forward` switches every link's
-    /// `forwarding`, so that the bridge's tells.
+    /// Says whether all is as [`Bridge::make`] leaves it. Switching `net.ipv4.ip_forward` and its like switches every
+    /// link's `forwarding`, so that the bridge's tells.
     fn is_up(&self, route: &mut Socket) -> Result<bool, NetworkError> {
         let Some(link) = self.find(route)? else {
             return Ok(false);
         };
-        Ok(link.up
-            && link.mtu == self.mtu
-            && link.forwarding
-            && link.route_localnet
-            && link.without_ipv6
-            && rtnl::addresses(route, link.index)? == [(self.gateway, self.subnet.prefix_len())])
+        let six = self.own_address(Version::Six);
+        let settings = match (link.ipv6, six) {
+            (None, None) => true,
+            (None, Some(_)) => false,
+            (Some(settings), None) => settings.disabled && !settings.advertised,
+            (Some(settings), Some(_)) => !settings.disabled && !settings.advertised && settings.forwarding,
+        };
+        if !(link.up && link.mtu == self.mtu && link.forwarding && link.route_localnet && settings) {
+            return Ok(false);
+        }
+        if addresses(route, Version::Four, &link)? != self.own_address(Version::Four).as_slice() {
+            return Ok(false);
+        }
+        // Without IPv6 there are no such addresses to look for.
+        Ok(six.is_none() || addresses(route, Version::Six, &link)? == six.as_slice())
     }
 
     fn make(&self, route: &mut Socket) -> Result<(), NetworkError> {
@@ -254,19 +329,28 @@ impl Bridge {
         rtnl::make_bridge(&mut batch, &self.name, self.mac());
         rtnl::accept(route.exchange(batch)?, "make bridge", &self.name, &[Errno::EXIST])?;
         failpoint::reach("bridge.made")?;
-        host::refuse_ipv6(&self.name)?;
+        if self.own_address(Version::Six).is_some() {
+            host::allow_ipv6(&self.name)?;
+            host::forward6()?;
+        } else {
+            host::refuse_ipv6(&self.name)?;
+        }
         host::forward()?;
         let link = self.find(route)?.ok_or_else(|| NetworkError::LinkVanished {
             name: self.name.clone(),
         })?;
-        let wanted = (self.gateway, self.subnet.prefix_len());
         let mut batch = Batch::new();
-        for (address, prefix) in rtnl::addresses(route, link.index)? {
-            if (address, prefix) != wanted {
-                rtnl::remove_address(&mut batch, link.index, address, prefix);
+        for version in [Version::Four, Version::Six] {
+            let wanted = self.own_address(version);
+            for address in addresses(route, version, &link)? {
+                if Some(address) != wanted {
+                    rtnl::remove_address(&mut batch, link.index, address);
+                }
+            }
+            if let Some(address) = wanted {
+                rtnl::add_address(&mut batch, link.index, address);
             }
         }
-        rtnl::add_address(&mut batch, link.index, self.gateway, self.subnet);
         rtnl::raise_bridge(&mut batch, link.index, self.mtu);
         // Another process may have given or taken the same address meanwhile.
         let allowed = [Errno::EXIST, Errno::ADDRNOTAVAIL];
@@ -278,141 +362,14 @@ impl Bridge {
         let [a, b, c, d] = self.gateway.octets();
         [0x02, 0xc0, a, b, c, d]
     }
-
-    fn make_cable(
-        &self,
-        route: &mut Socket,
-        netns: BorrowedFd<'_>,
-        endpoint: &Endpoint,
-    ) -> Result<(), NetworkError> {
-        let cable = Cable {
-            host_link: &endpoint.host_link,
-            link: &endpoint.link,
-            mac: endpoint.mac,
-            mtu: self.mtu,
-            // Descriptors are never negative.
-            netns: netns.as_raw_fd().unsigned_abs(),
-        };
-        let mut make = || -> Result<Vec<Answer>, NetworkError> {
-            let mut batch = Batch::new();
-            rtnl::make_cable(&mut batch, &cable);
-            Ok(route.exchange(batch)?)
-        };
-        let mut answers = make()?;
-        let exists = |answer: &Answer| {
-            answer
-                .refusal
-                .as_ref()
-                .is_some_and(|refusal| refusal.errno == Errno::EXIST)
-        };
-        if answers.iter().any(exists) {
-            remove_link(&mut Socket::open(Family::Route)?, &endpoint.host_link)?;
-            answers = make()?;
-        }
-        rtnl::accept(answers, "make link", &endpoint.host_link, &[])
-    }
-
-    /// Connects both ends of a new cable.
-    fn plug(
-        &self,
-        route: &mut Socket,
-        netns: BorrowedFd<'_>,
-        endpoint: &Endpoint,
-        bridge: &Link,
-    ) -> Result<(), NetworkError> {
-        let mut batch = Batch::new();
-        rtnl::plug(&mut batch, &endpoint.host_link, bridge.index, host::has_ipv6());
-        rtnl::set_port(&mut batch, &endpoint.host_link, !self.traffic.between_endpoints);
-        rtnl::accept(route.exchange(batch)?, "plug link", &endpoint.host_link, &[])?;
-
-        let mut there = inside(netns, || -> Result<Socket, NetworkError> {
-            host::refuse_ipv6(&endpoint.link)?;
-            Ok(Socket::open(Family::Route)?)
-        })??;
-        let link = rtnl::link(&mut there, &endpoint.link)?.ok_or_else(|| NetworkError::LinkVanished {
-            name: endpoint.link.clone(),
-        })?;
-        let mut batch = Batch::new();
-        rtnl::raise_loopback(&mut batch);
-        rtnl::add_address(&mut batch, link.index, endpoint.address, self.subnet);
-        rtnl::raise(&mut batch, link.index);
-        if endpoint.default_route && !self.traffic.internal {
-            rtnl::set_default_route(&mut batch, link.index, self.gateway);
-        }
-        rtnl::accept(there.exchange(batch)?, "set up link", &endpoint.link, &[])?;
-        // In this order: the carrier of the host's end is what gives the bridge its own.
-        rtnl::wait_until_running(&mut there, &endpoint.link)?;
-        rtnl::wait_until_running(route, &endpoint.host_link)?;
-        if bridge.running {
-            return Ok(());
-        }
-        rtnl::wait_until_running(route, &self.name)
-    }
 }
 
-/// Sends what a namespace has no other route for through `gateway` by its link `link`; without a gateway, nowhere.
-pub fn set_default_route(netns: BorrowedFd<'_>, route: Option<(&str, Ipv4Addr)>) -> Result<(), NetworkError> {
-    let mut socket = inside(netns, || Socket::open(Family::Route))??;
-    let mut batch = Batch::new();
-    let Some((name, gateway)) = route else {
-        rtnl::remove_default_route(&mut batch);
-        return rtnl::accept(socket.exchange(batch)?, "remove route", "default", &[Errno::SRCH]);
-    };
-    let link = rtnl::link(&mut socket, name)?.ok_or_else(|| NetworkError::LinkVanished {
-        name: name.to_owned(),
-    })?;
-    rtnl::set_default_route(&mut batch, link.index, gateway);
-    rtnl::accept(socket.exchange(batch)?, "make route", "default", &[])
-}
-
-/// Brings `lo` up in a namespace.
-pub fn raise_loopback(netns: BorrowedFd<'_>) -> Result<(), NetworkError> {
-    let mut socket = inside(netns, || Socket::open(Family::Route))??;
-    let mut batch = Batch::new();
-    rtnl::raise_loopback(&mut batch);
-    rtnl::accept(socket.exchange(batch)?, "bring up link", "lo", &[])
-}
-
-fn remove_link(route: &mut Socket, name: &str) -> Result<(), NetworkError> {
-    let mut batch = Batch::new();
-    rtnl::remove_link(&mut batch, name);
-    rtnl::accept(route.exchange(batch)?, "remove link", name, &[Errno::NODEV])
-}
-
-/// What the kernel takes (`dev_valid_name`), and what makes one component of a path in `/proc/sys`.
-fn check_link_name(name: &str) -> Result<(), NetworkError> {
-    let bad =
-        |byte: u8| byte == b'/' || byte == b':' || byte == 0 || byte.is_ascii_whitespace() || byte == 0x0b;
-    if name.is_empty() || name.len() > nft::LINK_NAME || name == "." || name == ".." || name.bytes().any(bad)
-    {
-        return Err(NetworkError::LinkName {
-            name: name.to_owned(),
-        });
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn link_names_are_the_kernels() {
-        for good in ["b", "coracle0", "123456789012345", "a.b", "-x"] {
-            assert!(check_link_name(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "",
-            "1234567890123456",
-            ".",
-            "..",
-            "a/b",
-            "a b",
-            "a:b",
-            "a\nb",
-            "a\0",
-        ] {
-            assert!(check_link_name(bad).is_err(), "{bad:?}");
-        }
-    }
+/// Lists a bridge's addresses, without those that the kernel gives a link of itself.
+fn addresses(route: &mut Socket, version: Version, link: &Link) -> Result<Vec<IpNet>, NetworkError> {
+    let mut all = rtnl::addresses(route, version, link.index)?;
+    all.retain(|address| match address {
+        IpNet::V4(_) => true,
+        IpNet::V6(address) => !address.addr().is_unicast_link_local(),
+    });
+    Ok(all)
 }

@@ -51,13 +51,25 @@ pub enum NetworkError {
         #[source]
         errno: Errno,
     },
-    /// Ports are published on IPv4 addresses only.
-    #[error("cannot publish port {port} on {host}: ports are published on IPv4 addresses only")]
-    Ipv6Port {
+    /// A port of an IPv6 address cannot lead to an endpoint that has none.
+    #[error("cannot publish port {port} on {host}: the container has no IPv6 address on this network", host = in_brackets(*host))]
+    NoIpv6Address {
         /// The host's address.
         host: IpAddr,
         /// The port.
         port: u16,
+    },
+    /// An endpoint has an IPv6 address on a network that has none.
+    #[error("cannot give a container the address {address}: the network has no IPv6 subnet")]
+    NoIpv6Subnet {
+        /// The address.
+        address: std::net::Ipv6Addr,
+    },
+    /// The kernel was told to do without IPv6, or the link's MTU is too small for it (RFC 8200, 5).
+    #[error("cannot set up IPv6 on link '{link}': this kernel has none, or the link's MTU is below 1280")]
+    NoIpv6 {
+        /// The link.
+        link: String,
     },
     /// The kernel cannot do SCTP, in the container as little as outside.
     #[error("cannot publish sctp port {port}: this kernel has no SCTP")]
@@ -70,6 +82,42 @@ pub enum NetworkError {
         "no free subnet in 172.17.0.0/16 to 172.31.0.0/16 and 192.168.0.0/16: all overlap the host's routes or other networks"
     )]
     NoFreeSubnet,
+    /// All 65536 subnets of this host's own prefix overlap something.
+    #[error("no free subnet in {prefix}: all overlap the host's routes or other networks")]
+    NoFreeSubnet6 {
+        /// The prefix.
+        prefix: ipnet::Ipv6Net,
+    },
+    /// The link that a network stands on is not there.
+    #[error("no link '{name}' on this host to put the network on")]
+    NoParent {
+        /// Its name.
+        name: String,
+    },
+    /// A link that no network can stand on.
+    #[error("cannot put a {kind} network on link '{name}': {reason}")]
+    Parent {
+        /// `macvlan` or `ipvlan`.
+        kind: &'static str,
+        /// The link's name.
+        name: String,
+        /// What is against it.
+        reason: &'static str,
+    },
+    /// The part of a parent's name behind the dot is no VLAN's.
+    #[error("invalid VLAN in '{name}': the part behind the dot is a number from 1 to 4094")]
+    VlanTag {
+        /// The parent's name.
+        name: String,
+    },
+    /// The kernel lacks a kind of link.
+    #[error("this kernel has no {kind} links: the module '{module}' is missing")]
+    NoSuchKind {
+        /// The kind.
+        kind: &'static str,
+        /// The module's name.
+        module: &'static str,
+    },
     /// A link of that name is something else.
     #[error("link '{name}' exists and is not a bridge")]
     NotABridge {
@@ -98,9 +146,9 @@ pub enum NetworkError {
     #[error("address {address} is not in subnet {subnet}")]
     OutsideSubnet {
         /// The address.
-        address: std::net::Ipv4Addr,
-        /// The bridge's subnet.
-        subnet: ipnet::Ipv4Net,
+        address: IpAddr,
+        /// The network's subnet.
+        subnet: ipnet::IpNet,
     },
     /// The rules changed each time before ours could be written.
     #[error("firewall rules of table '{table}' kept changing while they were edited")]

@@ -4,17 +4,24 @@
 //! table inet <table>
 //!   set bridges      { ifname }                 our bridges
 //!   set within       { ifname . ifname }        (b, b) for each of them
-//!   set subnets      { ipv4_addr, intervals }   subnets whose addresses are not seen outside
 //!   set internal     { ifname }                 bridges that nothing leaves
-//!   map published    { protocol . port -> address . port }              on all of the host's addresses
-//!   map published_at { address . protocol . port -> address . port }    on one of them
+//!   set routed       { ifname . family }        bridges whose endpoints are seen by their own addresses
+//!   set unprotected  { ifname . family }        bridges that everything may enter
+//!   set subnets(6)   { address, intervals }     subnets of our bridges
+//!   set hidden(6)    { address, intervals }     those whose addresses are not seen outside
+//!   map published(6)      { protocol . port -> address . port }              on all of the host's addresses
+//!   map published(6)_at   { address . protocol . port -> address . port }    on one of them
+//!   set opened(6)    { address . protocol . port }    ports of endpoints of routed bridges
 //!   chain guard       raw prerouting   containers cannot reach the host's 127.0.0.0/8
 //!   chain prerouting  dstnat           published ports, for packets that arrive
 //!   chain output      dstnat           published ports, for the host's own packets
 //!   chain forward     filter           out of an internal bridge: nothing;
-//!                                      into a bridge: answers, translated, bridge to itself; nothing else
+//!                                      into a bridge: answers, translated, bridge to itself, opened; nothing else
 //!   chain postrouting srcnat           masquerade
 //! ```
+//!
+//! A set with `(6)` is there twice, for either version of IP. The rules are constant; what changes with networks and
+//! containers are elements, so that who watches the rules ([`crate::FirewallWatch`]) is not woken by every start.
 //!
 //! Everything is one transaction, so there is no moment with half of the rules (compare moby CVE-2025-54388, where
 //! isolation was lost while a host's firewall reloaded). Our chains only ever drop what goes *into* our bridges;
@@ -27,48 +34,99 @@ mod rules;
 pub(crate) use elements::edit_consistently;
 pub(crate) use published::{publish, published, unpublish};
 
+use crate::GatewayMode;
 use crate::nftables::{self as nft, Rule};
 use crate::{Bridge, NetworkError};
-use elements::{Element, edit, elements, name_elements};
+use elements::{ATTEMPTS, Element, RESTART, edit, elements, name_elements};
+use ipnet::IpNet;
 use published::{all_published, decode};
-use rules::{BRIDGES, CHAINS, Chain, INTERNAL, LAYOUT, SETS, SUBNETS, Set, WITHIN};
+use rules::{
+    BRIDGES, CHAINS, Chain, HIDDEN, HIDDEN6, INTERNAL, LAYOUT, OF_BRIDGES, ROUTED, SETS, SUBNETS, SUBNETS6,
+    Set, UNPROTECTED, WITHIN,
+};
 use rustix::io::Errno;
-use sys::netlink::{Attributes, Batch, Reply, Socket, attributes};
+use sys::netlink::{Attributes, Batch, Refusal, Reply, Socket, attributes};
 
 /// Returns the elements that stand for a bridge, with their sets.
 fn elements_of(bridge: &Bridge) -> Vec<(&'static str, Element)> {
+    let traffic = bridge.traffic;
     let name = nft::link_name(&bridge.name);
     let mut elements = vec![
         (BRIDGES, Element::of(&name)),
         (WITHIN, Element::of(&[name, name].concat())),
     ];
-    if bridge.traffic.internal {
+    if traffic.internal {
         elements.push((INTERNAL, Element::of(&name)));
-        return elements;
     }
-    if !bridge.traffic.masquerade {
-        return elements;
-    }
-    elements.push((SUBNETS, Element::of(&bridge.subnet.network().octets())));
-    // An interval ends before the next address, unless there is none.
-    if let Some(end) = u32::from(bridge.subnet.broadcast()).checked_add(1) {
-        elements.push((
-            SUBNETS,
-            Element {
-                key: end.to_be_bytes().to_vec(),
-                data: None,
-                flags: nft::INTERVAL_END,
-            },
-        ));
+    let versions = [
+        (Some(IpNet::V4(bridge.subnet)), traffic.gateway_mode, nft::IPV4),
+        (
+            bridge.ipv6.map(|side| IpNet::V6(side.subnet)),
+            traffic.gateway_mode6,
+            nft::IPV6,
+        ),
+    ];
+    for (subnet, mode, family) in versions {
+        let Some(subnet) = subnet else {
+            continue;
+        };
+        let (own, hidden) = match subnet {
+            IpNet::V4(_) => (SUBNETS, HIDDEN),
+            IpNet::V6(_) => (SUBNETS6, HIDDEN6),
+        };
+        let with_family = || Element::of(&[&name[..], &[family, 0, 0, 0]].concat());
+        let translated = match mode {
+            GatewayMode::Nat => true,
+            GatewayMode::NatUnprotected => {
+                elements.push((UNPROTECTED, with_family()));
+                true
+            }
+            GatewayMode::Routed => {
+                elements.push((ROUTED, with_family()));
+                false
+            }
+            GatewayMode::Isolated => false,
+        };
+        let interval = interval(subnet);
+        if translated && traffic.masquerade && !traffic.internal {
+            elements.extend(interval.iter().map(|end| (hidden, end.clone())));
+        }
+        elements.extend(interval.into_iter().map(|end| (own, end)));
     }
     elements
+}
+
+/// Returns a subnet as the kernel keeps it: its first address, and the first behind it, unless there is none.
+fn interval(subnet: IpNet) -> Vec<Element> {
+    let (first, end) = match subnet {
+        IpNet::V4(subnet) => (
+            subnet.network().octets().to_vec(),
+            u32::from(subnet.broadcast())
+                .checked_add(1)
+                .map(|end| end.to_be_bytes().to_vec()),
+        ),
+        IpNet::V6(subnet) => (
+            subnet.network().octets().to_vec(),
+            u128::from(subnet.broadcast())
+                .checked_add(1)
+                .map(|end| end.to_be_bytes().to_vec()),
+        ),
+    };
+    let end = end.map(|key| Element {
+        key,
+        data: None,
+        flags: nft::INTERVAL_END,
+    });
+    std::iter::once(Element::of(&first)).chain(end).collect()
 }
 
 /// What is wrong with a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Condition {
     Whole,
-    /// Rules, chains or this bridge's elements are missing.
+    /// Elements of this bridge are missing.
+    Unaware,
+    /// Rules or chains are missing.
     Incomplete,
     /// There is none.
     Missing,
@@ -78,14 +136,35 @@ enum Condition {
 
 /// Makes the table, rules and the bridge's elements where they are not as they must be. Returns whether there is a
 /// chain `DOCKER-USER`, and whether ports that were published may have been lost with the table.
+///
+/// After a flush every monitor of the host comes here. The rules are written only if nothing was changed since they
+/// were looked at, so that one of them writes, and the others look again and add what is theirs.
 pub(crate) fn ensure(socket: &mut Socket, bridge: &Bridge) -> Result<Ensured, NetworkError> {
-    let (condition, docker_user) = inspect(socket, bridge)?;
-    if condition != Condition::Whole {
-        rebuild(socket, bridge, condition)?;
+    for _ in 0..ATTEMPTS {
+        let found = inspect(socket, bridge)?;
+        // What the kernel says if somebody was faster, or emptied the firewall meanwhile.
+        let (refusal, overtaken) = match found.condition {
+            Condition::Whole => (None, RESTART),
+            Condition::Unaware => (introduce(socket, bridge)?, Errno::NOENT),
+            condition => (rebuild(socket, bridge, condition, found.generation)?, RESTART),
+        };
+        match refusal {
+            None => {
+                return Ok(Ensured {
+                    docker_user: found.docker_user,
+                    rebuilt: found.condition != Condition::Whole,
+                });
+            }
+            Some(refusal) if refusal.errno == overtaken => {}
+            Some(refusal) => {
+                return Err(NetworkError::refused("write firewall table", &bridge.table)(
+                    refusal,
+                ));
+            }
+        }
     }
-    Ok(Ensured {
-        docker_user,
-        rebuilt: condition != Condition::Whole,
+    Err(NetworkError::Busy {
+        table: bridge.table.clone(),
     })
 }
 
@@ -96,10 +175,20 @@ pub(crate) struct Ensured {
     pub(crate) rebuilt: bool,
 }
 
+/// What was seen of a table.
+struct Found {
+    condition: Condition,
+    docker_user: bool,
+    /// The number of the state that was seen, or of one before it.
+    generation: u32,
+}
+
 /// Looks at everything with one call.
-fn inspect(socket: &mut Socket, bridge: &Bridge) -> Result<(Condition, bool), NetworkError> {
+fn inspect(socket: &mut Socket, bridge: &Bridge) -> Result<Found, NetworkError> {
     let table = bridge.table.as_str();
     let mut batch = Batch::new();
+    // First, so that whatever changes while the rest is looked at makes it outdated.
+    nft::ask(&mut batch, 0, nft::GETGEN, |_| {});
     nft::ask(&mut batch, nft::INET, nft::GETTABLE, |list| {
         list.text(nft::TABLE_NAME, table);
     });
@@ -114,39 +203,45 @@ fn inspect(socket: &mut Socket, bridge: &Bridge) -> Result<(Condition, bool), Ne
             name_elements(list, table, set, std::slice::from_ref(&element));
         });
     }
-    crate::passage::look_for_docker_user(&mut batch);
-    let mut condition = Condition::Whole;
-    let mut docker_user = true;
-    let answers = socket.exchange(batch)?;
-    let last = answers.len() - 1;
-    for (place, answer) in answers.into_iter().enumerate() {
+    let before = batch.len();
+    crate::passage::look_for_docker_user(&mut batch, bridge);
+    let mut found = Found {
+        condition: Condition::Whole,
+        docker_user: false,
+        generation: 0,
+    };
+    for (place, answer) in socket.exchange(batch)?.into_iter().enumerate() {
         let there = match answer.refusal {
             None => true,
             Some(refusal) if refusal.errno == Errno::NOENT => false,
             Some(refusal) => return Err(NetworkError::refused("read firewall table", table)(refusal)),
         };
-        if place == last {
-            docker_user = there;
-        } else if place == 0 {
-            condition = match answer.replies.first() {
+        if place >= before {
+            found.docker_user |= there;
+            continue;
+        }
+        let reply = answer.replies.first();
+        found.condition = match (place, found.condition) {
+            (0, condition) => {
+                found.generation = elements::generation_in(reply)?;
+                condition
+            }
+            (1, _) => match reply {
                 Some(reply) if is_ours(reply) => Condition::Whole,
                 Some(_) => Condition::Foreign,
                 None => Condition::Missing,
-            };
-        } else if condition == Condition::Whole {
-            let whole = match CHAINS.get(place - 1) {
-                Some(chain) => answer
-                    .replies
-                    .first()
-                    .is_some_and(|reply| has_its_rules(reply, chain)),
-                None => there,
-            };
-            if !whole {
-                condition = Condition::Incomplete;
-            }
-        }
+            },
+            (_, condition @ (Condition::Whole | Condition::Unaware)) => match CHAINS.get(place - 2) {
+                Some(chain) if !reply.is_some_and(|reply| has_its_rules(reply, chain)) => {
+                    Condition::Incomplete
+                }
+                None if !there => Condition::Unaware,
+                _ => condition,
+            },
+            (_, condition) => condition,
+        };
     }
-    Ok((condition, docker_user))
+    Ok(found)
 }
 
 fn is_ours(table: &Reply) -> bool {
@@ -163,11 +258,35 @@ fn has_its_rules(reply: &Reply, chain: &Chain) -> bool {
     used.and_then(|count| count.big_endian()) == u32::try_from(chain.rules.len()).ok()
 }
 
-/// Writes everything anew in one transaction. Elements that are there stay, except those of a table that has to be
-/// replaced. Several processes may do this at once: each leaves the same behind.
-fn rebuild(socket: &mut Socket, bridge: &Bridge, condition: Condition) -> Result<(), NetworkError> {
-    let table = bridge.table.as_str();
+/// Adds the elements of a bridge. Those that are there stay, so that several processes may do this at once.
+fn introduce(socket: &mut Socket, bridge: &Bridge) -> Result<Option<Refusal>, NetworkError> {
     let mut batch = Batch::transaction(nft::SUBSYSTEM, None);
+    add_elements(&mut batch, bridge);
+    batch.commit(nft::SUBSYSTEM);
+    Ok(socket.transact(batch)?.err())
+}
+
+fn add_elements(batch: &mut Batch, bridge: &Bridge) {
+    for set in OF_BRIDGES {
+        let elements: Vec<_> = elements_of(bridge)
+            .into_iter()
+            .filter(|(owner, _)| *owner == set)
+            .map(|(_, element)| element)
+            .collect();
+        edit(batch, nft::NEWSETELEM, &bridge.table, set, &elements);
+    }
+}
+
+/// Writes everything anew in one transaction, if nothing has changed since `generation`. Elements that are there stay,
+/// except those of a table that has to be replaced.
+fn rebuild(
+    socket: &mut Socket,
+    bridge: &Bridge,
+    condition: Condition,
+    generation: u32,
+) -> Result<Option<Refusal>, NetworkError> {
+    let table = bridge.table.as_str();
+    let mut batch = Batch::transaction(nft::SUBSYSTEM, Some(generation));
     let name_table = |list: &mut Attributes<'_>| {
         list.text(nft::TABLE_NAME, table);
     };
@@ -213,18 +332,9 @@ fn rebuild(socket: &mut Socket, bridge: &Bridge, condition: Condition) -> Result
             );
         }
     }
-    for set in [BRIDGES, WITHIN, SUBNETS, INTERNAL] {
-        let elements: Vec<_> = elements_of(bridge)
-            .into_iter()
-            .filter(|(owner, _)| *owner == set)
-            .map(|(_, element)| element)
-            .collect();
-        edit(&mut batch, nft::NEWSETELEM, table, set, &elements);
-    }
+    add_elements(&mut batch, bridge);
     batch.commit(nft::SUBSYSTEM);
-    socket
-        .transact(batch)?
-        .map_err(NetworkError::refused("write firewall table", table))
+    Ok(socket.transact(batch)?.err())
 }
 
 fn describe_set(list: &mut Attributes<'_>, table: &str, set: &Set) {
@@ -267,7 +377,7 @@ pub(crate) fn remove(socket: &mut Socket, bridge: &Bridge) -> Result<(), Network
             return Ok(true);
         }
         let mut leaving = Vec::new();
-        for set in [BRIDGES, WITHIN, SUBNETS, INTERNAL] {
+        for set in OF_BRIDGES {
             let there = elements(socket, table, set)?;
             leaving.extend(
                 own.iter()
@@ -276,7 +386,7 @@ pub(crate) fn remove(socket: &mut Socket, bridge: &Bridge) -> Result<(), Network
             );
         }
         for (map, element) in all_published(socket, table)? {
-            if decode(&element).is_some_and(|published| bridge.subnet.contains(&published.address)) {
+            if decode(map, &element).is_some_and(|published| bridge.holds(published.address)) {
                 leaving.push((map, element));
             }
         }
@@ -301,6 +411,7 @@ fn table_exists(socket: &mut Socket, table: &str) -> Result<bool, NetworkError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Side6;
     use std::net::Ipv4Addr;
 
     #[test]
@@ -314,20 +425,57 @@ mod tests {
             table: "t".to_owned(),
             traffic: crate::Traffic::default(),
         };
-        let ends = |bridge: &Bridge| -> Vec<_> {
+        let ends = |bridge: &Bridge, wanted: &str| -> Vec<_> {
             elements_of(bridge)
                 .into_iter()
-                .filter(|(set, _)| *set == SUBNETS)
+                .filter(|(set, _)| *set == wanted)
                 .map(|(_, element)| (element.key, element.flags))
                 .collect()
         };
-        assert_eq!(
-            ends(&bridge),
-            [(vec![10, 1, 0, 0], 0), (vec![10, 2, 0, 0], nft::INTERVAL_END)]
-        );
+        let expected = [(vec![10, 1, 0, 0], 0), (vec![10, 2, 0, 0], nft::INTERVAL_END)];
+        assert_eq!(ends(&bridge, HIDDEN), expected);
+        assert_eq!(ends(&bridge, SUBNETS), expected);
+        assert_eq!(ends(&bridge, SUBNETS6), []);
         bridge.subnet = "255.255.255.0/24".parse().unwrap();
-        assert_eq!(ends(&bridge), [(vec![255, 255, 255, 0], 0)]);
+        assert_eq!(ends(&bridge, HIDDEN), [(vec![255, 255, 255, 0], 0)]);
+        bridge.ipv6 = Some(Side6 {
+            subnet: "ffff:ffff:ffff:ffff::/64".parse().unwrap(),
+            gateway: "ffff:ffff:ffff:ffff::1".parse().unwrap(),
+        });
+        assert_eq!(ends(&bridge, HIDDEN6).len(), 1);
         bridge.traffic.masquerade = false;
-        assert_eq!(ends(&bridge), []);
+        assert_eq!(ends(&bridge, HIDDEN), []);
+        assert_eq!(ends(&bridge, HIDDEN6), []);
+        assert_eq!(ends(&bridge, SUBNETS).len(), 1);
+    }
+
+    #[test]
+    fn modes_are_each_versions_own() {
+        let bridge = Bridge {
+            name: "b".to_owned(),
+            subnet: "10.1.0.0/16".parse().unwrap(),
+            gateway: Ipv4Addr::new(10, 1, 0, 1),
+            ipv6: Some(Side6 {
+                subnet: "fd00:1::/64".parse().unwrap(),
+                gateway: "fd00:1::1".parse().unwrap(),
+            }),
+            mtu: 1500,
+            table: "t".to_owned(),
+            traffic: crate::Traffic {
+                gateway_mode: GatewayMode::NatUnprotected,
+                gateway_mode6: GatewayMode::Routed,
+                ..crate::Traffic::default()
+            },
+        };
+        let sets: Vec<_> = elements_of(&bridge).into_iter().map(|(set, _)| set).collect();
+        for (set, count) in [
+            (HIDDEN, 2),
+            (HIDDEN6, 0),
+            (ROUTED, 1),
+            (UNPROTECTED, 1),
+            (INTERNAL, 0),
+        ] {
+            assert_eq!(sets.iter().filter(|other| **other == set).count(), count, "{set}");
+        }
     }
 }

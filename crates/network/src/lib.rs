@@ -6,10 +6,13 @@
 
 mod address;
 mod bridge;
+mod cable;
 mod error;
 mod firewall;
 mod host;
+mod inner;
 mod lan;
+mod links;
 pub mod names;
 mod nftables;
 mod passage;
@@ -17,16 +20,19 @@ mod ports;
 mod resolvers;
 mod rtnetlink;
 mod segment;
+mod watch;
 
-pub use address::free_address;
-pub use bridge::{Bridge, Ensured, Traffic, raise_loopback, set_default_route};
+pub use address::{free_address, free_address6};
+pub use bridge::{Bridge, Ensured, GatewayMode, Traffic};
 pub use error::NetworkError;
-pub use host::{free_subnet, uplink_mtu};
+pub use host::{free_subnet, free_subnet6, uplink_mtu};
+pub use inner::{raise_loopback, set_default_route, set_default_route6};
 pub use lan::{IpvlanFlag, IpvlanMode, Lan, LanKind, MacvlanMode};
 pub use passage::Obstacle;
 pub use ports::{Protocol, Published, PublishedPort, reserve_port};
 pub use resolvers::{Resolvers, host_resolvers};
 pub use segment::Segment;
+pub use watch::FirewallWatch;
 
 use ipnet::Ipv6Net;
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -2,7 +2,7 @@
 //!
 //! In: a [`Table`] of who is on the same networks, and the queries of one network namespace. Out: answers, from the
 //! table where it knows, from the host's own name servers otherwise; never out of a network that is internal
-//! (CVE-2024-29018). The server has no thread and never waits: whoever runs it polls its descriptors.
+//! (CVE-2024-29018). The server has no thread and never waits: whoever runs it polls its descriptor.
 //!
 //! Messages are read and written by hickory-proto; a message that it cannot read is not answered.
 

@@ -8,19 +8,23 @@ pub(crate) const SUBSYSTEM: u8 = 10;
 /// Families of tables.
 pub(crate) const INET: u8 = 1;
 pub(crate) const IPV4: u8 = 2;
+pub(crate) const IPV6: u8 = 10;
 
 pub(crate) const NEWTABLE: u8 = 0;
 pub(crate) const GETTABLE: u8 = 1;
 pub(crate) const DELTABLE: u8 = 2;
 pub(crate) const NEWCHAIN: u8 = 3;
 pub(crate) const GETCHAIN: u8 = 4;
+pub(crate) const DELCHAIN: u8 = 5;
 pub(crate) const NEWRULE: u8 = 6;
 pub(crate) const GETRULE: u8 = 7;
 pub(crate) const DELRULE: u8 = 8;
 pub(crate) const NEWSET: u8 = 9;
+pub(crate) const DELSET: u8 = 11;
 pub(crate) const NEWSETELEM: u8 = 12;
 pub(crate) const GETSETELEM: u8 = 13;
 pub(crate) const DELSETELEM: u8 = 14;
+pub(crate) const NEWGEN: u8 = 15;
 pub(crate) const GETGEN: u8 = 16;
 
 pub(crate) const TABLE_NAME: u16 = 1;
@@ -221,6 +225,11 @@ impl Rule<'_, '_> {
         self.meta(Meta::Family, Register::FIRST).equals(&[IPV4])
     }
 
+    /// Goes on for IPv6.
+    pub(crate) fn ipv6(&mut self) -> &mut Self {
+        self.meta(Meta::Family, Register::FIRST).equals(&[IPV6])
+    }
+
     /// Loads the first `length` bytes of the IPv4 source address.
     pub(crate) fn source(&mut self, length: u32, into: Register) -> &mut Self {
         self.payload(1, 12, length, into)
@@ -229,6 +238,16 @@ impl Rule<'_, '_> {
     /// Loads the first `length` bytes of the IPv4 destination address.
     pub(crate) fn destination(&mut self, length: u32, into: Register) -> &mut Self {
         self.payload(1, 16, length, into)
+    }
+
+    /// Loads the IPv6 source address, into four registers.
+    pub(crate) fn source6(&mut self, into: Register) -> &mut Self {
+        self.payload(1, 8, 16, into)
+    }
+
+    /// Loads the IPv6 destination address, into four registers.
+    pub(crate) fn destination6(&mut self, into: Register) -> &mut Self {
+        self.payload(1, 24, 16, into)
     }
 
     /// Loads the destination port; it is at the same place in TCP, UDP and SCTP.
@@ -303,14 +322,23 @@ impl Rule<'_, '_> {
         })
     }
 
-    /// Sends the connection to the address in the first register and the port in the second.
+    /// Sends the connection to the IPv4 address in the first register and the port in the second.
     pub(crate) fn translate_destination(&mut self) -> &mut Self {
+        self.translate(IPV4, Register::at(1))
+    }
+
+    /// Sends the connection to the IPv6 address in the first four registers and the port in the fifth.
+    pub(crate) fn translate_destination6(&mut self) -> &mut Self {
+        self.translate(IPV6, Register::at(4))
+    }
+
+    fn translate(&mut self, family: u8, port: Register) -> &mut Self {
         const DESTINATION: u32 = 1;
         self.expression("nat", |list| {
             list.big_endian(1, DESTINATION)
-                .big_endian(2, u32::from(IPV4))
+                .big_endian(2, u32::from(family))
                 .big_endian(3, Register::FIRST.0)
-                .big_endian(5, Register::at(1).0);
+                .big_endian(5, port.0);
         })
     }
 

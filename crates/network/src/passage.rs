@@ -24,7 +24,7 @@ const CHAIN: &str = "DOCKER-USER";
 /// A chain of the host's that drops forwarded packets unless a rule in it lets them through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obstacle {
-    /// The table's family: `ip` or `inet`.
+    /// The table's family: `ip`, `ip6` or `inet`.
     pub family: &'static str,
     /// The table.
     pub table: String,
@@ -54,9 +54,24 @@ impl std::fmt::Display for Obstacle {
     }
 }
 
-/// Adds the question whether the chain is there.
-pub(crate) fn look_for_docker_user(batch: &mut Batch) {
-    nft::get(batch, nft::IPV4, nft::GETCHAIN, |list| {
+/// Returns the families in which a bridge's packets pass: Docker has a chain in each.
+fn families(bridge: &Bridge) -> &'static [u8] {
+    if bridge.ipv6.is_some() {
+        &[nft::IPV4, nft::IPV6]
+    } else {
+        &[nft::IPV4]
+    }
+}
+
+/// Adds the questions whether the chain is there, by family.
+pub(crate) fn look_for_docker_user(batch: &mut Batch, bridge: &Bridge) {
+    for &family in families(bridge) {
+        look_in(batch, family);
+    }
+}
+
+fn look_in(batch: &mut Batch, family: u8) {
+    nft::get(batch, family, nft::GETCHAIN, |list| {
         list.text(nft::CHAIN_TABLE, TABLE).text(nft::CHAIN_NAME, CHAIN);
     });
 }
@@ -64,34 +79,44 @@ pub(crate) fn look_for_docker_user(batch: &mut Batch) {
 /// Lets a bridge's packets through `DOCKER-USER`, if they are not let through yet.
 pub(crate) fn open(socket: &mut Socket, bridge: &Bridge) -> Result<(), NetworkError> {
     edit_consistently(socket, TABLE, |socket, batch| {
-        let there = handles(socket, bridge)?;
         let sides = [Meta::IncomingName, Meta::OutgoingName];
-        if there.as_ref().is_none_or(|handles| handles.len() == sides.len()) {
-            return Ok(false);
+        let mut changes = false;
+        for &family in families(bridge) {
+            let Some(there) = handles(socket, bridge, family)? else {
+                continue;
+            };
+            if there.len() == sides.len() {
+                continue;
+            }
+            changes = true;
+            delete_rules(batch, family, &there);
+            for side in sides {
+                nft::make(batch, family, nft::NEWRULE, |list| {
+                    name_chain(list);
+                    list.nest(nft::RULE_EXPRESSIONS, |expressions| {
+                        let mut rule = Rule(expressions);
+                        rule.meta(side, Register::at(0))
+                            .equals(&nft::link_name(&bridge.name))
+                            .accept();
+                    })
+                    .bytes(nft::RULE_USERDATA, &mark(bridge));
+                });
+            }
         }
-        delete_rules(batch, &there.unwrap_or_default());
-        for side in sides {
-            nft::make(batch, nft::IPV4, nft::NEWRULE, |list| {
-                name_chain(list);
-                list.nest(nft::RULE_EXPRESSIONS, |expressions| {
-                    let mut rule = Rule(expressions);
-                    rule.meta(side, Register::at(0))
-                        .equals(&nft::link_name(&bridge.name))
-                        .accept();
-                })
-                .bytes(nft::RULE_USERDATA, &mark(bridge));
-            });
-        }
-        Ok(true)
+        Ok(changes)
     })
 }
 
 /// Takes the rules of [`open`] away, where there are any.
 pub(crate) fn close(socket: &mut Socket, bridge: &Bridge) -> Result<(), NetworkError> {
     edit_consistently(socket, TABLE, |socket, batch| {
-        let there = handles(socket, bridge)?.unwrap_or_default();
-        delete_rules(batch, &there);
-        Ok(!there.is_empty())
+        let mut changes = false;
+        for &family in families(bridge) {
+            let there = handles(socket, bridge, family)?.unwrap_or_default();
+            delete_rules(batch, family, &there);
+            changes |= !there.is_empty();
+        }
+        Ok(changes)
     })
 }
 
@@ -103,9 +128,9 @@ fn name_chain(list: &mut Attributes<'_>) {
     list.text(nft::RULE_TABLE, TABLE).text(nft::RULE_CHAIN, CHAIN);
 }
 
-fn delete_rules(batch: &mut Batch, handles: &[u64]) {
+fn delete_rules(batch: &mut Batch, family: u8, handles: &[u64]) {
     for &handle in handles {
-        nft::delete(batch, nft::IPV4, nft::DELRULE, |list| {
+        nft::delete(batch, family, nft::DELRULE, |list| {
             name_chain(list);
             list.big_endian_64(nft::RULE_HANDLE, handle);
         });
@@ -113,10 +138,10 @@ fn delete_rules(batch: &mut Batch, handles: &[u64]) {
 }
 
 /// Returns the numbers of our rules; `None` without the chain.
-fn handles(socket: &mut Socket, bridge: &Bridge) -> Result<Option<Vec<u64>>, NetworkError> {
+fn handles(socket: &mut Socket, bridge: &Bridge, family: u8) -> Result<Option<Vec<u64>>, NetworkError> {
     // Asked for first: a list of rules of a chain that does not exist is empty, not an error.
     let mut batch = Batch::new();
-    look_for_docker_user(&mut batch);
+    look_in(&mut batch, family);
     for answer in socket.exchange(batch)? {
         match answer.refusal {
             Some(refusal) if refusal.errno == Errno::NOENT => return Ok(None),
@@ -125,7 +150,7 @@ fn handles(socket: &mut Socket, bridge: &Bridge) -> Result<Option<Vec<u64>>, Net
         }
     }
     let replies = socket
-        .dump(nft::kind(nft::GETRULE), &nft::header(nft::IPV4), name_chain)?
+        .dump(nft::kind(nft::GETRULE), &nft::header(family), name_chain)?
         .map_err(NetworkError::refused("list rules of chain", CHAIN))?;
     let mark = mark(bridge);
     Ok(Some(
@@ -141,18 +166,25 @@ fn handles(socket: &mut Socket, bridge: &Bridge) -> Result<Option<Vec<u64>>, Net
     ))
 }
 
-/// Lists the chains of the host that drop forwarded IPv4 packets by default, and that we do not pass otherwise.
+/// Lists the chains of the host that drop forwarded packets of the bridge's versions of IP by default, and that we do not pass otherwise.
 pub(crate) fn obstacles(socket: &mut Socket, bridge: &Bridge) -> Result<Vec<Obstacle>, NetworkError> {
     let replies = socket
         .dump(nft::kind(nft::GETCHAIN), &nft::header(0), |_| {})?
         .map_err(NetworkError::refused("list", "firewall chains"))?;
-    let passed = handles(socket, bridge)?.is_some_and(|rules| !rules.is_empty());
+    let mut passed = Vec::new();
+    for &family in families(bridge) {
+        if handles(socket, bridge, family)?.is_some_and(|rules| !rules.is_empty()) {
+            passed.push(family);
+        }
+    }
     Ok(replies
         .iter()
         .filter_map(|reply| {
-            let family = match reply.payload.first() {
-                Some(&nft::IPV4) => "ip",
-                Some(&nft::INET) => "inet",
+            let number = *reply.payload.first()?;
+            let family = match number {
+                nft::IPV4 => "ip",
+                nft::IPV6 if bridge.ipv6.is_some() => "ip6",
+                nft::INET => "inet",
                 _ => return None,
             };
             let list = attributes(reply.payload.get(nft::HEADER..)?);
@@ -165,7 +197,7 @@ pub(crate) fn obstacles(socket: &mut Socket, bridge: &Bridge) -> Result<Vec<Obst
             let policy = list.clone().first(nft::CHAIN_POLICY)?.big_endian()?;
             let table = list.clone().first(nft::CHAIN_TABLE)?.text()?.to_owned();
             let chain = list.first(nft::CHAIN_NAME)?.text()?.to_owned();
-            let passable = passed && family == "ip" && table == TABLE;
+            let passable = passed.contains(&number) && table == TABLE;
             (hook == nft::FORWARD && policy == nft::POLICY_DROP && table != bridge.table && !passable)
                 .then_some(Obstacle { family, table, chain })
         })

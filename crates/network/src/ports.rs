@@ -2,12 +2,12 @@
 
 use crate::{Endpoint, NetworkError};
 use rustix::io::Errno;
-use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_reuseaddr};
+use rustix::net::sockopt::{set_ipv6_v6only, set_socket_recv_buffer_size, set_socket_reuseaddr};
 use rustix::net::{
     AddressFamily, Shutdown, SocketFlags, SocketType, bind, getsockname, ipproto, listen, shutdown,
     socket_with,
 };
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 /// The transport protocol of a published port.
@@ -52,7 +52,7 @@ impl std::fmt::Display for Protocol {
 /// A port of the host that leads to one of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PublishedPort {
-    /// Which of the host's addresses; unspecified means all.
+    /// Which of the host's addresses; unspecified means all of that version of IP.
     pub host: IpAddr,
     /// The host's port, never 0 here.
     pub host_port: u16,
@@ -67,32 +67,49 @@ pub struct PublishedPort {
 pub struct Published {
     /// The port.
     pub port: PublishedPort,
-    /// The endpoint's address.
-    pub address: Ipv4Addr,
+    /// The endpoint's address, of the same version of IP as the host's.
+    pub address: IpAddr,
 }
 
 impl Endpoint {
-    /// Returns the endpoint's ports, each with its address.
+    /// Returns the endpoint's ports, each with its address of the version of IP that the host's address has. A port for
+    /// which there is no such address is left out; [`crate::Bridge::attach`] refuses it.
     pub fn published(&self) -> Vec<Published> {
-        let published = |port: &PublishedPort| Published {
-            port: port.clone(),
-            address: self.address,
+        let published = |port: &PublishedPort| {
+            let address = match port.host {
+                IpAddr::V4(_) => IpAddr::V4(self.address),
+                IpAddr::V6(_) => IpAddr::V6(self.address6?),
+            };
+            Some(Published {
+                port: port.clone(),
+                address,
+            })
         };
-        self.ports.iter().map(published).collect()
+        self.ports.iter().filter_map(published).collect()
+    }
+
+    /// Makes sure that every port can be published.
+    pub(crate) fn check_ports(&self) -> Result<(), NetworkError> {
+        let without = |port: &&PublishedPort| port.host.is_ipv6() && self.address6.is_none();
+        match self.ports.iter().find(without) {
+            Some(port) => Err(NetworkError::NoIpv6Address {
+                host: port.host,
+                port: port.host_port,
+            }),
+            None => Ok(()),
+        }
     }
 }
 
 /// Reserves a host port by binding it: nobody else gets it while the sockets live, and a conflict is found now.
-/// `port` 0 picks a free one. Returns the port and the bound, not listening, sockets.
+/// `port` 0 picks a free one. Returns the port and the bound, not listening, sockets. All of the host's IPv6 addresses
+/// are not its IPv4 addresses too.
 pub fn reserve_port(
     host: IpAddr,
     port: u16,
     protocol: Protocol,
 ) -> Result<(u16, Vec<OwnedFd>), NetworkError> {
-    let IpAddr::V4(address) = host else {
-        return Err(NetworkError::Ipv6Port { host, port });
-    };
-    let address = SocketAddrV4::new(address, port);
+    let address = SocketAddr::new(host, port);
     let bound = match hold(address, protocol) {
         // What is in use may be the remains of connections that a server of the host's closed a minute ago.
         Err(Errno::ADDRINUSE) if protocol == Protocol::Tcp => hold_beside_remains(address),
@@ -112,21 +129,29 @@ pub fn reserve_port(
     };
     let socket = bound.map_err(refused)?;
     let name = getsockname(&socket).map_err(refused)?;
-    let port = SocketAddrV4::try_from(name).map_err(refused)?.port();
+    let port = SocketAddr::try_from(name).map_err(refused)?.port();
     Ok((port, vec![socket]))
 }
 
-fn open(protocol: Protocol) -> Result<OwnedFd, Errno> {
+fn open(address: SocketAddr, protocol: Protocol) -> Result<OwnedFd, Errno> {
     let (kind, number) = match protocol {
         Protocol::Tcp => (SocketType::STREAM, ipproto::TCP),
         Protocol::Udp => (SocketType::DGRAM, ipproto::UDP),
         Protocol::Sctp => (SocketType::STREAM, ipproto::SCTP),
     };
-    socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, Some(number))
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, Some(number))?;
+    if address.is_ipv6() {
+        set_ipv6_v6only(&socket, true)?;
+    }
+    Ok(socket)
 }
 
-fn hold(address: SocketAddrV4, protocol: Protocol) -> Result<OwnedFd, Errno> {
-    let socket = open(protocol)?;
+fn hold(address: SocketAddr, protocol: Protocol) -> Result<OwnedFd, Errno> {
+    let socket = open(address, protocol)?;
     if protocol == Protocol::Udp {
         // Nobody reads from it; the kernel raises this to the least there is.
         set_socket_recv_buffer_size(&socket, 0)?;
@@ -138,8 +163,8 @@ fn hold(address: SocketAddrV4, protocol: Protocol) -> Result<OwnedFd, Errno> {
 /// Binds a port whose former connections are in `TIME_WAIT`. `SO_REUSEADDR` allows that, but would allow it to a
 /// second reservation too. Of several that try only one gets to listen, and the port is its own from then on: it can
 /// stop listening and give the option up.
-fn hold_beside_remains(address: SocketAddrV4) -> Result<OwnedFd, Errno> {
-    let socket = open(Protocol::Tcp)?;
+fn hold_beside_remains(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let socket = open(address, Protocol::Tcp)?;
     set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &address)?;
     listen(&socket, 0)?;
@@ -152,7 +177,7 @@ fn hold_beside_remains(address: SocketAddrV4) -> Result<OwnedFd, Errno> {
 mod tests {
     use super::*;
     use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 
     const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -253,7 +278,52 @@ mod tests {
             ),
             "{error:?}"
         );
-        let error = reserve_port("::".parse().unwrap(), 80, Protocol::Tcp).unwrap_err();
-        assert!(matches!(error, NetworkError::Ipv6Port { .. }), "{error:?}");
+        let error = reserve_port("2001:db8::1".parse().unwrap(), 80, Protocol::Tcp).unwrap_err();
+        assert_eq!(error.to_string(), "cannot bind tcp port [2001:db8::1]:80");
+    }
+
+    #[test]
+    fn the_versions_of_ip_have_ports_of_their_own() {
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            let any6: IpAddr = "::".parse().unwrap();
+            let (port, held) = reserve_port(any6, 0, protocol).unwrap();
+            let (_, held4) = reserve_port(ANY, port, protocol).unwrap();
+            assert!(is_taken(&reserve_port("::1".parse().unwrap(), port, protocol)));
+            assert!(is_taken(&reserve_port(any6, port, protocol)));
+            drop((held, held4));
+            assert!(reserve_port(any6, port, protocol).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_port_leads_to_the_address_of_its_version() {
+        let port = |host: &str| PublishedPort {
+            host: host.parse().unwrap(),
+            host_port: 8080,
+            port: 80,
+            protocol: Protocol::Tcp,
+        };
+        let mut endpoint = Endpoint {
+            host_link: "v".to_owned(),
+            link: "eth0".to_owned(),
+            address: Ipv4Addr::new(172, 17, 0, 2),
+            address6: Some("fd00::2".parse().unwrap()),
+            mac: [2; 6],
+            default_route: true,
+            ports: vec![port("0.0.0.0"), port("::1")],
+        };
+        let addresses: Vec<_> = endpoint
+            .published()
+            .iter()
+            .map(|published| published.address.to_string())
+            .collect();
+        assert_eq!(addresses, ["172.17.0.2", "fd00::2"]);
+        assert!(endpoint.check_ports().is_ok());
+        endpoint.address6 = None;
+        assert_eq!(endpoint.published().len(), 1);
+        assert_eq!(
+            endpoint.check_ports().unwrap_err().to_string(),
+            "cannot publish port 8080 on [::1]: the container has no IPv6 address on this network"
+        );
     }
 }

@@ -1,25 +1,25 @@
 //! Links, addresses and routes as rtnetlink(7) messages: the numbers of `linux/rtnetlink.h` and what is read and
-//! written with them here. What they are for is told in `bridge.rs` and `host.rs`.
+//! written with them here. What they are for is told in `bridge.rs`, `lan.rs` and `host.rs`.
+
+mod paths;
+
+pub(crate) use paths::{
+    Version, add_address, addresses, remove_address, remove_default_route, routes, set_default_route,
+};
 
 use crate::NetworkError;
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
-use sys::netlink::{ACK, Answer, Attributes, Batch, CREATE, EXCLUSIVE, REPLACE, Reply, Socket, attributes};
+use sys::netlink::{ACK, Answer, Attributes, Batch, CREATE, EXCLUSIVE, Reply, Socket, attributes};
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_SETLINK: u16 = 19;
-const RTM_NEWADDR: u16 = 20;
-const RTM_DELADDR: u16 = 21;
-const RTM_GETADDR: u16 = 22;
-const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
-const RTM_GETROUTE: u16 = 26;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
@@ -34,39 +34,30 @@ const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_BR_STP_STATE: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
+const IFLA_MACVLAN_MODE: u16 = 1;
+const IFLA_IPVLAN_MODE: u16 = 1;
+const IFLA_IPVLAN_FLAGS: u16 = 2;
+const IFLA_VLAN_ID: u16 = 1;
 const IFLA_INET_CONF: u16 = 1;
 const IFLA_INET6_CONF: u16 = 2;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 const IPV4_DEVCONF_FORWARDING: u16 = 1;
 const IPV4_DEVCONF_ROUTE_LOCALNET: u16 = 26;
+const DEVCONF_FORWARDING: usize = 0;
 const DEVCONF_ACCEPT_RA: usize = 3;
 const DEVCONF_DISABLE_IPV6: usize = 26;
-
-const IFA_ADDRESS: u16 = 1;
-const IFA_LOCAL: u16 = 2;
-const IFA_BROADCAST: u16 = 4;
-
-const RTA_DST: u16 = 1;
-const RTA_OIF: u16 = 4;
-const RTA_GATEWAY: u16 = 5;
-const RTA_PRIORITY: u16 = 6;
-const RTA_MULTIPATH: u16 = 9;
-const RT_TABLE_MAIN: u8 = 254;
-const RTPROT_BOOT: u8 = 3;
-const RTN_UNICAST: u8 = 1;
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IFF_UP: u32 = 1;
+const IFF_LOOPBACK: u32 = 8;
 const IF_OPER_UP: u8 = 6;
 /// The loopback link has this index in every network namespace.
 const LOOPBACK: u32 = 1;
 
-/// Bytes of `struct ifinfomsg`, `struct ifaddrmsg`, `struct rtmsg`.
+/// Bytes of `struct ifinfomsg`.
 const LINK_HEADER: usize = 16;
-const ADDRESS_HEADER: usize = 8;
-const ROUTE_HEADER: usize = 12;
 
 /// What is asked about a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,25 +67,25 @@ pub(crate) struct Link {
     pub(crate) up: bool,
     /// It has a carrier, and the kernel has acted on that.
     pub(crate) running: bool,
+    pub(crate) loopback: bool,
     pub(crate) mtu: u32,
+    pub(crate) mac: Vec<u8>,
     pub(crate) master: Option<u32>,
     pub(crate) kind: Option<String>,
     /// `forwarding` and `route_localnet` of IPv4.
     pub(crate) forwarding: bool,
     pub(crate) route_localnet: bool,
-    /// IPv6 is off and would not listen to router advertisements, or the kernel has none.
-    pub(crate) without_ipv6: bool,
+    pub(crate) ipv6: Option<Ipv6Settings>,
 }
 
-/// An IPv4 route of the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Route {
-    pub(crate) destination: Ipv4Addr,
-    pub(crate) prefix: u8,
-    pub(crate) main_table: bool,
-    pub(crate) metric: u32,
-    /// The index of the link that it goes through; of the first of several.
-    pub(crate) link: Option<u32>,
+/// A link's settings for IPv6; it has none if the kernel was told to do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ipv6Settings {
+    /// `disable_ipv6`.
+    pub(crate) disabled: bool,
+    /// `accept_ra`.
+    pub(crate) advertised: bool,
+    pub(crate) forwarding: bool,
 }
 
 fn link_header(index: u32, flags: u32, change: u32) -> [u8; LINK_HEADER] {
@@ -102,12 +93,6 @@ fn link_header(index: u32, flags: u32, change: u32) -> [u8; LINK_HEADER] {
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     header[8..12].copy_from_slice(&flags.to_ne_bytes());
     header[12..].copy_from_slice(&change.to_ne_bytes());
-    header
-}
-
-fn address_header(prefix: u8, index: u32) -> [u8; ADDRESS_HEADER] {
-    let mut header = [AF_INET, prefix, 0, 0, 0, 0, 0, 0];
-    header[4..].copy_from_slice(&index.to_ne_bytes());
     header
 }
 
@@ -174,22 +159,26 @@ pub(crate) fn links_of(socket: &mut Socket, bridge: &Link) -> Result<Vec<Link>, 
 
 fn read_link(reply: &Reply) -> Option<Link> {
     let header = reply.payload.get(..LINK_HEADER)?;
+    let flags = u32::from_ne_bytes(header[8..12].try_into().ok()?);
     let mut link = Link {
         index: u32::from_ne_bytes(header[4..8].try_into().ok()?),
         name: String::new(),
-        up: u32::from_ne_bytes(header[8..12].try_into().ok()?) & IFF_UP != 0,
+        up: flags & IFF_UP != 0,
         running: false,
+        loopback: flags & IFF_LOOPBACK != 0,
         mtu: 0,
+        mac: Vec::new(),
         master: None,
         kind: None,
         forwarding: false,
         route_localnet: false,
-        without_ipv6: true,
+        ipv6: None,
     };
     for attribute in attributes(&reply.payload[LINK_HEADER..]) {
         match attribute.kind {
             IFLA_IFNAME => attribute.text()?.clone_into(&mut link.name),
             IFLA_MTU => link.mtu = attribute.number()?,
+            IFLA_ADDRESS => link.mac = attribute.value.to_vec(),
             IFLA_OPERSTATE => link.running = attribute.value.first() == Some(&IF_OPER_UP),
             IFLA_MASTER => link.master = attribute.number(),
             IFLA_LINKINFO => {
@@ -223,8 +212,11 @@ fn read_settings(link: &mut Link, families: &[u8]) {
         if family.kind == u16::from(AF_INET6)
             && let Some(conf) = family.nested().first(IFLA_INET6_CONF)
         {
-            link.without_ipv6 =
-                setting(conf.value, DEVCONF_DISABLE_IPV6) && !setting(conf.value, DEVCONF_ACCEPT_RA);
+            link.ipv6 = Some(Ipv6Settings {
+                disabled: setting(conf.value, DEVCONF_DISABLE_IPV6),
+                advertised: setting(conf.value, DEVCONF_ACCEPT_RA),
+                forwarding: setting(conf.value, DEVCONF_FORWARDING),
+            });
         }
     }
 }
@@ -298,6 +290,88 @@ pub(crate) fn make_cable(batch: &mut Batch, cable: &Cable<'_>) -> usize {
     )
 }
 
+/// A link that stands on another.
+#[derive(Debug)]
+pub(crate) struct Upper<'a> {
+    pub(crate) name: &'a str,
+    /// The index of the link below.
+    pub(crate) parent: u32,
+    pub(crate) kind: UpperKind,
+    /// `None` takes the parent's.
+    pub(crate) mtu: Option<u32>,
+    /// A descriptor of the namespace that it is made in, if that is not this one.
+    pub(crate) netns: Option<u32>,
+}
+
+/// What such a link is; numbers of `linux/if_link.h`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum UpperKind {
+    /// With a mode and a hardware address.
+    Macvlan(u32, [u8; 6]),
+    /// With a mode and flags.
+    Ipvlan(u16, u16),
+    /// With a tag.
+    Vlan(u16),
+}
+
+impl UpperKind {
+    /// Returns the kernel's name for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Macvlan(..) => "macvlan",
+            Self::Ipvlan(..) => "ipvlan",
+            Self::Vlan(_) => "vlan",
+        }
+    }
+}
+
+/// Adds a message that makes a link on another one, down.
+pub(crate) fn make_upper(batch: &mut Batch, upper: &Upper<'_>) -> usize {
+    batch.message(
+        RTM_NEWLINK,
+        ACK | CREATE | EXCLUSIVE,
+        &link_header(0, 0, 0),
+        |list| {
+            list.text(IFLA_IFNAME, upper.name).number(IFLA_LINK, upper.parent);
+            if let Some(mtu) = upper.mtu {
+                list.number(IFLA_MTU, mtu);
+            }
+            if let Some(netns) = upper.netns {
+                list.number(IFLA_NET_NS_FD, netns);
+            }
+            if let UpperKind::Macvlan(_, mac) = &upper.kind {
+                list.bytes(IFLA_ADDRESS, mac);
+            }
+            list.nest(IFLA_LINKINFO, |info| {
+                info.text(IFLA_INFO_KIND, upper.kind.name())
+                    .nest(IFLA_INFO_DATA, |data| {
+                        match upper.kind {
+                            UpperKind::Macvlan(mode, _) => data.number(IFLA_MACVLAN_MODE, mode),
+                            UpperKind::Ipvlan(mode, flags) => data
+                                .bytes(IFLA_IPVLAN_MODE, &mode.to_ne_bytes())
+                                .bytes(IFLA_IPVLAN_FLAGS, &flags.to_ne_bytes()),
+                            UpperKind::Vlan(tag) => data.bytes(IFLA_VLAN_ID, &tag.to_ne_bytes()),
+                        };
+                    });
+            });
+        },
+    )
+}
+
+/// Adds a message that makes a link of a kind that needs nothing to stand on, down.
+pub(crate) fn make_lone(batch: &mut Batch, name: &str, kind: &str) -> usize {
+    batch.message(
+        RTM_NEWLINK,
+        ACK | CREATE | EXCLUSIVE,
+        &link_header(0, 0, 0),
+        |list| {
+            list.text(IFLA_IFNAME, name).nest(IFLA_LINKINFO, |info| {
+                info.text(IFLA_INFO_KIND, kind);
+            });
+        },
+    )
+}
+
 /// Adds a message that plugs a link into a bridge and brings it up, without an IPv6 address of its own.
 pub(crate) fn plug(batch: &mut Batch, name: &str, bridge: u32, ipv6: bool) -> usize {
     batch.message(RTM_SETLINK, ACK, &link_header(0, IFF_UP, IFF_UP), |list| {
@@ -344,112 +418,6 @@ pub(crate) fn remove_link(batch: &mut Batch, name: &str) -> usize {
     batch.message(RTM_DELLINK, ACK, &link_header(0, 0, 0), |list| {
         list.text(IFLA_IFNAME, name);
     })
-}
-
-/// Adds a message that gives a link an address; it fails with `EEXIST` if the link has it.
-pub(crate) fn add_address(batch: &mut Batch, index: u32, address: Ipv4Addr, subnet: ipnet::Ipv4Net) -> usize {
-    let header = address_header(subnet.prefix_len(), index);
-    batch.message(RTM_NEWADDR, ACK | CREATE | EXCLUSIVE, &header, |list| {
-        list.bytes(IFA_LOCAL, &address.octets())
-            .bytes(IFA_ADDRESS, &address.octets())
-            .bytes(IFA_BROADCAST, &subnet.broadcast().octets());
-    })
-}
-
-/// Adds a message that takes an address away.
-pub(crate) fn remove_address(batch: &mut Batch, index: u32, address: Ipv4Addr, prefix: u8) -> usize {
-    batch.message(RTM_DELADDR, ACK, &address_header(prefix, index), |list| {
-        list.bytes(IFA_LOCAL, &address.octets());
-    })
-}
-
-/// Adds a message that makes the default route, in place of one that is there.
-pub(crate) fn set_default_route(batch: &mut Batch, index: u32, gateway: Ipv4Addr) -> usize {
-    batch.message(RTM_NEWROUTE, ACK | CREATE | REPLACE, &DEFAULT_ROUTE, |list| {
-        list.bytes(RTA_GATEWAY, &gateway.octets()).number(RTA_OIF, index);
-    })
-}
-
-/// Adds a message that takes the default route away; it fails with `ESRCH` if there is none.
-pub(crate) fn remove_default_route(batch: &mut Batch) -> usize {
-    batch.message(RTM_DELROUTE, ACK, &DEFAULT_ROUTE, |_| {})
-}
-
-/// `struct rtmsg` of the default route.
-const DEFAULT_ROUTE: [u8; 12] = [
-    AF_INET,
-    0,
-    0,
-    0,
-    RT_TABLE_MAIN,
-    RTPROT_BOOT,
-    0,
-    RTN_UNICAST,
-    0,
-    0,
-    0,
-    0,
-];
-
-/// Lists the IPv4 addresses of one link, or with index 0 of all, each with its prefix length.
-pub(crate) fn addresses(socket: &mut Socket, index: u32) -> Result<Vec<(Ipv4Addr, u8)>, NetworkError> {
-    let replies = socket
-        .dump(RTM_GETADDR, &address_header(0, index), |_| {})?
-        .map_err(NetworkError::refused(
-            "list addresses of link",
-            &index.to_string(),
-        ))?;
-    Ok(replies
-        .iter()
-        .filter_map(|reply| {
-            let header = reply.payload.get(..ADDRESS_HEADER)?;
-            let link = u32::from_ne_bytes(header[4..].try_into().ok()?);
-            let local = attributes(&reply.payload[ADDRESS_HEADER..]).first(IFA_LOCAL)?;
-            (index == 0 || link == index).then_some((ipv4(local.value)?, header[1]))
-        })
-        .collect())
-}
-
-/// Lists the IPv4 routes of all tables.
-pub(crate) fn routes(socket: &mut Socket) -> Result<Vec<Route>, NetworkError> {
-    let mut header = [0; ROUTE_HEADER];
-    header[0] = AF_INET;
-    let replies = socket
-        .dump(RTM_GETROUTE, &header, |_| {})?
-        .map_err(NetworkError::refused("list", "routes"))?;
-    Ok(replies
-        .iter()
-        .filter_map(|reply| read_route(&reply.payload))
-        .collect())
-}
-
-fn read_route(payload: &[u8]) -> Option<Route> {
-    let header = payload.get(..ROUTE_HEADER)?;
-    let mut route = Route {
-        destination: Ipv4Addr::UNSPECIFIED,
-        prefix: header[1],
-        main_table: header[4] == RT_TABLE_MAIN,
-        metric: 0,
-        link: None,
-    };
-    for attribute in attributes(&payload[ROUTE_HEADER..]) {
-        match attribute.kind {
-            RTA_DST => route.destination = ipv4(attribute.value)?,
-            RTA_PRIORITY => route.metric = attribute.number()?,
-            RTA_OIF => route.link = attribute.number(),
-            // `struct rtnexthop`: length, flags, hops, and the link's index at offset 4.
-            RTA_MULTIPATH => {
-                let first = attribute.value.get(4..8)?.try_into().ok()?;
-                route.link = Some(u32::from_ne_bytes(first));
-            }
-            _ => {}
-        }
-    }
-    Some(route)
-}
-
-fn ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {
-    Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?))
 }
 
 /// Turns the first refusal among answers into an error, except for the error numbers that `allowed` names.

@@ -2,7 +2,7 @@
 
 use crate::{Bridge, Endpoint, Lan, NetworkError, Published, Side6};
 use ipnet::Ipv4Net;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 
 /// A network as the kernel has it.
@@ -29,6 +29,25 @@ impl Segment {
         match self {
             Self::Bridge(bridge) => Some(bridge.gateway),
             Self::Lan(lan) => lan.gateway,
+        }
+    }
+
+    /// Returns what to hand to [`crate::set_default_route`] for an endpoint here; `None` if nothing leads out of it.
+    pub fn way_out(&self) -> Option<Ipv4Addr> {
+        match self {
+            Self::Bridge(bridge) => (!bridge.traffic.internal).then_some(bridge.gateway),
+            Self::Lan(lan) => lan.way_out(),
+        }
+    }
+
+    /// Returns what to hand to [`crate::set_default_route6`].
+    pub fn way_out6(&self) -> Option<Ipv6Addr> {
+        match self {
+            Self::Bridge(bridge) => bridge
+                .ipv6
+                .filter(|_| !bridge.traffic.internal)
+                .map(|side| side.gateway),
+            Self::Lan(lan) => lan.way_out6(),
         }
     }
 
@@ -69,6 +88,15 @@ impl Segment {
         match self {
             Self::Bridge(bridge) => bridge.detach(endpoint),
             Self::Lan(_) => Ok(()),
+        }
+    }
+
+    /// Likewise, and its link inside the namespace `netns`, which goes on without it.
+    pub fn detach_from(&self, netns: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), NetworkError> {
+        match self {
+            // One end of a cable takes the other with it.
+            Self::Bridge(bridge) => bridge.detach(endpoint),
+            Self::Lan(lan) => lan.detach_from(netns, endpoint),
         }
     }
 

@@ -37,6 +37,7 @@ pub use container::{Created, close_cgroup, create, remove_cgroup};
 pub use exec::{Starting, begin_exec, exec};
 pub use peer::Peer;
 pub use process::Process;
+pub use rootfs::detached_mount;
 
 /// Everything that starting a container needs, resolved beforehand.
 #[derive(Debug, Clone, Serialize, Deserialize)]

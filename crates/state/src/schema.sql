@@ -137,6 +137,17 @@ CREATE TABLE volumes (
   created   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- A version of a volume: what it held at a moment, in volumes/<volume>/_versions/<id>.
+CREATE TABLE volume_versions (
+  volume   TEXT NOT NULL REFERENCES volumes ON DELETE CASCADE,
+  tag      TEXT NOT NULL,
+  id       TEXT NOT NULL UNIQUE,
+  size     INTEGER NOT NULL,   -- of its regular files
+  settings TEXT NOT NULL,      -- document: how it came about
+  created  INTEGER NOT NULL,
+  PRIMARY KEY (volume, tag)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE container_volumes (
   container TEXT NOT NULL REFERENCES containers ON DELETE CASCADE,
   volume    TEXT NOT NULL REFERENCES volumes,

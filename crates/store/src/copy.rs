@@ -18,7 +18,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use sys::SysError;
 use sys::path::{Tree, entries_of, set_mode, set_owner, set_times, set_xattr, xattrs};
 
@@ -53,6 +53,19 @@ pub fn write_root(root: BorrowedFd<'_>, under: &[Tree], into: &mut dyn Write) ->
         alone: Some((mount_of(root, top)?, under)),
     };
     walk.entry(root, top, b"", 0)?;
+    walk.writer.finish()?;
+    Ok(())
+}
+
+/// Writes a directory and what is in it as a tar whose members' names begin with `./`, without what is mounted below it.
+pub fn write_alone(directory: BorrowedFd<'_>, into: &mut dyn Write) -> Result<(), StoreError> {
+    let top = OsStr::new(".");
+    let mut walk = Walk {
+        writer: Writer::new(into),
+        linked: HashMap::new(),
+        alone: Some((mount_of(directory, top)?, &[])),
+    };
+    walk.entry(directory, top, b".", 0)?;
     walk.writer.finish()?;
     Ok(())
 }
@@ -238,6 +251,20 @@ fn mount_of(directory: BorrowedFd<'_>, name: &OsStr) -> Result<u64, SysError> {
 /// Unpacks a tar, plain or compressed, into a directory. What is there is replaced, but no directory by anything else
 /// and nothing else by a directory. Without `keep_owner` all belongs to root.
 pub fn unpack_into(directory: OwnedFd, tar: &mut dyn Read, keep_owner: bool) -> Result<(), StoreError> {
+    unpack(directory, tar, keep_owner, false)
+}
+
+/// Unpacks a tar, plain or compressed, into a directory that becomes what the archive says of its top.
+pub fn unpack_tree(directory: OwnedFd, tar: &mut dyn Read) -> Result<(), StoreError> {
+    unpack(directory, tar, true, true)
+}
+
+fn unpack(
+    directory: OwnedFd,
+    tar: &mut dyn Read,
+    keep_owner: bool,
+    with_top: bool,
+) -> Result<(), StoreError> {
     with_sendable(tar, move |tar| {
         let failed = |source| StoreError::Inflate {
             what: "the archive".into(),
@@ -250,6 +277,7 @@ pub fn unpack_into(directory: OwnedFd, tar: &mut dyn Read, keep_owner: bool) -> 
         let mut unpack = Unpack {
             tree: Tree::new(directory),
             keep_owner,
+            with_top,
             directories: Vec::new(),
         };
         while let Some(entry) = reader.next()? {
@@ -262,8 +290,10 @@ pub fn unpack_into(directory: OwnedFd, tar: &mut dyn Read, keep_owner: bool) -> 
 struct Unpack {
     tree: Tree,
     keep_owner: bool,
+    /// What is said of the top goes for the directory itself.
+    with_top: bool,
     /// Directories whose times are set when all is in them.
-    directories: Vec<(OwnedFd, Timestamps)>,
+    directories: Vec<(PathBuf, Timestamps)>,
 }
 
 impl Unpack {
@@ -275,6 +305,10 @@ impl Unpack {
         };
         let cleaned = crate::extract::clean(&entry.path).map_err(refuse)?;
         if cleaned.is_empty() {
+            if self.with_top && entry.kind == Kind::Directory {
+                let top = self.tree.locate(Path::new("."), false)?;
+                return self.furnish(entry, &top, OsStr::new("."), Path::new("."));
+            }
             return Ok(());
         }
         let path = Path::new(OsStr::from_bytes(&cleaned));
@@ -396,15 +430,19 @@ impl Unpack {
             set_mode(&made, Mode::from_raw_mode(entry.mode & 0o7777)).map_err(on("set the mode of"))?;
         }
         set_times(&made, &times).map_err(on("set the times of"))?;
-        if entry.kind == Kind::Directory && self.directories.len() < DEEPEST {
-            self.directories.push((made, times));
+        if entry.kind == Kind::Directory {
+            self.directories.push((path.to_owned(), times));
         }
         Ok(())
     }
 
     fn finish(self) -> Result<(), StoreError> {
-        for (directory, times) in self.directories {
-            set_times(&directory, &times).map_err(SysError::of("set the times of a directory"))?;
+        for (path, times) in self.directories {
+            match self.tree.set_times(&path, &times) {
+                // A container that runs may have taken it away.
+                Err(error) if error.errno == Errno::NOENT => {}
+                set => set?,
+            }
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -124,6 +124,23 @@ pub fn sync_filesystem(path: &Path) -> Result<(), SysError> {
     let file =
         open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(SysError::on("open", path))?;
     syncfs(file).map_err(SysError::on("sync the filesystem of", path))
+}
+
+/// Starts writing what is in a file's cached pages and not on the disk yet, and waits until it is written; the disk's own
+/// cache is not asked. From then on whoever writes into the file by a mapping of it changes its ctime again
+/// (`sync_file_range(2)`).
+pub fn write_out(file: BorrowedFd<'_>) -> Result<(), SysError> {
+    let flags =
+        libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    // SAFETY: it takes numbers only, the descriptor is open as long as it is borrowed, and no memory is touched.
+    let answer = unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, flags) };
+    if answer == 0 {
+        Ok(())
+    } else {
+        Err(SysError::of("write a file's pages to the disk")(
+            crate::process::last_errno(),
+        ))
+    }
 }
 
 /// Gives the calling thread a umask of its own, and clears it, so that files get exactly the modes that are asked

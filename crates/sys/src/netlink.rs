@@ -4,11 +4,13 @@
 //! mean is the caller's business.
 
 mod batch;
+mod listener;
 mod namespace;
 mod parse;
 mod socket;
 
 pub use batch::{Attributes, Batch};
+pub use listener::{Heard, Listener};
 pub use namespace::inside;
 pub use parse::{Attribute, AttributeIter, attributes};
 pub use socket::{Answer, Family, Refusal, Reply, Socket};

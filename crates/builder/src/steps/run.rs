@@ -92,6 +92,9 @@ pub(crate) fn run(
                     with_proxy.push(format!("{prefix}{value}"));
                 }
             }
+            if let Some(why) = crate::platforms::obstacle(&run.draft.image.platform()) {
+                return Err(StepError::ForeignProgram(why).into());
+            }
             let draught = Draught::begin(job, &run.draft.layers)?;
             let mut tail = Tail::default();
             let code = job.services.run(

@@ -18,7 +18,7 @@ pub(crate) struct BuildFlags {
     build_arg: Vec<String>,
     /// Name of the Dockerfile (default: "PATH/Dockerfile")
     #[arg(short, long, value_name = "string")]
-    file: Option<PathBuf>,
+    pub file: Option<PathBuf>,
     /// Write the image ID to a file
     #[arg(long, value_name = "string")]
     pub iidfile: Option<PathBuf>,
@@ -34,9 +34,9 @@ pub(crate) struct BuildFlags {
     /// Do not use cache when building the image
     #[arg(long)]
     no_cache: bool,
-    /// Set target platform for build
-    #[arg(long, value_name = "string")]
-    platform: Option<String>,
+    /// Set target platforms for build
+    #[arg(long, value_name = "list")]
+    platform: Vec<String>,
     /// Set type of progress output ("auto", "none", "plain", "quiet", "rawjson", "tty") (default "auto")
     #[arg(long, value_name = "string")]
     pub progress: Option<String>,
@@ -73,10 +73,10 @@ pub(crate) struct BuildFlags {
     build_context: Vec<String>,
     /// Output destination (format: "type=local,dest=path")
     #[arg(short, long, value_name = "list")]
-    output: Vec<String>,
+    pub output: Vec<String>,
     /// Push the result
     #[arg(long)]
-    push: bool,
+    pub push: bool,
     /// Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")
     #[arg(long, value_name = "list")]
     secret: Vec<String>,
@@ -146,6 +146,7 @@ impl BuildFlags {
             .iter()
             .map(|tag| reference(tag))
             .collect::<Result<Vec<_>, _>>()?;
+        let platform = self.platforms()?.into_iter().next();
         let build = Build {
             context,
             dockerfile,
@@ -157,8 +158,7 @@ impl BuildFlags {
             no_cache: self.no_cache,
             pull: self.pull,
             network: network(self.network.as_deref())?,
-            platform: super::container::platform(self.platform.as_deref())?
-                .unwrap_or_else(oci::Platform::host),
+            platform: platform.unwrap_or_else(oci::Platform::host),
             source_date_epoch,
             reproducible: self.reproducible,
             lock: None,
@@ -168,6 +168,28 @@ impl BuildFlags {
         Ok(Prepared { build, warnings })
     }
 
+    /// Returns the platforms to build for, at least one.
+    pub(crate) fn platforms(&self) -> Result<Vec<oci::Platform>, Invalid> {
+        let given: Vec<&str> = self.platform.iter().flat_map(|text| text.split(',')).collect();
+        if given.is_empty() {
+            let preset = super::container::platform(None)?;
+            return Ok(vec![preset.unwrap_or_else(oci::Platform::host)]);
+        }
+        let mut platforms = Vec::new();
+        for text in given {
+            // Docker's builder has this word for the machine that it runs on.
+            let platform = match text.trim() {
+                "local" => Some(oci::Platform::host()),
+                text => super::container::platform(Some(text))?,
+            };
+            let platform = platform.unwrap_or_else(oci::Platform::host);
+            if !platforms.contains(&platform) {
+                platforms.push(platform);
+            }
+        }
+        Ok(platforms)
+    }
+
     fn judge(&self) -> Result<Vec<String>, Invalid> {
         for (given, flag, instead) in [
             (
@@ -175,16 +197,8 @@ impl BuildFlags {
                 "--build-context",
                 "copy the files into the context",
             ),
-            (self.push, "--push", "pushing comes later"),
             (!self.secret.is_empty(), "--secret", "secrets come later"),
             (!self.ssh.is_empty(), "--ssh", "agents come later"),
-            (
-                self.output
-                    .iter()
-                    .any(|output| !matches!(output.as_str(), "type=docker" | "type=image")),
-                "--output",
-                "the image goes into the local image store; 'save' and 'export' write files",
-            ),
             (
                 !self.cache_to.is_empty(),
                 "--cache-to",

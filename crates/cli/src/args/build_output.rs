@@ -27,6 +27,14 @@ impl Output {
         matches!(self, Self::Store(_))
     }
 
+    /// Returns the names that the image is to get in the store.
+    pub(crate) fn names(&self) -> &[Reference] {
+        match self {
+            Self::Store(names) => names,
+            _ => &[],
+        }
+    }
+
     /// Says whether it is written to standard output.
     pub(crate) fn is_standard_output(&self) -> bool {
         matches!(self, Self::FilesTar(None) | Self::Archive(None, _))
@@ -65,9 +73,8 @@ impl Annotations {
             // `manifest[linux/amd64]` is for one platform of several.
             let into = match place.split('[').next().unwrap_or(place) {
                 "manifest" => &mut self.manifest,
-                "manifest-descriptor" => &mut self.entry,
                 "index" => &mut self.index,
-                "index-descriptor" => &mut self.entry,
+                "manifest-descriptor" | "index-descriptor" => &mut self.entry,
                 other => {
                     return invalid(format!(
                         "unknown annotation type {other:?}: there are manifest, manifest-descriptor, index and index-descriptor"
@@ -108,7 +115,9 @@ fn one(text: &str, shared: &Annotations) -> Result<Output, Invalid> {
     let mut fields = BTreeMap::new();
     for field in csv::fields(text)? {
         let Some((name, value)) = field.split_once('=') else {
-            return invalid(format!("invalid value {field}, expected key=value in --output {text:?}"));
+            return invalid(format!(
+                "invalid value {field}, expected key=value in --output {text:?}"
+            ));
         };
         fields.insert(name.trim().to_lowercase(), value.to_owned());
     }
@@ -122,9 +131,8 @@ fn one(text: &str, shared: &Annotations) -> Result<Output, Invalid> {
         .map(PathBuf::from);
     let mut flag = |name: &str, default: bool| match fields.remove(name) {
         None => Ok(default),
-        Some(value) => {
-            boolean::parse(&value).map_err(|_| Invalid(format!("{name}={value}: write true or false")))
-        }
+        Some(value) => boolean::parse(&value)
+            .map_err(|error| Invalid(format!("{name}={value}: write true or false ({error})"))),
     };
     let as_tar = flag("tar", true)?;
     // Nothing here tells the time of the build, so there is nothing to rewrite.
@@ -134,7 +142,8 @@ fn one(text: &str, shared: &Annotations) -> Result<Output, Invalid> {
     let force = flag("force-compression", false)?;
     let oci_types = flag("oci-mediatypes", kind == "oci")?;
     let _: (bool, bool) = (flag("load", true)?, flag("platform-split", true)?);
-    let _: bool = flag("dangling-name-prefix", false).unwrap_or_default();
+    // What has no name gets none.
+    drop(fields.remove("dangling-name-prefix"));
     let names = fields
         .remove("name")
         .map_or_else(|| Ok(Vec::new()), |names| references(&names))?;
@@ -149,7 +158,10 @@ fn one(text: &str, shared: &Annotations) -> Result<Output, Invalid> {
         let Some((place, name)) = key.split_once('.') else {
             return invalid(format!("{key}: write annotation.NAME=VALUE"));
         };
-        let place = place.strip_prefix("annotation").unwrap_or_default().trim_start_matches('-');
+        let place = place
+            .strip_prefix("annotation")
+            .unwrap_or_default()
+            .trim_start_matches('-');
         annotations.add(if place.is_empty() { "manifest" } else { place }, name, &value)?;
     }
     let compression = compression(&mut fields)?;
@@ -234,7 +246,9 @@ mod tests {
     #[test]
     fn short_and_long_forms_mean_the_same() {
         for text in ["out", "type=local,dest=out", "dest=out,type=local"] {
-            assert!(matches!(&outputs(&[text]).unwrap()[..], [Output::Files(path)] if path == "out".as_ref()));
+            assert!(
+                matches!(&outputs(&[text]).unwrap()[..], [Output::Files(path)] if path == "out".as_ref())
+            );
         }
         for text in ["-", "type=tar", "type=tar,dest=-"] {
             assert!(matches!(outputs(&[text]).unwrap()[..], [Output::FilesTar(None)]));
@@ -248,7 +262,8 @@ mod tests {
         };
         assert_eq!((options.compression, options.level), (Compression::Zstd, Some(9)));
         assert!(options.oci_types && !options.for_docker);
-        let named = outputs(&["type=docker,dest=a.tar,\"name=a:1,b\",annotation.k=v,annotation-index.i=w"]).unwrap();
+        let named =
+            outputs(&["type=docker,dest=a.tar,\"name=a:1,b\",annotation.k=v,annotation-index.i=w"]).unwrap();
         let [Output::Archive(_, options)] = &named[..] else {
             unreachable!("{named:?}");
         };
@@ -265,7 +280,10 @@ mod tests {
             ("type=local", "dest is required"),
             ("type=nosuch,dest=x", "there is no output of type \"nosuch\""),
             ("type=oci,tar=false", "tar=false"),
-            ("type=oci,compression=lzma", "unsupported compression type \"lzma\""),
+            (
+                "type=oci,compression=lzma",
+                "unsupported compression type \"lzma\"",
+            ),
             ("type=oci,compression-level=high", "write a number"),
             ("type=oci,tar=maybe", "write true or false"),
             ("type=oci,nosuch=1", "unknown key \"nosuch\""),

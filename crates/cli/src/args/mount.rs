@@ -21,6 +21,7 @@ struct Fields {
     subpath: Option<String>,
     labels: BTreeMap<String, String>,
     driver: Option<String>,
+    options: BTreeMap<String, String>,
     image: bool,
     image_subpath: Option<String>,
     tmpfs: bool,
@@ -106,9 +107,9 @@ fn read(fields: &mut Fields, field: &str) -> Result<(), Invalid> {
             fields.volume = true;
         }
         "volume-opt" => {
-            return invalid(
-                "volume-opt is not there yet: mount the filesystem on the host, and bind its directory",
-            );
+            let (name, value) = value.split_once('=').unwrap_or((value, ""));
+            fields.options.insert(name.to_owned(), value.to_owned());
+            fields.volume = true;
         }
         "image-subpath" => (fields.image, fields.image_subpath) = (true, Some(value.to_owned())),
         "tmpfs-size" => {
@@ -186,6 +187,7 @@ fn finish(fields: Fields) -> Result<MountRequest, Invalid> {
             subpath: fields.subpath.filter(|path| !path.is_empty()),
             labels: fields.labels,
             driver: fields.driver.filter(|driver| !driver.is_empty()),
+            options: fields.options,
         },
         "image" => MountSource::Image {
             reference: fields.source.filter(|name| !name.is_empty()).ok_or_else(|| {
@@ -265,10 +267,11 @@ mod tests {
                 subpath: None,
                 labels: BTreeMap::new(),
                 driver: None,
+                options: BTreeMap::new(),
             }
         );
         let volume =
-            parse("type=volume,src=pg,dst=/data,volume-subpath=a/b,volume-driver=local,volume-label=k=v")
+            parse("type=volume,src=pg,dst=/data,volume-subpath=a/b,volume-driver=local,volume-label=k=v,volume-opt=type=none,\"volume-opt=o=bind,ro\"")
                 .unwrap();
         assert_eq!(
             volume.source,
@@ -278,6 +281,7 @@ mod tests {
                 subpath: Some("a/b".into()),
                 labels: [("k".into(), "v".into())].into(),
                 driver: Some("local".into()),
+                options: [("type".into(), "none".into()), ("o".into(), "bind,ro".into())].into(),
             }
         );
         let image = parse("type=image,src=busybox,dst=/tools,image-subpath=bin").unwrap();

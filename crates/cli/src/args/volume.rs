@@ -69,6 +69,7 @@ pub(crate) fn parse(text: &str) -> Result<MountRequest, Invalid> {
                 subpath: None,
                 labels: BTreeMap::new(),
                 driver: None,
+                options: BTreeMap::new(),
             }
         }
     };
@@ -117,6 +118,7 @@ mod tests {
                 subpath: None,
                 labels: BTreeMap::new(),
                 driver: None,
+                options: BTreeMap::new(),
             }
         );
         let named = parse("pg:/var/lib/postgresql/data:nocopy,ro").unwrap();
@@ -129,6 +131,7 @@ mod tests {
                 subpath: None,
                 labels: BTreeMap::new(),
                 driver: None,
+                options: BTreeMap::new(),
             }
         );
         let bind = parse("/srv:/data:rshared").unwrap();

@@ -1,6 +1,9 @@
 //! `build`.
 
+use super::build_extras::{self, Extras};
 use crate::args::build::BuildFlags;
+use crate::args::build_output;
+use crate::args::build_output::Output;
 use crate::dispatch::Verb;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::front::Cli;
@@ -8,14 +11,18 @@ use crate::output::build::{BuildProgress, Style};
 use crate::{output, signals};
 use clap::Args;
 use engine::EngineError;
+use engine::builder::{BuildEvent, StepReport};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 
 /// `build`.
 #[derive(Debug, Args)]
 pub(super) struct BuildCommand {
     #[command(flatten)]
     flags: BuildFlags,
+    #[command(flatten)]
+    extras: Extras,
 }
 
 impl Verb for BuildCommand {
@@ -38,30 +45,85 @@ impl Verb for BuildCommand {
             _ if output::stderr_is_terminal() => Style::Terminal,
             _ => Style::Plain,
         };
+        let platforms = self.flags.platforms()?;
+        let outputs = build_output::parse(&self.flags.output, self.flags.push, &self.extras.annotation)?;
+        build_extras::check(&outputs, &platforms)?;
+        let dockerfile = self.flags.file.clone();
         let prepared = self.flags.prepare(&words[0], cli.client().proxy_variables())?;
         for warning in &prepared.warnings {
             output::warning(warning);
         }
         let engine = cli.engine()?;
         let cancelled = signals::cancellation()?;
-        let build = prepared.build;
-        let shown = BuildProgress::new(style);
-        let result = shown.while_it_runs(|events| engine.builds().build(&build, events, &cancelled));
-        shown.finish(result.is_ok());
-        let digest = match result {
-            Ok(digest) => digest,
-            Err(_) if cancelled.load(Ordering::SeqCst) => {
-                return Err(
-                    Failure::bare("ERROR: failed to solve: canceled: the build was interrupted")
-                        .with_code(INTERRUPTED),
-                );
+        let mut build = prepared.build;
+        self.extras.lock(&mut build, dockerfile.as_deref())?;
+        let tags = build.tags.clone();
+        let keep = outputs.is_empty() || outputs.iter().any(Output::keeps_image);
+        if keep {
+            build.tags.extend(outputs.iter().flat_map(Output::names).cloned());
+        } else {
+            // The names are for what is written, and not for the store.
+            build.tags.clear();
+        }
+        let builds = engine.builds();
+        let mut images = Vec::new();
+        for platform in platforms {
+            build.platform = platform.clone();
+            let shown = BuildProgress::new(style);
+            let reports = Mutex::new(Vec::new());
+            let since = build_extras::moment();
+            let result = shown.while_it_runs(|events| {
+                let collect = |event: BuildEvent| {
+                    if let (BuildEvent::Report(report), true) = (&event, self.extras.explain) {
+                        let mut reports = reports.lock().unwrap_or_else(PoisonError::into_inner);
+                        reports.push(StepReport::clone(report));
+                    }
+                    events(event);
+                };
+                if self.extras.verify {
+                    let verification = builds.verify(&build, &collect, &cancelled)?;
+                    return Ok((verification.first, Some(verification)));
+                }
+                Ok((builds.build(&build, &collect, &cancelled)?, None))
+            });
+            shown.finish(result.is_ok());
+            let (digest, verification) = match result {
+                Ok(built) => built,
+                Err(_) if cancelled.load(Ordering::SeqCst) => {
+                    return Err(
+                        Failure::bare("ERROR: failed to solve: canceled: the build was interrupted")
+                            .with_code(INTERRUPTED),
+                    );
+                }
+                Err(error) => return Err(failed(&shown, &error, &build.dockerfile)),
+            };
+            if self.extras.explain {
+                let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+                build_extras::explain(builds, &build, &reports, since)?;
             }
-            Err(error) => return Err(failed(&shown, &error, &build.dockerfile)),
+            if let Some(verification) = verification {
+                let verdict = build_extras::verdict(&verification)?;
+                if verdict != ExitCode::SUCCESS {
+                    return Ok(verdict);
+                }
+            }
+            images.push((platform, digest));
+        }
+        let written = build_extras::write(builds, &outputs, &images, &tags);
+        if !keep {
+            for (_, digest) in &images {
+                builds.forget(digest)?;
+            }
+        }
+        written?;
+        let Some((_, digest)) = images.first() else {
+            return Ok(ExitCode::SUCCESS);
         };
         if let Some(path) = &iidfile {
             std::fs::write(path, digest.to_string()).map_err(|error| Failure::file("write", path, &error))?;
         }
-        if quiet || style == Style::Quiet {
+        let out_is_taken = outputs.iter().any(Output::is_standard_output);
+        if (quiet || style == Style::Quiet) && !out_is_taken {
             output::line(&digest.to_string())?;
         }
         Ok(ExitCode::SUCCESS)

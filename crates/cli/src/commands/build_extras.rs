@@ -45,8 +45,9 @@ impl Extras {
                 _ => failure,
             }
         })?;
-        let lock = Lock::parse(&text)
-            .map_err(|error| Failure::new(format!("{}: {}", path.display(), crate::failure::chain(&error))))?;
+        let lock = Lock::parse(&text).map_err(|error| {
+            Failure::new(format!("{}: {}", path.display(), crate::failure::chain(&error)))
+        })?;
         build.lock = Some((path, lock));
         Ok(())
     }
@@ -68,10 +69,10 @@ pub(super) fn lock_path(given: Option<&Path>, dockerfile: Option<&Path>, context
 /// Refuses what cannot be written before anything is built.
 pub(super) fn check(outputs: &[Output], platforms: &[Platform]) -> Result<(), Failure> {
     if outputs.iter().any(Output::is_standard_output) && output::stdout_is_terminal() {
-        return Err(
-            Failure::new("dest file is required for this output: refusing to write it to a terminal")
-                .with_hint("give dest=FILE, or redirect standard output"),
-        );
+        return Err(Failure::new(
+            "dest file is required for this output: refusing to write it to a terminal",
+        )
+        .with_hint("give dest=FILE, or redirect standard output"));
     }
     for output in outputs {
         if let Output::Archive(Some(path), _) | Output::FilesTar(Some(path)) = output
@@ -86,14 +87,18 @@ pub(super) fn check(outputs: &[Output], platforms: &[Platform]) -> Result<(), Fa
     if platforms.len() > 1 {
         let into_store = outputs.is_empty() || outputs.iter().any(Output::keeps_image);
         if into_store {
-            return Err(Failure::new(
-                "an image for several platforms cannot be kept in the image store yet",
-            )
-            .with_hint("write it to a file: -o type=oci,dest=image.tar; or build one platform at a time"));
+            return Err(
+                Failure::new("an image for several platforms cannot be kept in the image store yet")
+                    .with_hint(
+                        "write it to a file: -o type=oci,dest=image.tar; or build one platform at a time",
+                    ),
+            );
         }
         if outputs.iter().any(|output| matches!(output, Output::FilesTar(_))) {
-            return Err(Failure::new("the files of several platforms cannot go into one tar")
-                .with_hint("use type=local, which makes a directory for each"));
+            return Err(
+                Failure::new("the files of several platforms cannot go into one tar")
+                    .with_hint("use type=local, which makes a directory for each"),
+            );
         }
     }
     Ok(())

@@ -25,7 +25,10 @@ impl Verb for Update {
         let dockerfile = self.flags.file.clone();
         let quiet = self.flags.quiet;
         let platforms = self.flags.platforms()?;
-        let mut build = self.flags.prepare(&words[0], cli.client().proxy_variables())?.build;
+        let mut build = self
+            .flags
+            .prepare(&words[0], cli.client().proxy_variables())?
+            .build;
         let path = lock_path(self.lock_file.as_deref(), dockerfile.as_deref(), &build.context);
         let builds = cli.engine()?.builds();
         let mut lock = engine::builder::Lock::default();
@@ -39,7 +42,11 @@ impl Verb for Update {
             std::fs::write(&path, &text).map_err(|error| Failure::file("write", &path, &error))?;
         }
         if !quiet {
-            let verdict = if before.as_deref() == Some(&text) { "is as it was" } else { "written" };
+            let verdict = if before.as_deref() == Some(&text) {
+                "is as it was"
+            } else {
+                "written"
+            };
             output::line(&format!("{} {verdict}", path.display()))?;
         }
         Ok(ExitCode::SUCCESS)

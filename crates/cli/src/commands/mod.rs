@@ -3,6 +3,7 @@
 mod attach;
 mod boot;
 mod build;
+mod build_extras;
 mod buildx;
 mod commit;
 mod completion;
@@ -21,6 +22,7 @@ mod info;
 mod inspect;
 mod kill;
 mod load;
+mod lock;
 mod logs;
 pub(crate) mod network;
 mod pause;
@@ -42,6 +44,7 @@ mod unpause;
 mod update;
 pub(crate) mod version;
 mod volume;
+mod volume_versions;
 mod wait;
 
 pub(crate) use context::NAME as CONTEXT;
@@ -101,6 +104,11 @@ pub(crate) const GROUPS: &[Group] = &[
         hidden: &["list", "remove"],
     },
     Group {
+        name: "lock",
+        about: "Manage lock files of builds",
+        hidden: &[],
+    },
+    Group {
         name: "network",
         about: "Manage networks",
         hidden: &["list"],
@@ -124,7 +132,7 @@ pub(crate) const COMMON: &[&str] = &["run", "exec", "ps", "build", "pull", "imag
 pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("bake", "build each target with 'build'"),
     ("buildx bake", "build each target with 'buildx build'"),
-    ("buildx imagetools", ""),
+    ("buildx imagetools", "'image inspect' shows an image that is here"),
     ("buildx dial-stdio", "there is no BuildKit daemon to talk to"),
     ("buildx history", "see 'history' and 'build --explain'"),
     ("buildx policy", ""),
@@ -149,7 +157,10 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("context import", "there is one context: this program itself"),
     ("context rm", "there is one context: this program itself"),
     ("context update", "there is one context: this program itself"),
-    ("volume update", ""),
+    (
+        "volume update",
+        "it changes cluster volumes of a swarm; a volume's labels and options are those of its making",
+    ),
 ];
 
 /// What stands in for swarm mode.
@@ -290,19 +301,37 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(tag::Tag, "image tag", ["tag"], "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
         "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", Exactly(2), Images),
 
+    entry!(volume_versions::Clone, "volume clone", [], "[OPTIONS] VOLUME[:TAG] NEW_VOLUME",
+        "Make a volume with what another one, or a version of one, holds", Exactly(2), Volumes),
     entry!(volume::Create, "volume create", [], "[OPTIONS] [VOLUME]", "Create a volume", AtMost(1), Nothing),
+    entry!(volume_versions::Diff, "volume diff", [], "[OPTIONS] VOLUME [TAG [TAG]]",
+        "Show what has changed since a version, by default the last, or between two", Between(1, 3), Volumes),
+    entry!(volume_versions::Export, "volume export", [], "[OPTIONS] VOLUME[:TAG]",
+        "Export a volume, or a version of it, as a tar archive", Exactly(1), Volumes),
+    entry!(volume_versions::Forget, "volume forget", [], "VOLUME TAG [TAG...]",
+        "Remove one or more versions of a volume", AtLeast(2), Volumes),
+    entry!(volume_versions::Import, "volume import", [], "VOLUME file|-",
+        "Make a volume of a tar archive", Exactly(2), Nothing),
     entry!(inspect::InspectVolumes, "volume inspect", [], "[OPTIONS] VOLUME [VOLUME...]",
         "Display detailed information on one or more volumes", AtLeast(1), Volumes),
     entry!(volume::List, "volume ls", ["volume list"], "[OPTIONS]", "List volumes", Exactly(0), Nothing),
     entry!(prune::PruneVolumes, "volume prune", [], "[OPTIONS]", "Remove unused local volumes", Exactly(0), Nothing),
+    entry!(volume_versions::Restore, "volume restore", [], "[OPTIONS] VOLUME TAG",
+        "Make a volume again what one of its versions holds", Exactly(2), Volumes),
     entry!(volume::Remove, "volume rm", ["volume remove"], "[OPTIONS] VOLUME [VOLUME...]",
         "Remove one or more volumes", AtLeast(1), Volumes),
+    entry!(volume_versions::Snapshot, "volume snapshot", [], "[OPTIONS] VOLUME [TAG]",
+        "Keep what a volume holds now as a version of it", Between(1, 2), Volumes),
+    entry!(volume_versions::Versions, "volume versions", [], "[OPTIONS] [VOLUME]",
+        "List the versions of a volume, or of all", AtMost(1), Volumes),
 
     entry!(inspect::InspectNetworks, "network inspect", [], "[OPTIONS] NETWORK [NETWORK...]",
         "Display detailed information on one or more networks", AtLeast(1), Networks),
     entry!(prune::PruneNetworks, "network prune", [], "[OPTIONS]", "Remove all unused networks", Exactly(0), Nothing),
     entry!(network::List, "network ls", ["network list"], "[OPTIONS]", "List networks", Exactly(0), Nothing),
 
+    entry!(lock::Update, "lock update", [], "[OPTIONS] PATH",
+        "Write down which images a Dockerfile's names mean now", Exactly(1), Files),
     entry!(buildx::DiskUsage, "builder du", ["buildx du"], "[OPTIONS]", "Disk usage of the build cache", Exactly(0), Nothing),
     entry!(prune::PruneBuilder, "builder prune", ["buildx prune"], "[OPTIONS]", "Remove build cache", Exactly(0), Nothing),
     entry!(buildx::Create, "buildx create", [], "[OPTIONS] [CONTEXT|ENDPOINT]", "Name the one builder there is", AtMost(1), Nothing),

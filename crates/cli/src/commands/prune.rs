@@ -206,8 +206,21 @@ impl Verb for PruneVolumes {
             .into_iter()
             .filter(|(key, _)| key != "all")
             .collect();
-        let (names, bytes) = cli.engine()?.volumes().prune(all, &filters)?;
+        let volumes = cli.engine()?.volumes();
+        let (names, bytes) = volumes.prune(all, &filters)?;
         section("Deleted Volumes:", &names)?;
+        let spared: Vec<String> = volumes
+            .list()?
+            .into_iter()
+            .filter(|volume| volume.versions > 0 && volume.containers == 0 && (all || volume.anonymous))
+            .map(|volume| volume.name)
+            .collect();
+        if !spared.is_empty() {
+            output::note(&format!(
+                "kept, because they have versions ('volume rm --versions' removes both): {}",
+                spared.join(", ")
+            ));
+        }
         reclaimed(bytes)
     }
 }

@@ -24,8 +24,8 @@ pub(super) struct Create {
     #[arg(long, hide = true, value_name = "string")]
     name: Option<String>,
     /// Set driver specific options
-    #[arg(short, long, value_name = "map")]
-    opt: Vec<String>,
+    #[arg(short, long, value_parser = label::parse, value_name = "map")]
+    opt: Vec<(String, String)>,
 }
 
 /// Flags of `volume ls`.
@@ -48,6 +48,9 @@ pub(super) struct Remove {
     /// Force the removal of one or more volumes
     #[arg(short, long)]
     force: bool,
+    /// Remove their versions with them
+    #[arg(long)]
+    versions: bool,
 }
 
 impl Verb for Create {
@@ -57,17 +60,11 @@ impl Verb for Create {
                 "conflicting options: cannot specify a volume-name through both --name and as a positional arg",
             ));
         }
-        if let Some(driver) = self.driver.filter(|driver| driver != "local") {
-            return Err(Failure::new(format!("the volume driver '{driver}' is not there"))
-                .with_hint("leave --driver out: there is 'local'"));
-        }
-        if !self.opt.is_empty() {
-            return Err(Failure::new("'--opt' is not there yet")
-                .with_hint("mount the file system yourself and bind it with -v"));
-        }
+        engine::volumes::check_driver(self.driver.as_deref())?;
         let name = words.into_iter().next().or(self.name);
         let labels = self.label.into_iter().collect();
-        let volume = cli.engine()?.volumes().create(name.as_deref(), labels)?;
+        let options = self.opt.into_iter().collect();
+        let volume = cli.engine()?.volumes().create(name.as_deref(), labels, options)?;
         output::line(&volume.name)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -77,7 +74,7 @@ impl Verb for Remove {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let volumes = cli.engine()?.volumes();
         Ok(super::each(cli, &words, |name| {
-            volumes.remove(name, self.force)?;
+            volumes.remove(name, self.force, self.versions)?;
             output::line(name)
         }))
     }

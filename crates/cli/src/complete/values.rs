@@ -344,6 +344,19 @@ fn volumes(cli: &Cli) -> Result<Vec<Candidate>, Failure> {
         .collect())
 }
 
+/// The tags of a volume's versions.
+pub(super) fn versions(cli: &Cli, volume: &str) -> Vec<Candidate> {
+    let found = cli
+        .engine()
+        .and_then(|engine| Ok(engine.volumes().versions(Some(volume))?));
+    let now = crate::output::time::now();
+    found
+        .unwrap_or_default()
+        .into_iter()
+        .map(|version| (version.tag, crate::output::time::ago(version.created, now)))
+        .collect()
+}
+
 fn networks(cli: &Cli) -> Result<Vec<Candidate>, Failure> {
     let all = crate::commands::network::all(cli)?;
     Ok(all

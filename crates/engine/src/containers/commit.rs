@@ -3,20 +3,17 @@
 //! What the container has written is copied into a new layer while the container is paused, so that the layer is the
 //! state of one moment; hashing and recording come after it has gone on. Volumes and mounts are not part of it. The
 //! image appears with its record, in one transaction. A commit that is killed leaves nothing but a container that is
-//! still paused, and whichever command comes next lets it go on: `<run root>/frozen/<id>` says, by its lock, who holds
-//! a container still.
+//! still paused, which the next command lets go on: see [`still`](super::still).
 
-use super::record::{Activity, ContainerId, Settings};
+use super::record::{ContainerId, Settings};
 use super::request::MountSource;
 use super::rows::Record;
 use super::{Containers, conflict, not_found, start};
-use crate::{EngineError, Locations, durable, events, images::Image};
+use crate::{EngineError, durable, events, images::Image};
 use jiff::Timestamp;
 use oci::{Config, Empty, History, ImageConfig, Platform, Reference, RootFs};
-use std::path::PathBuf;
 use store::{Layer, LayerId, Lease, NewImage, Snapshot, Times};
 use sys::SysError;
-use sys::lock::Lock;
 
 /// The digest of a tar with nothing in it: what a layer without changes has. Docker's images do not mention such a layer.
 const EMPTY_LAYER: &str = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
@@ -131,69 +128,6 @@ impl Containers<'_> {
         }
     }
 
-    /// Does something while the container is paused, and lets it go on if it was not paused before.
-    fn held_still<T>(
-        self,
-        record: &Record,
-        act: impl FnOnce() -> Result<T, EngineError>,
-    ) -> Result<T, EngineError> {
-        let id = &record.id;
-        let locations = self.engine.locations();
-        crate::make_private_directory(&frozen(locations))?;
-        let path = frozen(locations).join(id.as_str());
-        // One at a time: the second finds the container as it was before the first.
-        let lock = Lock::exclusive(&path)?;
-        let paused = match self.activity(record)?.0 {
-            Activity::Running => self.pause(id).map(|()| true),
-            _ => Ok(false),
-        };
-        let done = paused.and_then(|paused| {
-            let done = act();
-            let thawed = if paused { self.unpause(id) } else { Ok(()) };
-            match thawed {
-                // It was let go, stopped or removed meanwhile.
-                Err(EngineError::Conflict { .. } | EngineError::NotFound { .. }) => done,
-                thawed => done.and_then(|done| thawed.map(|()| done)),
-            }
-        });
-        // While it is held, so that nobody can have taken the file's successor.
-        let removed = sys::fs::remove_all(&path);
-        drop(lock);
-        let done = done?;
-        removed?;
-        Ok(done)
-    }
-
-    /// Lets containers go on that a dead commit holds still. One look at a directory that is usually not there.
-    pub(super) fn thaw_abandoned(self) -> Result<(), EngineError> {
-        let locations = self.engine.locations();
-        let directory = frozen(locations);
-        let entries = match std::fs::read_dir(&directory) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            entries => entries.map_err(|error| SysError::io("read the directory", &directory, &error))?,
-        };
-        for entry in entries.flatten() {
-            let Some(id) = ContainerId::parse(&entry.file_name().to_string_lossy()) else {
-                continue;
-            };
-            // Most are held by somebody who lives; asking does not disturb them.
-            if Lock::is_held(&entry.path())? {
-                continue;
-            }
-            let Some(lock) = Lock::try_exclusive(&entry.path())? else {
-                continue;
-            };
-            match self.unpause(&id) {
-                Ok(()) | Err(EngineError::Conflict { .. } | EngineError::NotFound { .. }) => {}
-                // It must not keep every command from its work; the next one tries again.
-                Err(_still_frozen) => continue,
-            }
-            sys::fs::remove_all(&entry.path())?;
-            drop(lock);
-        }
-        Ok(())
-    }
-
     fn note_commit(self, record: &Record, request: &CommitRequest, image: &Image) -> Result<(), EngineError> {
         let image_id = image.id.to_string();
         let reference = request
@@ -218,11 +152,6 @@ impl Containers<'_> {
             )?)
         })
     }
-}
-
-/// Where it is noted who holds which container still.
-fn frozen(locations: &Locations) -> PathBuf {
-    locations.run_root.join("frozen")
 }
 
 /// What the image runs: what the container runs, as Docker has it. What was decided for the container alone (its host

@@ -7,6 +7,7 @@ use super::record::{Activity, ContainerId};
 use super::rows::Record;
 use super::{Containers, conflict, running, start};
 use crate::EngineError;
+use crate::volumes::mounting::Guest;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, statat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -36,6 +37,8 @@ pub struct PathStat {
 struct View {
     root: Tree,
     _lock: Option<Lock>,
+    /// Stopped: volumes with options, mounted for as long.
+    _volumes: Vec<Guest>,
     /// Stopped: where other trees would be mounted, the deepest first.
     mounts: Vec<(PathBuf, PathBuf, bool)>,
     /// Stopped: whether its root is to be written.
@@ -140,6 +143,7 @@ impl Containers<'_> {
                     return Ok(View {
                         root,
                         _lock: None,
+                        _volumes: Vec::new(),
                         mounts: Vec::new(),
                         read_only: false,
                         lives: true,
@@ -187,6 +191,7 @@ impl Containers<'_> {
         Ok(View {
             root: Tree::new(root),
             _lock: Some(lock),
+            _volumes: self.engine.volumes().visit(&record.settings.mounts)?,
             mounts,
             read_only: record.settings.request.read_only,
             lives: false,

@@ -163,14 +163,21 @@ impl Containers<'_> {
             } else if let Some(other) = rows::id_of_name(transaction, &record.name)? {
                 return Err(name_in_use(&record.name, &other));
             }
+            for volume in &mut mounts.volumes {
+                let asked = &volume.settings;
+                let inserted = volumes::insert(transaction, &volume.name, volume.anonymous, asked)?;
+                volume.made = inserted.made;
+                let mounts = record.settings.mounts.iter_mut();
+                for mount in mounts.filter(|mount| mount.name.as_ref() == Some(&volume.name)) {
+                    mount.mounted = inserted.mounted;
+                }
+            }
             rows::insert(transaction, record)?;
             insert_layers(transaction, record, image, 0)?;
             for (number, image) in (1..).zip(&mounts.images) {
                 insert_layers(transaction, record, image, number * LAYER_BLOCK)?;
             }
-            for volume in &mut mounts.volumes {
-                let labels = volume.labels.clone();
-                volume.made = volumes::insert(transaction, &volume.name, volume.anonymous, labels)?;
+            for volume in &mounts.volumes {
                 volumes::refer(transaction, &record.id, &volume.name)?;
             }
             let (id, name, settings) = (&record.id, &record.name, &record.settings);
@@ -193,7 +200,7 @@ impl Containers<'_> {
             };
             filler.check(&volume.target)?;
             if volume.copy {
-                filler.fill(self.engine.locations(), &volume.name, &volume.target)?;
+                filler.fill(self.engine, &volume.name, &volume.target)?;
             }
         }
         Ok(())

@@ -8,7 +8,8 @@ use super::history;
 use super::record::{Cause, ContainerId};
 use super::rows::{self, Record};
 use super::running::Ended;
-use crate::volumes::removal::{self, Removal};
+use crate::volumes::removal::Removal;
+use crate::volumes::versions::staging;
 use crate::{EngineError, Locations, events, volumes};
 use rusqlite::Connection;
 use state::Database;
@@ -45,6 +46,8 @@ pub(super) fn record(
     id: &ContainerId,
     ended: &Ended,
 ) -> Result<Leavings, EngineError> {
+    // Before a volume of this container alone may go.
+    volumes::mounting::release(locations, id);
     database.write(|transaction| {
         let Some(mut record) = rows::by_id(transaction, id)? else {
             rows::release(transaction, id.as_str())?;
@@ -182,8 +185,8 @@ pub(super) fn sweep_removed(database: &Database, locations: &Locations) -> Resul
     if let Some(_alone) = Lock::try_exclusive(&trash.join("lock"))? {
         for directory in left {
             // One that cannot be deleted must not keep every command from its work.
-            if removal::is_removal(&directory) {
-                removal::sweep(database, locations, &directory).unwrap_or_default();
+            if staging::is_ours(&directory) {
+                staging::sweep(database, locations, &directory).unwrap_or_default();
             } else {
                 std::fs::remove_dir_all(directory).unwrap_or_default();
             }
@@ -195,6 +198,7 @@ pub(super) fn sweep_removed(database: &Database, locations: &Locations) -> Resul
 /// Removes a run directory. Whoever holds its lock may do so. What stays is swept by recovery.
 pub(super) fn remove_run_directory(locations: &Locations, id: &ContainerId) {
     let directory = locations.run_directory(id);
+    volumes::mounting::release(locations, id);
     // The lock last: while it is there and held, nobody else takes the directory for theirs. The three files in the
     // middle are a build step's; a container has them elsewhere.
     for name in [

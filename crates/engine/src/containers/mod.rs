@@ -37,6 +37,7 @@ pub(crate) mod spec;
 pub mod start;
 pub mod stats;
 pub(crate) mod step;
+mod still;
 pub mod stop;
 pub mod top;
 pub mod update;

@@ -3,9 +3,9 @@
 use super::record::{ContainerId, ContainerMount};
 use super::request::{CreateContainer, MountRequest, MountSource};
 use super::{Containers, invalid, places, validate};
+use crate::EngineError;
 use crate::images::PullEvent;
-use crate::{EngineError, volumes};
-use std::collections::BTreeMap;
+use crate::volumes::{self, VolumeSettings};
 use store::Image;
 
 /// The mounts of a new container.
@@ -24,7 +24,8 @@ pub(super) struct Mounts {
 pub(super) struct NamedVolume {
     pub(super) name: String,
     pub(super) anonymous: bool,
-    pub(super) labels: BTreeMap<String, String>,
+    /// With what it is made if it is not there.
+    pub(super) settings: VolumeSettings,
     pub(super) target: String,
     /// Whether the image's content at `target` goes into it if it is empty.
     pub(super) copy: bool,
@@ -109,7 +110,7 @@ impl Containers<'_> {
                 name: name.clone(),
                 // It is there; should it have gone this moment, nobody else has its name.
                 anonymous: true,
-                labels: BTreeMap::new(),
+                settings: VolumeSettings::default(),
                 target: mount.target.clone(),
                 copy: false,
                 made: false,
@@ -180,8 +181,9 @@ impl Containers<'_> {
                 subpath,
                 labels,
                 driver,
+                options,
             } => {
-                volume_driver(driver.as_deref().or(request.volume_driver.as_deref()))?;
+                volumes::check_driver(driver.as_deref().or(request.volume_driver.as_deref()))?;
                 let (name, anonymous) = match name {
                     Some(name) => (name.clone(), false),
                     None => (places::hex(&places::random::<32>()?), true),
@@ -193,9 +195,9 @@ impl Containers<'_> {
                     mount.mode = "z".into();
                 }
                 volume = Some(NamedVolume {
+                    settings: VolumeSettings::new(&name, labels.clone(), options.clone())?,
                     name,
                     anonymous,
-                    labels: labels.clone(),
                     target,
                     // A part of a volume is somebody's who has filled it.
                     copy: !no_copy && subpath.is_none(),
@@ -211,14 +213,4 @@ impl Containers<'_> {
 /// Docker shows a named volume of `-v` without options as one that is labelled for all.
 fn name_is_shown_as_shared(asked: &MountRequest, anonymous: bool) -> bool {
     !anonymous && asked.mode.is_empty()
-}
-
-fn volume_driver(driver: Option<&str>) -> Result<(), EngineError> {
-    match driver {
-        None | Some("" | "local") => Ok(()),
-        Some(other) => Err(EngineError::Invalid {
-            message: format!("error looking up volume plugin {other}: plugin \"{other}\" not found"),
-            hint: Some("there is the volume driver 'local' and no other".into()),
-        }),
-    }
 }

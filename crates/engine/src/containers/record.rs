@@ -93,6 +93,8 @@ pub struct ContainerMount {
     pub below: Below,
     /// Options as they were written, for display.
     pub mode: String,
+    /// It is a volume with options: something is mounted on its directory first.
+    pub mounted: bool,
 }
 
 /// How a container ended, or why it never began.

@@ -6,7 +6,7 @@ use super::record::{Cause, ContainerId, ExitRecord};
 use super::rows::{self, Record};
 use super::running::{self, Ended};
 use super::{Containers, finish};
-use crate::{EngineError, events};
+use crate::{EngineError, events, volumes};
 use network::Endpoint;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -42,6 +42,7 @@ impl Containers<'_> {
             }
         }
         self.thaw_abandoned()?;
+        volumes::mounting::sweep(locations)?;
         finish::sweep_removed(&self.engine.database, locations)
     }
 

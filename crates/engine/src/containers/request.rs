@@ -404,6 +404,9 @@ pub enum MountSource {
         /// `volume-driver`; there is `local` alone.
         #[serde(default)]
         driver: Option<String>,
+        /// Options of the driver, should it be made.
+        #[serde(default)]
+        options: BTreeMap<String, String>,
     },
 }
 
@@ -415,6 +418,7 @@ impl Default for MountSource {
             subpath: None,
             labels: BTreeMap::new(),
             driver: None,
+            options: BTreeMap::new(),
         }
     }
 }

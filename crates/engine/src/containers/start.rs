@@ -137,6 +137,7 @@ impl Containers<'_> {
         for mount in &settings.mounts {
             make_source(self, mount)?;
         }
+        hold_volumes(self, record)?;
         let started = events::now();
         let joins = self.joins(record)?;
         let images = (1..)
@@ -324,6 +325,7 @@ impl Containers<'_> {
         if cleared.is_err() {
             return;
         }
+        volumes::mounting::release(locations, &record.id);
         failpoint::pass("start.cleared");
         let undone = self.engine.database.write(|transaction| {
             let exit = status.exit.clone().unwrap_or_default();
@@ -428,13 +430,25 @@ fn layers_from(connection: &Connection, id: &ContainerId, first: i64) -> Result<
 /// Makes a volume's directory if it is missing; says what is missing of a bind.
 fn make_source(containers: Containers<'_>, mount: &ContainerMount) -> Result<(), EngineError> {
     match (&mount.name, mount.kind.as_str()) {
-        (Some(name), _) => volumes::make(containers.engine.locations(), name),
+        (Some(name), "volume") => volumes::make(containers.engine.locations(), name),
         (None, "bind") if !mount.source.exists() => Err(super::invalid(format!(
             "invalid mount config for type \"bind\": bind source path does not exist: {}",
             mount.source.display()
         ))),
         _ => Ok(()),
     }
+}
+
+/// Mounts those of the container's volumes that have options.
+fn hold_volumes(containers: Containers<'_>, record: &Record) -> Result<(), EngineError> {
+    let with_options = record.settings.mounts.iter().filter(|mount| mount.mounted);
+    let mut volumes: Vec<&str> = with_options.filter_map(|mount| mount.name.as_deref()).collect();
+    if volumes.is_empty() {
+        return Ok(());
+    }
+    volumes.sort_unstable();
+    volumes.dedup();
+    volumes::mounting::hold(containers.engine, &record.id, &volumes)
 }
 
 fn place_on(connection: &Connection, network: &BridgeNetwork, record: &Record) -> Result<Place, EngineError> {

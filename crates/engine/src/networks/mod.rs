@@ -210,7 +210,7 @@ pub(crate) fn allot(
 ) -> Result<Place, EngineError> {
     let bridge = &network.bridge;
     let taken = taken_addresses(connection, &network.id).map_err(query_error)?;
-    let address = network::free_address(bridge.subnet, bridge.gateway, &taken).ok_or_else(|| {
+    let address = network::free_address(bridge.subnet, None, bridge.gateway, &taken).ok_or_else(|| {
         EngineError::Conflict {
             message: format!("no available IPv4 addresses on this network's address pools: {DEFAULT}"),
             hint: Some(format!("all of {} is taken: remove containers", bridge.subnet)),

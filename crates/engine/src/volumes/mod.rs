@@ -4,15 +4,21 @@
 //! <root>/volumes/<name>/_data      what containers see
 //! <root>/volumes/<name>/lock       held while an image's content is copied in
 //! <root>/volumes/<name>/_filling   a copy under way; becomes _data by rename
+//! <root>/volumes/<name>/_versions  what it held at other times: see [`versions`]
 //! <root>/containers/.removed/volume-<random>/<name>   a volume on its way out
 //! ```
 //!
-//! The row in the database comes before the directory, and the two go together: see [`removal`].
+//! The row in the database comes before the directory, and the two go together: see [`removal`]. A volume with options
+//! has something mounted on its `_data` while it is used: see [`mounting`].
 
 pub(crate) mod copy_up;
+pub(crate) mod mounting;
+mod options;
 pub(crate) mod removal;
+mod tree_copy;
+pub mod versions;
 
-use crate::containers::record::ContainerId;
+use crate::containers::record::{ContainerId, ContainerMount};
 use crate::containers::{places, rows, validate};
 use crate::system::Filters;
 use crate::{Engine, EngineError, Locations, events};
@@ -46,25 +52,51 @@ pub struct Volume {
     pub created: i64,
     /// How many containers refer to it.
     pub containers: u64,
+    /// How many versions it has.
+    pub versions: u64,
 }
 
 /// The document in a volume's row.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
-struct VolumeSettings {
+pub(crate) struct VolumeSettings {
     labels: BTreeMap<String, String>,
     options: BTreeMap<String, String>,
 }
 
+impl VolumeSettings {
+    /// Checks a new volume's options.
+    pub(crate) fn new(
+        name: &str,
+        labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
+    ) -> Result<Self, EngineError> {
+        options::check(name, &options)?;
+        Ok(Self { labels, options })
+    }
+}
+
+/// What came of asking for a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Inserted {
+    /// It was not there before.
+    pub(crate) made: bool,
+    /// Something is to be mounted on it when it is used.
+    pub(crate) mounted: bool,
+}
+
 const COLUMNS: &str = "name, anonymous, settings, created,
-    (SELECT count(*) FROM container_volumes WHERE volume = volumes.name)";
+    (SELECT count(*) FROM container_volumes WHERE volume = volumes.name),
+    (SELECT count(*) FROM volume_versions WHERE volume = volumes.name)";
 
 impl Volumes<'_> {
-    /// Makes a volume, or returns the one that has this name.
+    /// Makes a volume, or returns the one that has this name. The options are those of Docker's local driver; if there
+    /// is a volume of this name with other ones, it is left alone, and that is an error.
     pub fn create(
         &self,
         name: Option<&str>,
         labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
     ) -> Result<Volume, EngineError> {
         let (name, anonymous) = match name {
             Some(name) if !name.is_empty() => {
@@ -73,12 +105,25 @@ impl Volumes<'_> {
             }
             _ => (places::hex(&places::random::<32>()?), true),
         };
+        let settings = VolumeSettings::new(&name, labels, options)?;
         self.engine
             .database
-            .write(|transaction| insert(transaction, &name, anonymous, labels))?;
+            .write(|transaction| insert(transaction, &name, anonymous, &settings))?;
         sys::failpoint::reach("volume.recorded")?;
         make(&self.engine.locations, &name)?;
         self.inspect(&name)
+    }
+
+    /// Mounts those volumes that have options, for as long as what is returned lives.
+    pub(crate) fn visit(self, mounts: &[ContainerMount]) -> Result<Vec<mounting::Guest>, EngineError> {
+        let mut guests = Vec::new();
+        for mount in mounts.iter().filter(|mount| mount.mounted) {
+            if let Some(name) = &mount.name {
+                let options = self.inspect(name)?.options;
+                guests.extend(mounting::Guest::enter(&self.engine.locations, name, &options)?);
+            }
+        }
+        Ok(guests)
     }
 
     /// Returns all volumes by name.
@@ -106,8 +151,9 @@ impl Volumes<'_> {
         found.ok_or_else(|| no_such(name))
     }
 
-    /// Removes one that no container refers to. With `force`, one that is not there is no error.
-    pub fn remove(&self, name: &str, force: bool) -> Result<(), EngineError> {
+    /// Removes one that no container refers to. With `force`, one that is not there is no error. One that has versions
+    /// is removed only `with_versions`.
+    pub fn remove(&self, name: &str, force: bool, with_versions: bool) -> Result<(), EngineError> {
         let gone = self.engine.database.write(|transaction| {
             if let Some(user) = user_of(transaction, name)? {
                 return Err(EngineError::Conflict {
@@ -115,6 +161,13 @@ impl Volumes<'_> {
                     hint: Some("remove the container first".into()),
                 });
             }
+            let tags = versions::tags(transaction, name)?;
+            if !(with_versions || tags.is_empty()) {
+                return Err(has_versions(name, &tags));
+            }
+            transaction
+                .execute("DELETE FROM volume_versions WHERE volume = ?1", [name])
+                .map_err(StateError::from)?;
             delete_unused(transaction, &self.engine.locations, [name])
         })?;
         if gone.is_empty() && !force {
@@ -123,7 +176,8 @@ impl Volumes<'_> {
         gone.into_iter().try_for_each(Removal::finish)
     }
 
-    /// Removes anonymous volumes (with `all`, named ones too) that no container refers to. Returns names and bytes.
+    /// Removes anonymous volumes (with `all`, named ones too) that no container refers to and that have no versions.
+    /// Returns names and bytes.
     pub fn prune(&self, all: bool, filters: &[(String, String)]) -> Result<(Vec<String>, u64), EngineError> {
         let is_all =
             |(key, value): &&(String, String)| key == "all" && matches!(value.as_str(), "1" | "t" | "true");
@@ -168,6 +222,7 @@ fn read(row: &rusqlite::Row<'_>, locations: &Locations) -> rusqlite::Result<Volu
         options: settings.options,
         created: row.get(3)?,
         containers: row.get(4)?,
+        versions: row.get(5)?,
         name,
     })
 }
@@ -179,6 +234,27 @@ fn no_such(name: &str) -> EngineError {
     }
 }
 
+/// Refuses volume drivers other than the one that there is.
+pub fn check_driver(driver: Option<&str>) -> Result<(), EngineError> {
+    match driver {
+        None | Some("" | "local") => Ok(()),
+        Some(other) => Err(EngineError::Invalid {
+            message: format!("error looking up volume plugin {other}: plugin \"{other}\" not found"),
+            hint: Some("there is the volume driver 'local' and no other".into()),
+        }),
+    }
+}
+
+fn has_versions(name: &str, tags: &[String]) -> EngineError {
+    let plural = if tags.len() == 1 { "a version" } else { "versions" };
+    EngineError::Conflict {
+        message: format!("remove {name}: volume has {plural}: {}", tags.join(", ")),
+        hint: Some(format!(
+            "remove them with it: 'volume rm --versions {name}', or one by one: 'volume forget {name} TAG'"
+        )),
+    }
+}
+
 fn user_of(connection: &Connection, volume: &str) -> Result<Option<String>, StateError> {
     Ok(connection
         .prepare_cached("SELECT container FROM container_volumes WHERE volume = ?1 LIMIT 1")?
@@ -186,22 +262,51 @@ fn user_of(connection: &Connection, volume: &str) -> Result<Option<String>, Stat
         .optional()?)
 }
 
-/// Writes a volume's row unless there is one; says whether it wrote one.
+/// Writes a volume's row unless there is one. Docker takes one that is there whatever was asked for; what would be
+/// written to another place than was said is an error here.
 pub(crate) fn insert(
     connection: &Connection,
     name: &str,
     anonymous: bool,
-    labels: BTreeMap<String, String>,
+    settings: &VolumeSettings,
+) -> Result<Inserted, EngineError> {
+    if insert_at(connection, name, anonymous, settings, events::now())? {
+        return Ok(Inserted {
+            made: true,
+            mounted: options::recipe(&settings.options).is_some(),
+        });
+    }
+    let there: String = connection
+        .prepare_cached("SELECT settings FROM volumes WHERE name = ?1")
+        .and_then(|mut query| query.query_row([name], |row| row.get(0)))
+        .map_err(StateError::from)?;
+    let there: VolumeSettings = serde_json::from_str(&there).unwrap_or_default();
+    if !settings.options.is_empty() && settings.options != there.options {
+        return Err(EngineError::Conflict {
+            message: format!("create {name}: a volume named {name} already exists with other options"),
+            hint: Some("choose a different name, or look at it with 'volume inspect'".into()),
+        });
+    }
+    Ok(Inserted {
+        made: false,
+        mounted: options::recipe(&there.options).is_some(),
+    })
+}
+
+/// Writes a volume's row, with the time of its making, unless there is one; says whether it wrote one.
+fn insert_at(
+    connection: &Connection,
+    name: &str,
+    anonymous: bool,
+    settings: &VolumeSettings,
+    created: i64,
 ) -> Result<bool, StateError> {
-    let settings = rows::json(&VolumeSettings {
-        labels,
-        options: BTreeMap::new(),
-    })?;
+    let settings = rows::json(settings)?;
     let inserted = connection
         .prepare_cached(
             "INSERT OR IGNORE INTO volumes (name, anonymous, settings, created) VALUES (?1, ?2, ?3, ?4)",
         )?
-        .execute((name, anonymous, settings, events::now()))?;
+        .execute((name, anonymous, settings, created))?;
     if inserted > 0 {
         events::record(connection, "volume", "create", name, &[("driver", "local")])?;
     }
@@ -233,7 +338,7 @@ pub(crate) fn anonymous_of(
     Ok(names.collect::<Result<_, _>>()?)
 }
 
-/// Takes those volumes away that no container refers to; returns which. When the transaction that `connection` is in
+/// Takes those volumes away that no container refers to and that have no versions; returns which. When the transaction that `connection` is in
 /// has been committed, they are to be finished; otherwise dropped, and all is as before.
 pub(crate) fn delete_unused<'n>(
     connection: &Connection,
@@ -245,7 +350,8 @@ pub(crate) fn delete_unused<'n>(
         let created: Option<i64> = connection
             .prepare_cached(
                 "DELETE FROM volumes WHERE name = ?1
-                 AND NOT EXISTS (SELECT 1 FROM container_volumes WHERE volume = ?1) RETURNING created",
+                 AND NOT EXISTS (SELECT 1 FROM container_volumes WHERE volume = ?1)
+                 AND NOT EXISTS (SELECT 1 FROM volume_versions WHERE volume = ?1) RETURNING created",
             )
             .and_then(|mut statement| statement.query_row([name], |row| row.get(0)).optional())
             .map_err(StateError::from)?;

@@ -32,6 +32,16 @@ impl Removal {
     pub(super) fn begin(locations: &Locations, name: &str, created: i64) -> Result<Self, EngineError> {
         let lock = locations.open_trash()?;
         let from = locations.volume_directory(name);
+        // What is mounted there is somebody else's, and moves with the directory.
+        if super::mounting::is_mounted(&from.join("_data"))? {
+            return Err(EngineError::Conflict {
+                message: format!("remove {name}: volume is in use: something is mounted on it"),
+                hint: Some(format!(
+                    "if no container or command uses it, take away what you have mounted there: umount {}",
+                    from.join("_data").display()
+                )),
+            });
+        }
         let holder = locations.trash().join(format!(
             "{PREFIX}{created}-{}",
             places::hex(&places::random::<8>()?)
@@ -69,8 +79,9 @@ impl Removal {
         failpoint::pass("volume.forgotten");
         match self.aside.take() {
             None => Ok(()),
-            Some(aside) => std::fs::remove_dir_all(&aside)
-                .map_err(|error| SysError::io("remove the volume", &self.from, &error).into()),
+            // Not into what somebody may have mounted there.
+            Some(aside) => sys::fs::remove_all(&aside)
+                .map_err(|error| SysError::on("remove the volume", &self.from)(error.errno).into()),
         }
     }
 }
@@ -126,10 +137,7 @@ pub(crate) fn sweep(database: &Database, locations: &Locations, aside: &Path) ->
             put_back(aside, &name, &locations.volume_directory(&name));
         }
     }
-    match std::fs::remove_dir_all(aside) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error).into()),
-        _ => Ok(()),
-    }
+    Ok(sys::fs::remove_all(aside)?)
 }
 
 /// Returns when a volume was made that is on its way out.
@@ -140,8 +148,8 @@ fn made(aside: &Path) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::VolumeSettings;
     use super::*;
-    use std::collections::BTreeMap;
 
     fn engine(root: &Path) -> (Database, Locations) {
         let locations = Locations {
@@ -155,7 +163,7 @@ mod tests {
 
     fn make(database: &Database, locations: &Locations, name: &str) {
         database
-            .write(|transaction| super::super::insert(transaction, name, false, BTreeMap::new()))
+            .write(|transaction| super::super::insert(transaction, name, false, &VolumeSettings::default()))
             .unwrap();
         super::super::make(locations, name).unwrap();
         std::fs::write(super::super::data(locations, name).join("file"), name).unwrap();

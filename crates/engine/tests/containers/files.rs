@@ -62,6 +62,7 @@ fn they_go_in_and_out_of_running_and_stopped_containers() {
             subpath: None,
             labels: std::collections::BTreeMap::new(),
             driver: None,
+            options: std::collections::BTreeMap::new(),
         },
         ..MountRequest::default()
     };

@@ -272,6 +272,7 @@ fn volumes_get_the_images_content() {
             subpath: None,
             labels: std::collections::BTreeMap::new(),
             driver: None,
+            options: std::collections::BTreeMap::new(),
         },
         ..MountRequest::default()
     };
@@ -296,7 +297,7 @@ fn volumes_get_the_images_content() {
     assert_eq!(root.volumes().list().unwrap().len(), 2);
     assert!(
         root.volumes()
-            .remove("full", false)
+            .remove("full", false, false)
             .unwrap_err()
             .to_string()
             .contains("volume is in use")

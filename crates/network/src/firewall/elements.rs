@@ -3,12 +3,12 @@
 use crate::NetworkError;
 use crate::nftables as nft;
 use rustix::io::Errno;
-use sys::netlink::{Attributes, Batch, Socket, attributes};
+use sys::netlink::{Attributes, Batch, NetlinkError, Reply, Socket, attributes};
 
 /// Elements in one message: an attribute holds 64 KiB, an element takes about 60 bytes.
 const ELEMENTS_PER_MESSAGE: usize = 500;
 /// How often an edit starts over because somebody else's came between reading and writing.
-const ATTEMPTS: usize = 200;
+pub(super) const ATTEMPTS: usize = 200;
 
 /// One element of a set or map.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,16 +114,22 @@ fn generation(socket: &mut Socket) -> Result<u32, NetworkError> {
         if let Some(refusal) = answer.refusal {
             return Err(NetworkError::refused("read generation of", "nf_tables")(refusal));
         }
-        let number = answer.replies.first().and_then(|reply| {
+        if let Some(reply) = answer.replies.first() {
+            return generation_in(Some(reply));
+        }
+    }
+    generation_in(None)
+}
+
+/// Reads that number from an answer.
+pub(super) fn generation_in(reply: Option<&Reply>) -> Result<u32, NetworkError> {
+    reply
+        .and_then(|reply| {
             attributes(reply.payload.get(nft::HEADER..)?)
                 .first(nft::GENERATION_ID)?
                 .big_endian()
-        });
-        if let Some(number) = number {
-            return Ok(number);
-        }
-    }
-    Err(NetworkError::Netlink(sys::netlink::NetlinkError::Malformed))
+        })
+        .ok_or(NetworkError::Netlink(NetlinkError::Malformed))
 }
 
 /// Reads, decides and writes as if at once: `plan` adds what is to be done to a transaction that is refused if
@@ -152,4 +158,4 @@ pub(crate) fn edit_consistently(
 }
 
 /// `ERESTART`: the rules are not those of the generation that was named.
-const RESTART: Errno = Errno::from_raw_os_error(85);
+pub(super) const RESTART: Errno = Errno::from_raw_os_error(85);

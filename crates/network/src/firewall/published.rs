@@ -1,17 +1,19 @@
-//! Published ports as elements of the two maps.
+//! Published ports as elements of maps: of two for the bridges that translate addresses, by version of IP; and of sets
+//! for those that are routed to, where publishing a port only opens it.
 
 use super::elements::{Element, edit, edit_consistently, elements};
-use super::rules::{PUBLISHED, PUBLISHED_AT};
+use super::rules::{OF_PORTS, OPENED, OPENED6, PUBLISHED, PUBLISHED_AT, PUBLISHED6, PUBLISHED6_AT};
 use crate::nftables as nft;
-use crate::{NetworkError, Protocol, Published, PublishedPort};
+use crate::{Bridge, GatewayMode, NetworkError, Protocol, Published, PublishedPort};
 use rustix::io::Errno;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use sys::netlink::{Batch, Refusal, Socket};
 
 /// Publishes ports. One that is published already belongs to a dead endpoint, since the caller holds the port, and
 /// is led to the new one.
-pub(crate) fn publish(socket: &mut Socket, table: &str, ports: &[Published]) -> Result<(), NetworkError> {
-    let wanted = ports.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+pub(crate) fn publish(socket: &mut Socket, bridge: &Bridge, ports: &[Published]) -> Result<(), NetworkError> {
+    let table = bridge.table.as_str();
+    let wanted = encode_all(bridge, ports);
     if wanted.is_empty() {
         return Ok(());
     }
@@ -46,9 +48,13 @@ fn is_clash(refusal: &Refusal) -> bool {
 
 /// Takes ports back, those of them that still lead where they are said to: a port may have been published again for
 /// another endpoint.
-pub(crate) fn unpublish(socket: &mut Socket, table: &str, ports: &[Published]) -> Result<(), NetworkError> {
-    // A port that could not be encoded was never published.
-    let unwanted: Vec<_> = ports.iter().filter_map(|port| encode(port).ok()).collect();
+pub(crate) fn unpublish(
+    socket: &mut Socket,
+    bridge: &Bridge,
+    ports: &[Published],
+) -> Result<(), NetworkError> {
+    let table = bridge.table.as_str();
+    let unwanted = encode_all(bridge, ports);
     if unwanted.is_empty() {
         return Ok(());
     }
@@ -64,7 +70,7 @@ pub(crate) fn unpublish(socket: &mut Socket, table: &str, ports: &[Published]) -
 pub(crate) fn published(socket: &mut Socket, table: &str) -> Result<Vec<Published>, NetworkError> {
     Ok(all_published(socket, table)?
         .iter()
-        .filter_map(|(_, element)| decode(element))
+        .filter_map(|(map, element)| decode(map, element))
         .collect())
 }
 
@@ -73,7 +79,7 @@ pub(super) fn all_published(
     table: &str,
 ) -> Result<Vec<(&'static str, Element)>, NetworkError> {
     let mut all = Vec::new();
-    for map in [PUBLISHED, PUBLISHED_AT] {
+    for map in OF_PORTS {
         all.extend(
             elements(socket, table, map)?
                 .into_iter()
@@ -84,7 +90,7 @@ pub(super) fn all_published(
 }
 
 fn edit_maps(batch: &mut Batch, message: u8, table: &str, elements: &[(&'static str, Element)]) {
-    for map in [PUBLISHED, PUBLISHED_AT] {
+    for map in OF_PORTS {
         let of_map: Vec<_> = elements
             .iter()
             .filter(|(owner, _)| *owner == map)
@@ -94,33 +100,54 @@ fn edit_maps(batch: &mut Batch, message: u8, table: &str, elements: &[(&'static 
     }
 }
 
-/// Returns a port's map and element. Each field takes a multiple of 4 bytes.
-fn encode(published: &Published) -> Result<(&'static str, Element), NetworkError> {
+/// Returns ports as elements, each once: two of the host's ports may open the same one of an endpoint's.
+fn encode_all(bridge: &Bridge, ports: &[Published]) -> Vec<(&'static str, Element)> {
+    let mut all: Vec<_> = ports
+        .iter()
+        .filter_map(|published| {
+            let traffic = bridge.traffic;
+            let mode = if published.address.is_ipv4() {
+                traffic.gateway_mode
+            } else {
+                traffic.gateway_mode6
+            };
+            match mode {
+                GatewayMode::Nat | GatewayMode::NatUnprotected => encode(published),
+                GatewayMode::Routed => Some(encode_opened(published)),
+                GatewayMode::Isolated => None,
+            }
+        })
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Returns a port's map and element; none if host and endpoint speak different versions of IP. Each field takes a
+/// multiple of 4 bytes.
+fn encode(published: &Published) -> Option<(&'static str, Element)> {
     let PublishedPort {
         host,
         host_port,
         port,
         protocol,
     } = published.port;
-    let IpAddr::V4(host) = host else {
-        return Err(NetworkError::Ipv6Port {
-            host,
-            port: host_port,
-        });
+    let map = match (host, published.address, host.is_unspecified()) {
+        (IpAddr::V4(_), IpAddr::V4(_), true) => PUBLISHED,
+        (IpAddr::V4(_), IpAddr::V4(_), false) => PUBLISHED_AT,
+        (IpAddr::V6(_), IpAddr::V6(_), true) => PUBLISHED6,
+        (IpAddr::V6(_), IpAddr::V6(_), false) => PUBLISHED6_AT,
+        _ => return None,
     };
-    let mut key = Vec::with_capacity(12);
+    let mut key = Vec::with_capacity(24);
     if !host.is_unspecified() {
-        key.extend_from_slice(&host.octets());
+        push_address(&mut key, host);
     }
-    key.extend_from_slice(&[protocol.number(), 0, 0, 0]);
-    key.extend_from_slice(&port_field(host_port));
-    let data = [published.address.octets(), port_field(port)].concat();
-    let map = if host.is_unspecified() {
-        PUBLISHED
-    } else {
-        PUBLISHED_AT
-    };
-    Ok((
+    push_service(&mut key, protocol, host_port);
+    let mut data = Vec::with_capacity(20);
+    push_address(&mut data, published.address);
+    data.extend_from_slice(&port_field(port));
+    Some((
         map,
         Element {
             key,
@@ -130,31 +157,88 @@ fn encode(published: &Published) -> Result<(&'static str, Element), NetworkError
     ))
 }
 
+fn encode_opened(published: &Published) -> (&'static str, Element) {
+    let set = match published.address {
+        IpAddr::V4(_) => OPENED,
+        IpAddr::V6(_) => OPENED6,
+    };
+    let mut key = Vec::with_capacity(24);
+    push_address(&mut key, published.address);
+    push_service(&mut key, published.port.protocol, published.port.port);
+    (set, Element::of(&key))
+}
+
+fn push_address(bytes: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(address) => bytes.extend_from_slice(&address.octets()),
+        IpAddr::V6(address) => bytes.extend_from_slice(&address.octets()),
+    }
+}
+
+fn push_service(bytes: &mut Vec<u8>, protocol: Protocol, port: u16) {
+    bytes.extend_from_slice(&[protocol.number(), 0, 0, 0]);
+    bytes.extend_from_slice(&port_field(port));
+}
+
 fn port_field(port: u16) -> [u8; 4] {
     let [high, low] = port.to_be_bytes();
     [high, low, 0, 0]
 }
 
-pub(super) fn decode(element: &Element) -> Option<Published> {
-    let (host, rest) = match element.key.as_slice() {
-        [a, b, c, d, rest @ ..] if rest.len() == 8 => (Ipv4Addr::new(*a, *b, *c, *d), rest),
-        rest => (Ipv4Addr::UNSPECIFIED, rest),
+/// Reads an element of one of the maps. An opened port has none of the host's: its own stands for that.
+pub(super) fn decode(map: &str, element: &Element) -> Option<Published> {
+    let (six, bound, open) = match map {
+        PUBLISHED => (false, false, false),
+        PUBLISHED6 => (true, false, false),
+        PUBLISHED_AT => (false, true, false),
+        PUBLISHED6_AT => (true, true, false),
+        OPENED => (false, true, true),
+        OPENED6 => (true, true, true),
+        _ => return None,
+    };
+    let any = if six {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    } else {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    };
+    let (host, rest) = if bound {
+        take_address(&element.key, six)?
+    } else {
+        (any, element.key.as_slice())
     };
     let [protocol, _, _, _, high, low, _, _] = *rest else {
         return None;
     };
-    let [a, b, c, d, port_high, port_low, _, _] = *element.data.as_deref()? else {
-        return None;
+    let protocol = Protocol::from_number(protocol)?;
+    let host_port = u16::from_be_bytes([high, low]);
+    let (host, address, port) = if open {
+        (any, host, host_port)
+    } else {
+        let (address, rest) = take_address(element.data.as_deref()?, six)?;
+        let [high, low, _, _] = *rest else {
+            return None;
+        };
+        (host, address, u16::from_be_bytes([high, low]))
     };
     Some(Published {
         port: PublishedPort {
-            host: IpAddr::V4(host),
-            host_port: u16::from_be_bytes([high, low]),
-            port: u16::from_be_bytes([port_high, port_low]),
-            protocol: Protocol::from_number(protocol)?,
+            host,
+            host_port,
+            port,
+            protocol,
         },
-        address: Ipv4Addr::new(a, b, c, d),
+        address,
     })
+}
+
+fn take_address(bytes: &[u8], six: bool) -> Option<(IpAddr, &[u8])> {
+    if six {
+        let (address, rest) = bytes.split_first_chunk::<16>()?;
+        Some((IpAddr::from(*address), rest))
+    } else {
+        let (address, rest) = bytes.split_first_chunk::<4>()?;
+        Some((IpAddr::from(*address), rest))
+    }
 }
 
 #[cfg(test)]
@@ -162,25 +246,32 @@ mod tests {
     use super::*;
 
     fn published(host: &str, host_port: u16, protocol: Protocol) -> Published {
+        let host: IpAddr = host.parse().unwrap();
+        let address = if host.is_ipv4() { "172.17.0.2" } else { "fd00::2" };
         Published {
             port: PublishedPort {
-                host: host.parse().unwrap(),
+                host,
                 host_port,
                 port: 8080,
                 protocol,
             },
-            address: Ipv4Addr::new(172, 17, 0, 2),
+            address: address.parse().unwrap(),
         }
     }
 
     #[test]
     fn elements_of_ports_are_read_back_as_written() {
-        for (host, map, length) in [("0.0.0.0", PUBLISHED, 8), ("127.0.0.1", PUBLISHED_AT, 12)] {
+        for (host, map, length) in [
+            ("0.0.0.0", PUBLISHED, 8),
+            ("127.0.0.1", PUBLISHED_AT, 12),
+            ("::", PUBLISHED6, 8),
+            ("::1", PUBLISHED6_AT, 24),
+        ] {
             for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
                 let port = published(host, 80, protocol);
                 let (owner, element) = encode(&port).unwrap();
                 assert_eq!((owner, element.key.len()), (map, length));
-                assert_eq!(decode(&element), Some(port));
+                assert_eq!(decode(map, &element), Some(port));
             }
         }
     }
@@ -194,11 +285,27 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_is_refused_by_name() {
-        let error = encode(&published("::", 80, Protocol::Tcp)).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "cannot publish port 80 on ::: ports are published on IPv4 addresses only"
-        );
+    fn an_opened_port_is_the_endpoints_own() {
+        for host in ["0.0.0.0", "::1"] {
+            let port = published(host, 80, Protocol::Udp);
+            let (set, element) = encode_opened(&port);
+            let read = decode(set, &element).unwrap();
+            assert_eq!((read.address, read.port.port), (port.address, 8080));
+            assert!(read.port.host.is_unspecified());
+            assert_eq!(
+                encode_opened(&read),
+                (set, element),
+                "and is taken back by what is read"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_translated_is_no_element() {
+        let mixed = Published {
+            address: "172.17.0.2".parse().unwrap(),
+            ..published("::", 80, Protocol::Tcp)
+        };
+        assert_eq!(encode(&mixed), None);
     }
 }

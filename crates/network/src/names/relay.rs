@@ -2,7 +2,7 @@
 
 use super::message::Verdict;
 use super::server::Upstream;
-use rustix::event::PollFlags;
+use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use std::io::{ErrorKind, Read, Write};
@@ -97,6 +97,8 @@ impl Asked {
 #[derive(Debug)]
 pub(super) struct Call {
     stream: TcpStream,
+    /// What of `stream` is waited for at the moment.
+    watched: EventFlags,
     pub(super) deadline: Instant,
     state: State,
 }
@@ -116,6 +118,7 @@ enum State {
 #[derive(Debug)]
 struct Elsewhere {
     stream: TcpStream,
+    watched: EventFlags,
     number: usize,
     question: Vec<u8>,
     sent: usize,
@@ -139,20 +142,33 @@ impl Call {
         stream.set_nonblocking(true).ok()?;
         Some(Self {
             stream,
+            watched: EventFlags::empty(),
             deadline: Instant::now() + IDLE,
             state: State::Question(Vec::new()),
         })
     }
 
-    pub(super) fn waits_for(&self) -> (BorrowedFd<'_>, PollFlags) {
-        match &self.state {
-            State::Question(_) => (self.stream.as_fd(), PollFlags::IN),
-            State::Answer(..) => (self.stream.as_fd(), PollFlags::OUT),
+    /// Says to `readiness` what this conversation waits for now. Returns whether it can be waited for.
+    pub(super) fn watch(&mut self, readiness: BorrowedFd<'_>) -> bool {
+        // The other one is taken off the list: whoever hangs up meanwhile would be reported without end.
+        let (client, other) = match &self.state {
+            State::Question(_) => (EventFlags::IN, None),
+            State::Answer(..) => (EventFlags::OUT, None),
             State::Elsewhere(elsewhere) if elsewhere.sent < elsewhere.question.len() => {
-                (elsewhere.stream.as_fd(), PollFlags::OUT)
+                (EventFlags::empty(), Some(EventFlags::OUT))
             }
-            State::Elsewhere(elsewhere) => (elsewhere.stream.as_fd(), PollFlags::IN),
+            State::Elsewhere(_) => (EventFlags::empty(), Some(EventFlags::IN)),
+        };
+        let mut watched = watch(readiness, self.stream.as_fd(), &mut self.watched, client);
+        if let (State::Elsewhere(elsewhere), Some(wanted)) = (&mut self.state, other) {
+            watched = watched.and(watch(
+                readiness,
+                elsewhere.stream.as_fd(),
+                &mut elsewhere.watched,
+                wanted,
+            ));
         }
+        watched.is_ok()
     }
 
     /// Does what can be done without waiting. Returns whether the conversation goes on.
@@ -235,6 +251,7 @@ fn pass_on(
         if let Ok(stream) = from(netns, *upstream, || begin_call(upstream.address)) {
             return State::Elsewhere(Elsewhere {
                 stream,
+                watched: EventFlags::empty(),
                 number,
                 question,
                 sent: 0,
@@ -267,6 +284,30 @@ fn with_length(message: &[u8]) -> Vec<u8> {
     let mut bytes = length.to_be_bytes().to_vec();
     bytes.extend_from_slice(&message[..usize::from(length)]);
     bytes
+}
+
+/// Has `readiness` report `wanted` of a descriptor, of which it reports `watched` so far. A descriptor that is closed
+/// leaves the list by itself.
+pub(super) fn watch(
+    readiness: BorrowedFd<'_>,
+    descriptor: BorrowedFd<'_>,
+    watched: &mut EventFlags,
+    wanted: EventFlags,
+) -> Result<(), Errno> {
+    // Nobody looks at what is ready: everything is tried.
+    let data = EventData::new_u64(0);
+    if *watched == wanted {
+        return Ok(());
+    }
+    if watched.is_empty() {
+        epoll::add(readiness, descriptor, data, wanted)?;
+    } else if wanted.is_empty() {
+        epoll::delete(readiness, descriptor)?;
+    } else {
+        epoll::modify(readiness, descriptor, data, wanted)?;
+    }
+    *watched = wanted;
+    Ok(())
 }
 
 /// How far something has come.

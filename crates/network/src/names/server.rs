@@ -1,11 +1,11 @@
 //! The sockets of a name server, and what goes on between them.
 
 use super::message::{self, Verdict, Way};
-use super::relay::{Asked, Call, Outcome};
+use super::relay::{Asked, Call, Outcome, watch};
 use super::{Table, redirect};
 use crate::NetworkError;
 use hickory_proto::op::ResponseCode;
-use rustix::event::PollFlags;
+use rustix::event::epoll::{self, CreateFlags, EventFlags};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -37,11 +37,17 @@ pub struct Upstream {
 
 /// A name server in a container's network namespace. Owns its sockets and a descriptor of the namespace; with the
 /// namespace the rules go that lead to it.
+///
+/// Its descriptor ([`AsFd`]) is readable whenever there is something to [serve](NameServer::serve).
 #[derive(Debug)]
 pub struct NameServer {
     pub(super) netns: OwnedFd,
+    /// An epoll(7) descriptor with all sockets in it.
+    readiness: OwnedFd,
     udp: UdpSocket,
     tcp: TcpListener,
+    /// What of `tcp` is waited for: nothing while there are as many conversations as there may be.
+    callers: EventFlags,
     upstream: Vec<Upstream>,
     asked: Vec<Asked>,
     calls: Vec<Call>,
@@ -63,7 +69,15 @@ impl NameServer {
         let port =
             |address: std::io::Result<SocketAddr>| address.map(|address| address.port()).map_err(failed);
         redirect::redirect(&mut rules, port(udp.local_addr())?, port(tcp.local_addr())?)?;
+        let not_watched = |errno| SysError::of("wait for names on")(errno);
+        let readiness = epoll::create(CreateFlags::CLOEXEC).map_err(not_watched)?;
+        let (mut queries, mut callers) = (EventFlags::empty(), EventFlags::empty());
+        for (socket, watched) in [(udp.as_fd(), &mut queries), (tcp.as_fd(), &mut callers)] {
+            watch(readiness.as_fd(), socket, watched, EventFlags::IN).map_err(not_watched)?;
+        }
         Ok(Self {
+            readiness,
+            callers,
             netns: netns
                 .try_clone_to_owned()
                 .map_err(|error| SysError::io("keep", "a network namespace", &error))?,
@@ -79,20 +93,6 @@ impl NameServer {
     /// Says whom to ask from now on: the container's networks have changed.
     pub fn set_upstream(&mut self, upstream: Vec<Upstream>) {
         self.upstream = upstream;
-    }
-
-    /// Returns what to wait for, for poll(2).
-    pub fn descriptors(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
-        let listening = [
-            (self.udp.as_fd(), PollFlags::IN),
-            (self.tcp.as_fd(), PollFlags::IN),
-        ];
-        let asked = self
-            .asked
-            .iter()
-            .map(|asked| (asked.socket.as_fd(), PollFlags::IN));
-        let calls = self.calls.iter().map(Call::waits_for);
-        listening.into_iter().chain(asked).chain(calls)
     }
 
     /// Returns when [`NameServer::serve`] must be called even if nothing is ready.
@@ -138,7 +138,12 @@ impl NameServer {
     fn pass_on(&mut self, query: &[u8], client: SocketAddr, first: usize) {
         if self.asked.len() < MOST_ASKED {
             for (number, upstream) in self.upstream.iter().enumerate().skip(first) {
-                if let Ok(asked) = Asked::ask(self.netns.as_fd(), *upstream, number, query, client) {
+                let Ok(asked) = Asked::ask(self.netns.as_fd(), *upstream, number, query, client) else {
+                    continue;
+                };
+                let mut watched = EventFlags::empty();
+                let socket = asked.socket.as_fd();
+                if watch(self.readiness.as_fd(), socket, &mut watched, EventFlags::IN).is_ok() {
                     self.asked.push(asked);
                     return;
                 }
@@ -189,9 +194,31 @@ impl NameServer {
             let ignorance = self.ignorance();
             let mut judge = |query: &[u8]| message::judge(query, &table(), Way::Tcp, turn);
             let give_up = |query: &[u8]| message::failure(query, ignorance);
-            if call.go_on(now, self.netns.as_fd(), &self.upstream, &mut judge, &give_up) {
+            if call.go_on(now, self.netns.as_fd(), &self.upstream, &mut judge, &give_up)
+                && call.watch(self.readiness.as_fd())
+            {
                 self.calls.push(call);
             }
         }
+        // Who calls while all lines are taken waits; looking at him would not get him a line.
+        let wanted = if self.calls.len() < MOST_CALLS {
+            EventFlags::IN
+        } else {
+            EventFlags::empty()
+        };
+        // Should this fail, it is tried again when the next conversation ends.
+        watch(
+            self.readiness.as_fd(),
+            self.tcp.as_fd(),
+            &mut self.callers,
+            wanted,
+        )
+        .unwrap_or_default();
+    }
+}
+
+impl AsFd for NameServer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.readiness.as_fd()
     }
 }

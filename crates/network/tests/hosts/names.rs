@@ -5,7 +5,7 @@ use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use network::names::{NameServer, Table, Upstream};
-use rustix::event::{PollFd, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
@@ -35,13 +35,9 @@ fn served<T>(namespace: &Namespace, upstream: Vec<Upstream>, work: impl FnOnce()
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                let mut waiting: Vec<_> = server
-                    .descriptors()
-                    .map(|(descriptor, flags)| PollFd::from_borrowed_fd(descriptor, flags))
-                    .collect();
-                let glance = Timespec::try_from(Duration::from_millis(20)).unwrap();
-                poll(&mut waiting, Some(&glance)).unwrap();
-                drop(waiting);
+                if ready(&server, server.deadline()) {
+                    WAKE_UPS.fetch_add(1, Ordering::Relaxed);
+                }
                 server.serve(&mut || Arc::clone(&table));
             }
         });
@@ -51,6 +47,19 @@ fn served<T>(namespace: &Namespace, upstream: Vec<Upstream>, work: impl FnOnce()
         result
     })
 }
+
+/// Waits for the server's descriptor, for a moment; returns whether it was ready.
+fn ready(server: &NameServer, deadline: Option<Instant>) -> bool {
+    let glance = Duration::from_millis(20);
+    let rest = deadline.map_or(glance, |deadline| {
+        deadline.saturating_duration_since(Instant::now()).min(glance)
+    });
+    let mut waiting = [PollFd::new(server, PollFlags::IN)];
+    poll(&mut waiting, Some(&Timespec::try_from(rest).unwrap())).unwrap() > 0
+}
+
+/// How often a server was woken up, over all tests.
+static WAKE_UPS: AtomicUsize = AtomicUsize::new(0);
 
 struct StopWhenDropped<'a>(&'a AtomicBool);
 
@@ -254,5 +263,35 @@ fn clients_that_are_silent_or_talk_nonsense_keep_nobody_waiting() {
         assert_eq!(addresses(&ask_tcp(&mut call(&namespace), "db.")), ["172.18.0.2"]);
         assert!(begun.elapsed() < PATIENCE / 2);
         drop(silent);
+    });
+}
+
+/// More callers than there are lines, and one that hangs up while another server is asked for him: nothing of it is
+/// looked at again and again.
+#[test]
+fn what_cannot_be_served_now_wakes_nobody() {
+    let namespace = Namespace::new();
+    // It hears and does not answer.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mute = Upstream {
+        address: mute.local_addr().unwrap(),
+        from_host: true,
+    };
+    served(&namespace, vec![mute], || {
+        let mut hung_up = call(&namespace);
+        send_tcp(&mut hung_up, &question("example.com."));
+        std::thread::sleep(Duration::from_millis(100));
+        rustix::net::sockopt::set_socket_linger(&hung_up, Some(Duration::ZERO)).unwrap();
+        drop(hung_up);
+        let silent: Vec<TcpStream> = (0..40).map(|_| call(&namespace)).collect();
+        std::thread::sleep(Duration::from_millis(100));
+        let before = WAKE_UPS.load(Ordering::Relaxed);
+        std::thread::sleep(Duration::from_secs(1));
+        let wake_ups = WAKE_UPS.load(Ordering::Relaxed) - before;
+        // Other tests run beside this one; a loop would be woken a hundred thousand times.
+        assert!(wake_ups < 5000, "{wake_ups}");
+        drop(silent);
+        // The lines are free again.
+        assert_eq!(addresses(&ask_tcp(&mut call(&namespace), "db.")), ["172.18.0.2"]);
     });
 }

@@ -6,6 +6,7 @@
 //! look (CVE-2021-30465, CVE-2024-45310).
 
 mod cgroup;
+mod detached;
 mod devices;
 mod masks;
 mod mounts;
@@ -25,6 +26,7 @@ use sys::path::Tree;
 use sys::pty;
 
 pub(crate) use cgroup::View as CgroupView;
+pub use detached::detached_mount;
 use devices::Device;
 use mounts::Mount;
 

@@ -253,7 +253,7 @@ pub(super) fn set(
 }
 
 /// Makes a filesystem, detached.
-fn make(kind: &str, device: Option<&str>, options: &Options) -> Result<OwnedFd, StartError> {
+pub(super) fn make(kind: &str, device: Option<&str>, options: &Options) -> Result<OwnedFd, StartError> {
     let data: Vec<(&str, &str)> = options
         .data
         .iter()

@@ -235,7 +235,7 @@ impl AsFd for Socket {
 }
 
 /// Another process may send to this socket as well; only port 0 is the kernel.
-fn from_kernel(sender: Option<SocketAddrAny>) -> bool {
+pub(super) fn from_kernel(sender: Option<SocketAddrAny>) -> bool {
     sender
         .and_then(|address| SocketAddrNetlink::try_from(address).ok())
         .is_some_and(|address| address.pid() == 0)
@@ -246,21 +246,23 @@ fn place_of(number: u32, first: u32, count: usize) -> Option<usize> {
     (place < count).then_some(place)
 }
 
+/// One message of a datagram.
 #[derive(Debug)]
-struct Message {
+pub(super) struct Message {
     number: u32,
     flags: u16,
-    content: Content,
+    pub(super) content: Content,
 }
 
+/// What is in it.
 #[derive(Debug)]
-enum Content {
+pub(super) enum Content {
     Reply(Reply),
     Acknowledged(Option<Refusal>),
     Done,
 }
 
-fn split(mut bytes: &[u8]) -> Result<Vec<Message>, NetlinkError> {
+pub(super) fn split(mut bytes: &[u8]) -> Result<Vec<Message>, NetlinkError> {
     let mut messages = Vec::new();
     while !bytes.is_empty() {
         let header = bytes.get(..HEADER).ok_or(NetlinkError::Malformed)?;

@@ -55,7 +55,10 @@ struct VolumeOptions {
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct DriverConfig {
+    #[serde(skip_serializing_if = "String::is_empty")]
     name: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    options: BTreeMap<String, String>,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -164,13 +167,17 @@ pub(super) fn mount(mount: &MountRequest) -> Option<Mount> {
             subpath,
             labels,
             driver,
+            options: of_driver,
         } => {
             shown.source = name.clone().unwrap_or_default();
             let options = VolumeOptions {
                 no_copy: *no_copy,
                 labels: labels.clone(),
                 subpath: subpath.clone().unwrap_or_default(),
-                driver_config: driver.clone().map(|name| DriverConfig { name }),
+                driver_config: (driver.is_some() || !of_driver.is_empty()).then(|| DriverConfig {
+                    name: driver.clone().unwrap_or_default(),
+                    options: of_driver.clone(),
+                }),
             };
             shown.volume_options = (options != VolumeOptions::default()).then_some(options);
         }

@@ -457,12 +457,14 @@ fn container_mount(
         propagation => propagation,
     };
     let access = match (asked.writable, asked.below) {
-        (true, _) => "rw",
+        // What the host has made read-only stays so.
+        (true, _) => "",
         (false, Below::AsItIs) => "ro",
         // Of what is mounted below, too.
         (false, Below::ReadOnly | Below::ReadOnlyByName) => "rro",
     };
-    let options = [if recursive { "rbind" } else { "bind" }, propagation, access];
+    let mut options = vec![if recursive { "rbind" } else { "bind" }, propagation];
+    options.extend(Some(access).filter(|access| !access.is_empty()));
     let mut tree = |source, options: &[&str]| {
         let number = trees.len().to_string();
         trees.push(source);
