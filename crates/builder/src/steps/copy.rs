@@ -439,8 +439,9 @@ fn contents(found: &[Found]) -> serde_json::Map<String, serde_json::Value> {
         for item in &source.items {
             let path = item.below(&source.at);
             let shown = path.to_string_lossy();
+            let shown = shown.trim_start_matches('/');
             let kept = if count <= REMEMBERED {
-                shown.into_owned()
+                shown.to_owned()
             } else {
                 shown.split('/').take(2).collect::<Vec<_>>().join("/")
             };

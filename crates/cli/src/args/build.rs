@@ -62,12 +62,12 @@ pub(crate) struct BuildFlags {
     /// Set the target build stage to build
     #[arg(long, value_name = "string")]
     target: Option<String>,
-    /// Images to consider as cache sources (ignored: every step built here is one)
+    /// External cache sources (e.g., "type=local,src=path/to/dir")
     #[arg(long, value_name = "list")]
-    cache_from: Vec<String>,
-    /// Cache export destinations
+    pub cache_from: Vec<String>,
+    /// Cache export destinations (e.g., "type=local,dest=path/to/dir")
     #[arg(long, value_name = "list")]
-    cache_to: Vec<String>,
+    pub cache_to: Vec<String>,
     /// Additional build contexts (e.g., name=path)
     #[arg(long, value_name = "list")]
     build_context: Vec<String>,
@@ -199,11 +199,6 @@ impl BuildFlags {
             ),
             (!self.secret.is_empty(), "--secret", "secrets come later"),
             (!self.ssh.is_empty(), "--ssh", "agents come later"),
-            (
-                !self.cache_to.is_empty(),
-                "--cache-to",
-                "the cache stays in the local store",
-            ),
         ] {
             if given {
                 return invalid(format!("'{flag}' is not there yet: {instead}"));
@@ -229,7 +224,6 @@ impl BuildFlags {
             (self.memory.is_some(), "--memory"),
             (self.shm_size.is_some(), "--shm-size"),
             (!self.ulimit.is_empty(), "--ulimit"),
-            (!self.cache_from.is_empty(), "--cache-from"),
         ]
         .iter()
         .filter(|(given, _)| *given)

@@ -2,8 +2,8 @@
 
 use super::build_extras::{self, Extras};
 use crate::args::build::BuildFlags;
-use crate::args::build_output;
 use crate::args::build_output::Output;
+use crate::args::{build_cache, build_output};
 use crate::dispatch::Verb;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::front::Cli;
@@ -48,6 +48,8 @@ impl Verb for BuildCommand {
         let platforms = self.flags.platforms()?;
         let outputs = build_output::parse(&self.flags.output, self.flags.push, &self.extras.annotation)?;
         build_extras::check(&outputs, &platforms)?;
+        let (cache_from, ignored) = build_cache::sources(&self.flags.cache_from)?;
+        let cache_to = build_cache::targets(&self.flags.cache_to)?;
         let dockerfile = self.flags.file.clone();
         let prepared = self.flags.prepare(&words[0], cli.client().proxy_variables())?;
         for warning in &prepared.warnings {
@@ -65,8 +67,14 @@ impl Verb for BuildCommand {
             // The names are for what is written, and not for the store.
             build.tags.clear();
         }
+        for what in ignored {
+            output::warning(&format!("{what}: not there yet and ignored"));
+        }
         let builds = engine.builds();
+        build_extras::import(builds, &cache_from);
+        let reporting = self.extras.explain || !cache_to.is_empty();
         let mut images = Vec::new();
+        let mut all_reports = Vec::new();
         for platform in platforms {
             build.platform = platform.clone();
             let shown = BuildProgress::new(style);
@@ -74,7 +82,7 @@ impl Verb for BuildCommand {
             let since = build_extras::moment();
             let result = shown.while_it_runs(|events| {
                 let collect = |event: BuildEvent| {
-                    if let (BuildEvent::Report(report), true) = (&event, self.extras.explain) {
+                    if let (BuildEvent::Report(report), true) = (&event, reporting) {
                         let mut reports = reports.lock().unwrap_or_else(PoisonError::into_inner);
                         reports.push(StepReport::clone(report));
                     }
@@ -97,8 +105,9 @@ impl Verb for BuildCommand {
                 }
                 Err(error) => return Err(failed(&shown, &error, &build.dockerfile)),
             };
+            let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+            all_reports.extend(reports.iter().cloned());
             if self.extras.explain {
-                let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
                 build_extras::explain(builds, &build, &reports, since)?;
             }
             if let Some(verification) = verification {
@@ -109,7 +118,8 @@ impl Verb for BuildCommand {
             }
             images.push((platform, digest));
         }
-        let written = build_extras::write(builds, &outputs, &images, &tags);
+        let written = build_extras::write(builds, &outputs, &images, &tags)
+            .and_then(|()| build_extras::export(builds, &cache_to, &all_reports, &images));
         if !keep {
             for (_, digest) in &images {
                 builds.forget(digest)?;

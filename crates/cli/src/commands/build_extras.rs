@@ -1,6 +1,7 @@
 //! What `build` does besides building: outputs, `--verify`, `--explain`, lock files.
 
 use super::save::to_file;
+use crate::args::build_cache::CacheTarget;
 use crate::args::build_output::Output;
 use crate::failure::Failure;
 use crate::output::{self, table, time, units};
@@ -148,6 +149,36 @@ pub(super) fn write(
             Output::Layout(path, options) => {
                 builds.write_layout_directory(&digests, &named(options), path)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Takes steps out of cache directories. What cannot be read makes the build slower, not wrong.
+pub(super) fn import(builds: Builds<'_>, directories: &[PathBuf]) {
+    for directory in directories {
+        if let Err(error) = builds.import_cache(directory) {
+            output::warning(&format!(
+                "the cache in {} is not used: {}",
+                directory.display(),
+                crate::failure::chain(&error)
+            ));
+        }
+    }
+}
+
+/// Writes the steps of a build into cache directories.
+pub(super) fn export(
+    builds: Builds<'_>,
+    targets: &[CacheTarget],
+    reports: &[StepReport],
+    images: &[(Platform, Digest)],
+) -> Result<(), Failure> {
+    for target in targets {
+        // Of several platforms the first one's image says which layers are wanted, unless all are.
+        let all = target.all || images.len() > 1;
+        if let Some((_, image)) = images.first() {
+            builds.export_cache(reports, image, all, &target.options, &target.directory)?;
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Builds: the builder, given what it needs of the engine.
 
+mod cache_files;
 mod explain;
 mod lock;
 mod outputs;

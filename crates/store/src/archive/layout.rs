@@ -64,6 +64,9 @@ impl Content<'_> {
 
 type Contents<'a> = BTreeMap<Digest, Content<'a>>;
 
+/// Makes a document, and its type, of the layers' `diff_ids` and the digests of their blobs.
+type DocumentOf<'d> = &'d mut dyn FnMut(&BTreeMap<Digest, Digest>) -> (String, Vec<u8>);
+
 /// A layer in the form in which it is written.
 struct Form {
     digest: Digest,
@@ -114,9 +117,65 @@ impl Store {
         directory: &Path,
     ) -> Result<(), StoreError> {
         let (blobs, index, docker) = self.layout(lease, images, options)?;
+        self.write_blobs(&blobs, directory)?;
+        sys::fs::write_atomically(&directory.join("oci-layout"), LAYOUT, 0o644)?;
+        if options.for_docker {
+            sys::fs::write_atomically(&directory.join("manifest.json"), &docker, 0o644)?;
+        }
+        sys::fs::write_atomically(&directory.join("index.json"), &index, 0o644)?;
+        Ok(())
+    }
+
+    /// Writes layers into a directory as an OCI layout, with a document that says what they are for. `document_of` makes it
+    /// and its type of the layers' digests there.
+    pub fn write_layers(
+        &self,
+        lease: &Lease,
+        layers: &[Layer],
+        options: &LayoutOptions,
+        document_of: DocumentOf<'_>,
+        directory: &Path,
+    ) -> Result<(), StoreError> {
+        let forms = self.forms(lease, layers.iter().collect(), options)?;
+        let mut blobs = Contents::new();
+        let mut descriptors = Vec::new();
+        let mut known = BTreeMap::new();
+        for layer in layers {
+            let Some(form) = forms.get(&layer.diff_id) else {
+                continue;
+            };
+            let content = if form.digest == layer.diff_id {
+                Content::Tar(layer, form.size)
+            } else {
+                Content::Kept(form.size)
+            };
+            if blobs.insert(form.digest, content).is_none() {
+                descriptors.push(descriptor(&form.media_type, &form.digest, form.size));
+            }
+            known.insert(layer.diff_id, form.digest);
+        }
+        let (media_type, config) = document_of(&known);
+        let digest = digest_of(&config);
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "config": descriptor(&media_type, &digest, config.len() as u64),
+            "layers": descriptors,
+        });
+        blobs.insert(digest, Content::Bytes(config));
+        let entry = add(&mut blobs, MANIFEST_TYPE, &manifest)?;
+        let index = document(&json!({ "schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [entry] }))?;
+        self.write_blobs(&blobs, directory)?;
+        sys::fs::write_atomically(&directory.join("oci-layout"), LAYOUT, 0o644)?;
+        sys::fs::write_atomically(&directory.join("index.json"), &index, 0o644)?;
+        Ok(())
+    }
+
+    /// Writes blobs into a layout's directory, those that are not there.
+    fn write_blobs(&self, blobs: &Contents<'_>, directory: &Path) -> Result<(), StoreError> {
         let place = directory.join("blobs/sha256");
         sys::fs::create_directories(&place, 0o755)?;
-        for (digest, content) in &blobs {
+        for (digest, content) in blobs {
             let path = place.join(digest.hex());
             if std::fs::metadata(&path).is_ok_and(|found| found.len() == content.size()) {
                 continue;
@@ -138,11 +197,6 @@ impl Store {
                 return Err(error);
             }
         }
-        sys::fs::write_atomically(&directory.join("oci-layout"), LAYOUT, 0o644)?;
-        if options.for_docker {
-            sys::fs::write_atomically(&directory.join("manifest.json"), &docker, 0o644)?;
-        }
-        sys::fs::write_atomically(&directory.join("index.json"), &index, 0o644)?;
         Ok(())
     }
 
@@ -153,7 +207,8 @@ impl Store {
         images: &'a [Image],
         options: &LayoutOptions,
     ) -> Result<(Contents<'a>, Vec<u8>, Vec<u8>), StoreError> {
-        let forms = self.forms(lease, images, options)?;
+        let layers = images.iter().flat_map(|image| &image.layers).collect();
+        let forms = self.forms(lease, layers, options)?;
         let mut blobs = Contents::new();
         let mut entries: Vec<Value> = Vec::new();
         let mut docker: Vec<DockerImage> = Vec::new();
@@ -230,10 +285,9 @@ impl Store {
     fn forms(
         &self,
         lease: &Lease,
-        images: &[Image],
+        mut layers: Vec<&Layer>,
         options: &LayoutOptions,
     ) -> Result<BTreeMap<Digest, Form>, StoreError> {
-        let mut layers: Vec<&Layer> = images.iter().flat_map(|image| &image.layers).collect();
         layers.sort_by_key(|layer| layer.diff_id);
         layers.dedup_by_key(|layer| layer.diff_id);
         let threads = std::thread::available_parallelism()
