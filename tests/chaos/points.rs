@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Commands one after the other. `{dir}` is the sandbox's directory, `{registry}` the registry's address.
-pub(crate) const SCENARIOS: [(&str, &[&str]); 11] = [
+pub(crate) const SCENARIOS: [(&str, &[&str]); 13] = [
     ("run", &["run --name it --network none busybox echo hello"]),
     (
         "run -d, stop",
@@ -49,6 +49,28 @@ pub(crate) const SCENARIOS: [(&str, &[&str]); 11] = [
             "volume create fresh",
             "run --rm -v fresh:/etc --network none busybox true",
             "volume rm fresh",
+        ],
+    ),
+    (
+        "volume with options",
+        &[
+            "volume create -o type=tmpfs -o device=tmpfs memory",
+            "run --rm -v memory:/memory --network none busybox touch /memory/file",
+            "volume rm memory",
+        ],
+    ),
+    (
+        "versions",
+        &[
+            "volume create fresh",
+            "run -d --name it -v fresh:/etc --network none busybox sleep 1000",
+            "volume snapshot fresh one",
+            "volume clone fresh:one other",
+            "rm -f it",
+            "volume restore fresh one",
+            "volume import third {dir}/extra.tar",
+            "volume forget fresh one",
+            "volume rm --versions fresh other third",
         ],
     ),
     (
@@ -131,7 +153,15 @@ fn every_point_of(scenario: &str, action: &str) {
             healing.push(world.heal(&context));
             // Once more: it works, or what was done before the kill is in the way.
             let again = world.run(command, "", None);
-            let in_the_way = ["in use", "No such", "not running", "not found", "no such"];
+            let in_the_way = [
+                "in use",
+                "already",
+                "something in it",
+                "No such",
+                "not running",
+                "not found",
+                "no such",
+            ];
             assert!(
                 again.outcome.code == 0 || in_the_way.iter().any(|text| again.outcome.stderr.contains(text)),
                 "{context}: again: {} {}",
@@ -184,6 +214,8 @@ scenarios! {
     pull "pull";
     build "build";
     volume "volume";
+    volume_with_options "volume with options";
+    versions "versions";
     prune "prune";
 }
 

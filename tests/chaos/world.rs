@@ -208,6 +208,17 @@ impl World {
         if !ids.is_empty() {
             self.run_on_many(&[words("rm -f"), ids].concat());
         }
+        let versions = self.run(&words("volume versions -q"), "", None).outcome.ok();
+        let volumes: BTreeSet<&str> = versions
+            .lines()
+            .filter_map(|version| version.split(':').next())
+            .collect();
+        for volume in volumes {
+            let volume = vec![volume.to_owned()];
+            self.run(&[words("volume rm --versions"), volume].concat(), "", None)
+                .outcome
+                .ok();
+        }
         self.run(&words("system prune -af --volumes"), "", None)
             .outcome
             .ok();

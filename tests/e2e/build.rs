@@ -1,5 +1,13 @@
 //! `build`.
 
+mod bad;
+mod checks;
+mod copying;
+mod documents;
+mod instructions;
+mod mounts;
+mod sources;
+
 use crate::sandbox;
 use testkit::{Outcome, Sandbox};
 
@@ -15,6 +23,21 @@ fn build(coracle: &Sandbox, arguments: &[&str]) -> Outcome {
         ]
         .concat(),
     )
+}
+
+/// Builds a Dockerfile as `t`, and returns the outcome with what it logged.
+fn built(coracle: &Sandbox, dockerfile: &str, arguments: &[&str]) -> Outcome {
+    coracle.write("context/Dockerfile", dockerfile);
+    let outcome = build(coracle, &[&["-t", "t"], arguments].concat());
+    assert_eq!(outcome.code, 0, "{dockerfile}\n{}", outcome.stderr);
+    outcome
+}
+
+/// Runs a shell command in `t`.
+fn inside(coracle: &Sandbox, command: &str) -> String {
+    coracle
+        .run(["run", "--rm", "--entrypoint", "sh", "t", "-c", command])
+        .ok()
 }
 
 fn pipeline(coracle: &Sandbox) {
@@ -127,8 +150,11 @@ fn mistakes_in_the_dockerfile_name_the_line() {
         empty.contains("empty") || empty.contains("no instructions"),
         "{empty}"
     );
-    let later = fails("FROM busybox\nRUN <<EOF\ntrue\nEOF\n");
-    assert!(later.contains("Dockerfile:2"), "{later}");
+    let open = fails("FROM busybox\nRUN <<EOF\ntrue\n");
+    assert!(
+        open.contains("Dockerfile:2") && open.contains("unterminated heredoc"),
+        "{open}"
+    );
 }
 
 #[test]

@@ -328,3 +328,154 @@ fn mounts_are_shown_as_they_were_written() {
         "b\n"
     );
 }
+
+#[test]
+fn a_missing_source_is_made_if_asked_for() {
+    let engine = sandbox();
+    let source = engine.path().join("made/here");
+    let mount = format!("type=bind,src={},dst=/x,bind-create-src", source.display());
+    run(&engine, &["--mount", &mount], "echo in > /x/f").ok();
+    assert_eq!(std::fs::read_to_string(source.join("f")).unwrap(), "in\n");
+    let file = engine.write("file", "it is one\n");
+    let mount = format!("type=bind,src={},dst=/x,bind-create-src", file.display());
+    assert_eq!(run(&engine, &["--mount", &mount], "cat /x").ok(), "it is one\n");
+}
+
+/// What the host mounts later comes in with `rslave`, and what it has mounted read-only stays so.
+#[test]
+fn what_the_host_mounts_is_seen_as_the_propagation_says() {
+    let engine = sandbox();
+    let top = engine.path().join("top");
+    let (below, later) = (top.join("below"), top.join("later"));
+    std::fs::create_dir_all(&below).unwrap();
+    std::fs::create_dir_all(&later).unwrap();
+    let mount = |arguments: &[&str], place: &std::path::Path| {
+        let status = std::process::Command::new("mount")
+            .args(arguments)
+            .arg(place)
+            .status()
+            .unwrap();
+        assert!(status.success());
+    };
+    mount(&["--bind", top.to_str().unwrap()], &top);
+    mount(&["--make-rshared"], &top);
+    mount(&["-t", "tmpfs", "-o", "ro", "tmpfs"], &below);
+    let private = format!("type=bind,src={},dst=/x", top.display());
+    let slave = format!("{private},bind-propagation=rslave");
+    for (name, bind) in [("private", &private), ("slave", &slave)] {
+        engine
+            .run([
+                "run", "-d", "--name", name, "--mount", bind, "busybox", "sleep", "1000",
+            ])
+            .ok();
+    }
+    mount(&["-t", "tmpfs", "tmpfs"], &later);
+    std::fs::write(later.join("seen"), "seen\n").unwrap();
+    let looks: Vec<Outcome> = ["private", "slave"]
+        .into_iter()
+        .map(|name| engine.run(["exec", name, "sh", "-c", "cat /x/later/seen; touch /x/below/f"]))
+        .collect();
+    engine.run(["rm", "-f", "private", "slave"]).ok();
+    for place in [&later, &below, &top] {
+        let status = std::process::Command::new("umount").arg(place).status().unwrap();
+        assert!(status.success());
+    }
+    assert_eq!(looks[0].stdout, "");
+    assert_eq!(looks[1].stdout, "seen\n");
+    for look in &looks {
+        assert!(look.stderr.contains("Read-only"), "{look:?}");
+    }
+}
+
+#[test]
+fn memory_of_a_size_and_mode() {
+    let engine = sandbox();
+    let mount = "type=tmpfs,dst=/t,tmpfs-size=2m,tmpfs-mode=700";
+    let seen = run(
+        &engine,
+        &["--mount", mount],
+        "grep ' /t ' /proc/mounts; stat -c %a /t",
+    )
+    .ok();
+    assert!(seen.contains("size=2048k") && seen.ends_with("\n700\n"), "{seen}");
+    let refused = run(&engine, &["--mount", "type=tmpfs,dst=/t,src=x"], "true").fails(125);
+    assert!(
+        refused.contains("field Source must not be specified"),
+        "{refused}"
+    );
+}
+
+/// What an image has at a volume's place is there with all that belongs to it, unless it is not wanted.
+#[test]
+fn what_is_copied_into_a_volume_is_whole() {
+    let engine = sandbox();
+    engine.write(
+        "context/Dockerfile",
+        "FROM busybox\n\
+         RUN mkdir -p /full/dir && echo one > /full/dir/f && ln /full/dir/f /full/twin && ln -s dir /full/link \
+         && chown 70:71 /full/dir/f && chmod 2750 /full/dir && touch -d '2001-02-03 04:05:06' /full/dir/f \
+         && mkfifo /full/fifo && chown 5:6 /full && chmod 711 /full\n\
+         VOLUME /full\n",
+    );
+    let context = engine.path().join("context");
+    engine
+        .run(["build", "-q", "-t", "full", context.to_str().unwrap()])
+        .ok();
+    let look = "cd /full; stat -c '%n %u:%g %a %F %h' . dir dir/f link fifo; stat -c %y dir/f | cut -c1-19; \
+                [ dir/f -ef twin ] && echo twins; readlink link";
+    let expected = run_image(&engine, "full", &["--tmpfs", "/other"], look);
+    assert!(
+        expected.contains("dir/f 70:71") && expected.contains("2001-02-03 04:05:06\ntwins\ndir\n"),
+        "{expected}"
+    );
+    assert_eq!(run_image(&engine, "full", &["-v", "named:/full"], look), expected);
+    assert_eq!(
+        run_image(
+            &engine,
+            "full",
+            &["--mount", "type=volume,src=other,dst=/full"],
+            look
+        ),
+        expected
+    );
+    // A second time it is as it was left.
+    run_image(
+        &engine,
+        "full",
+        &["-v", "named:/full"],
+        "rm -r /full/*; touch /full/kept",
+    );
+    assert_eq!(
+        run_image(&engine, "full", &["-v", "named:/full"], "ls /full"),
+        "kept\n"
+    );
+    for nothing in [
+        "type=volume,src=bare,dst=/full,volume-nocopy",
+        "type=volume,dst=/full,volume-nocopy=1",
+    ] {
+        assert_eq!(
+            run_image(&engine, "full", &["--mount", nothing], "ls /full"),
+            "",
+            "{nothing}"
+        );
+    }
+    let mount = format!(
+        "type=bind,src={},dst=/full",
+        engine.path().join("context").display()
+    );
+    assert_eq!(
+        run_image(&engine, "full", &["--mount", &mount], "ls /full"),
+        "Dockerfile\n"
+    );
+    assert_eq!(
+        engine.run(["volume", "ls", "-q"]).ok(),
+        "bare\nnamed\nother\n",
+        "those without a name have gone with their containers"
+    );
+}
+
+fn run_image(engine: &Sandbox, image: &str, flags: &[&str], script: &str) -> String {
+    engine
+        .run([&["run", "--rm"], flags, &[image, "sh", "-c", script]].concat())
+        .ok()
+}

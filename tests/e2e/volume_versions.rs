@@ -89,6 +89,10 @@ fn a_version_is_kept_compared_restored_and_forgotten() {
         "{table}"
     );
     assert_eq!(coracle.run(["volume", "snapshot", "pg", "one"]).code, 1);
+    let offered = coracle.run(["__complete", "volume", "restore", "pg", "o"]).ok();
+    assert!(offered.starts_with("one\t"), "{offered}");
+    let offered = coracle.run(["__complete", "volume", "clone", "pg:"]).ok();
+    assert!(offered.starts_with(&format!("pg:{tag}\t")), "{offered}");
     // Back, and what was there is kept.
     let restored = coracle.run(["volume", "restore", "pg", "one"]);
     assert!(restored.stderr.contains("is kept as its version"), "{restored:?}");
@@ -501,6 +505,61 @@ fn a_full_disk_is_told_and_leaves_nothing() {
         coracle.run(["volume", "snapshot", "vv"]).ok();
     }
     coracle.run(["volume", "rm", "--versions", "vv"]).ok();
+    drop(disk);
+}
+
+#[test]
+fn where_files_share_blocks_a_version_takes_no_room() {
+    let coracle = crate::empty();
+    let disk = Loop::mount(&coracle, "btrfs", &["-q"]);
+    coracle.run(["volume", "create", "vv"]).ok();
+    let file = data(&coracle, "vv").join("big");
+    // Of different bytes, so that nothing else makes it small. Two copies of it would not fit.
+    let mut bytes: Vec<u8> = (0..300_u32 << 18)
+        .flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes())
+        .collect();
+    std::fs::write(&file, &bytes).unwrap();
+    for round in 0..4_u8 {
+        coracle
+            .run(["volume", "snapshot", "vv", &format!("v{round}")])
+            .ok();
+        coracle
+            .run([
+                "volume",
+                "clone",
+                &format!("vv:v{round}"),
+                &format!("clone{round}"),
+            ])
+            .ok();
+        bytes[4096 * usize::from(round)] ^= 0xff;
+        std::os::unix::fs::FileExt::write_all_at(
+            &std::fs::File::options().write(true).open(&file).unwrap(),
+            &bytes[..64 << 10],
+            0,
+        )
+        .unwrap();
+    }
+    coracle.run(["volume", "restore", "vv", "v0"]).ok();
+    bytes[0] ^= 0xff;
+    bytes[4096] ^= 0xff;
+    bytes[8192] ^= 0xff;
+    bytes[12288] ^= 0xff;
+    assert!(
+        std::fs::read(&file).unwrap() == bytes,
+        "the first version is what was there"
+    );
+    coracle
+        .run([
+            "volume",
+            "rm",
+            "--versions",
+            "vv",
+            "clone0",
+            "clone1",
+            "clone2",
+            "clone3",
+        ])
+        .ok();
     drop(disk);
 }
 

@@ -83,6 +83,16 @@ impl Globals {
         self.values.get(name).cloned()
     }
 
+    /// Returns a value that was given on the command line.
+    pub(crate) fn given(&self, name: &str) -> Option<&str> {
+        self.given.get(name).map(String::as_str)
+    }
+
+    /// Returns all that `FROM` may use, and all that was given.
+    pub(crate) fn all(&self) -> (&BTreeMap<String, String>, &BTreeMap<String, String>) {
+        (&self.values, &self.given)
+    }
+
     /// Returns the value of a declaration: what the user gave, else its default, else the value from before the
     /// first `FROM`.
     pub(crate) fn value<E>(

@@ -2,6 +2,7 @@
 
 use crate::arguments::{EPOCH, Globals};
 use crate::cache::Cache;
+use crate::checks;
 use crate::commit_time;
 use crate::config::Draft;
 use crate::context::BuildContext;
@@ -9,10 +10,11 @@ use crate::error::{BuildError, CommandFailure, Failure, Place, StepError};
 use crate::graph::{self, Graph};
 use crate::progress::Progress;
 use crate::stage::is_counted;
-use crate::{Build, BuildEvent, FIXED_EPOCH, Services};
-use dockerfile::{Dockerfile, Instruction};
-use oci::Digest;
+use crate::{Build, BuildEvent, FIXED_EPOCH, NamedContext, RunNetwork, Services};
+use dockerfile::{Dockerfile, Instruction, Operation, RunSecurity};
+use oci::{Digest, Reference};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Once, OnceLock, PoisonError};
 use store::{Lease, NewImage, Store};
@@ -41,13 +43,6 @@ pub fn build(
     };
     step.note(&format!("reading {name}: {}B done", text.len()));
     step.done();
-    for warning in &dockerfile.warnings {
-        progress.warn(
-            format!("{}: {}", warning.check, warning.message),
-            Some(warning.line),
-        );
-    }
-
     let target = graph::target(&dockerfile, build.target.as_deref())?;
     let target_name = dockerfile.stages[target].from.name.clone();
     let globals = Globals::new(build, &dockerfile, target_name.as_deref().unwrap_or("default"))
@@ -60,7 +55,22 @@ pub fn build(
             None,
         );
     }
-    let graph = Graph::new(&dockerfile, &globals, target);
+    let graph = Graph::new(&dockerfile, &globals, target, build);
+    let context = BuildContext::open(&build.context, "the build context", build.ignore.as_ref())?;
+    warn(store, build, &dockerfile, &globals, &context, &progress, &file)?;
+    for (index, stage) in dockerfile.stages.iter().enumerate() {
+        if graph.needed[index] {
+            refuse_rights(build, &file, stage)?;
+        }
+    }
+    let mut contexts = BTreeMap::new();
+    for (name, context) in &build.contexts {
+        if let NamedContext::Directory(path) = context {
+            let ignore = ignore_file(path)?;
+            let opened = BuildContext::open(path, &format!("the context {name}"), ignore.as_ref())?;
+            contexts.insert(name.to_lowercase(), Arc::new(opened));
+        }
+    }
     let epoch = build
         .source_date_epoch
         .or_else(|| globals.get(EPOCH).and_then(|value| value.parse().ok()));
@@ -69,7 +79,8 @@ pub fn build(
         database,
         services,
         request: build,
-        context: BuildContext::open(&build.context, build.ignore.as_ref())?,
+        context,
+        contexts,
         slots: dockerfile.stages.iter().map(|_| OnceLock::new()).collect(),
         dockerfile,
         file,
@@ -103,6 +114,8 @@ pub(crate) struct Job<'a> {
     pub(crate) services: &'a dyn Services,
     pub(crate) request: &'a Build,
     pub(crate) context: BuildContext,
+    /// Named contexts that are directories, by their names in lower case.
+    pub(crate) contexts: BTreeMap<String, Arc<BuildContext>>,
     pub(crate) dockerfile: Dockerfile,
     file: String,
     pub(crate) globals: Globals,
@@ -212,6 +225,19 @@ impl Job<'_> {
         self.permits.take()
     }
 
+    /// Says whether a stage is to be built anew whatever the cache has.
+    pub(crate) fn is_uncached(&self, stage: usize) -> bool {
+        self.request
+            .uncached_stages
+            .iter()
+            .any(|name| name.to_lowercase() == self.graph.name(stage) || name.parse() == Ok(stage))
+    }
+
+    /// Returns the image that the build puts in the place of a name.
+    pub(crate) fn named_image(&self, name: &str) -> Option<Reference> {
+        named_image(self.request, name)
+    }
+
     /// Returns the times that layers of files get.
     pub(crate) fn file_epoch(&self) -> i64 {
         self.epoch.unwrap_or(FIXED_EPOCH)
@@ -274,6 +300,68 @@ impl Job<'_> {
     }
 }
 
+/// Returns the image that a build puts in the place of a name, with or without its tag.
+pub(crate) fn named_image(build: &Build, name: &str) -> Option<Reference> {
+    build.contexts.iter().find_map(|(known, context)| match context {
+        NamedContext::Image(reference) if known.eq_ignore_ascii_case(name) => Some(reference.clone()),
+        _ => None,
+    })
+}
+
+/// Makes the build checks and says what they find.
+fn warn(
+    store: &Store,
+    build: &Build,
+    dockerfile: &Dockerfile,
+    globals: &Globals,
+    context: &BuildContext,
+    progress: &Progress<'_>,
+    file: &str,
+) -> Result<(), BuildError> {
+    let options = checks::options(build, dockerfile)?;
+    let found = checks::find(store, build, dockerfile, globals, context, &options);
+    for warning in &found {
+        progress.warn(
+            format!("{}: {}", warning.check, warning.message),
+            Some(warning.lines.first),
+        );
+    }
+    match found.len() {
+        count if count > 0 && options.error => Err(BuildError::Checks {
+            file: file.to_owned(),
+            count,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses rights that the build has not been given before anything is done.
+fn refuse_rights(build: &Build, file: &str, stage: &dockerfile::Stage) -> Result<(), BuildError> {
+    for instruction in &stage.instructions {
+        let Operation::Run(run) = &instruction.operation else {
+            continue;
+        };
+        let host = run.network == Some(dockerfile::RunNetwork::Host);
+        if host && build.network != RunNetwork::Host && !build.allowed.host_network {
+            return Err(step_error(file, instruction, StepError::HostNetwork));
+        }
+        if run.security == RunSecurity::Insecure && !build.allowed.insecure {
+            return Err(step_error(file, instruction, StepError::Insecure));
+        }
+    }
+    Ok(())
+}
+
+/// Reads the ignore file of a named context.
+fn ignore_file(directory: &Path) -> Result<Option<(PathBuf, String)>, BuildError> {
+    let path = directory.join(".dockerignore");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(BuildError::Context(sys::SysError::io("read", &path, &error))),
+    }
+}
+
 fn place(file: &str, instruction: &Instruction) -> Place {
     Place {
         file: file.to_owned(),
@@ -283,11 +371,11 @@ fn place(file: &str, instruction: &Instruction) -> Place {
 }
 
 /// Says that reading an instruction went wrong.
-pub(crate) fn at(path: &std::path::Path, instruction: &Instruction, source: StepError) -> BuildError {
+pub(crate) fn at(path: &Path, instruction: &Instruction, source: StepError) -> BuildError {
     step_error(&path.display().to_string(), instruction, source)
 }
 
-fn step_error(file: &str, instruction: &Instruction, source: StepError) -> BuildError {
+pub(crate) fn step_error(file: &str, instruction: &Instruction, source: StepError) -> BuildError {
     BuildError::Step {
         step: instruction.text.clone(),
         place: Box::new(place(file, instruction)),

@@ -128,7 +128,8 @@ impl<'a> Cache<'a> {
     }
 
     /// Returns the step's result, or the right to do it. If another stage is doing it just now, waits for that.
-    pub(crate) fn find(&self, key: &Digest) -> Result<Result<Finished, Turn<'_>>, StepError> {
+    /// Without `earlier`, results of earlier builds do not count.
+    pub(crate) fn find(&self, key: &Digest, earlier: bool) -> Result<Result<Finished, Turn<'_>>, StepError> {
         let mut done = self.lock();
         while done.running.contains(key) {
             done = self.changed.wait(done).unwrap_or_else(PoisonError::into_inner);
@@ -137,6 +138,7 @@ impl<'a> Cache<'a> {
             return Ok(Ok(finished.clone()));
         }
         if self.lookups
+            && earlier
             && let Some((finished, report)) = self.look_up(key)?
         {
             (self.events)(BuildEvent::Report(Box::new(report)));

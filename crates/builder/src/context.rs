@@ -3,13 +3,16 @@
 use crate::error::BuildError;
 use crate::source::Origin;
 use dockerfile::IgnoreRules;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use sys::path::Tree;
 
 /// The context of a build.
 #[derive(Debug)]
 pub(crate) struct BuildContext {
     tree: Tree,
+    /// Where it is, links followed.
+    path: PathBuf,
+    name: String,
     rules: IgnoreRules,
     ignore_file: String,
 }
@@ -17,7 +20,8 @@ pub(crate) struct BuildContext {
 impl BuildContext {
     pub(crate) fn open(
         path: &Path,
-        ignore: Option<&(std::path::PathBuf, String)>,
+        name: &str,
+        ignore: Option<&(PathBuf, String)>,
     ) -> Result<Self, BuildError> {
         let (ignore_file, text) = match ignore {
             Some((file, text)) => {
@@ -30,12 +34,26 @@ impl BuildContext {
             file: ignore_file.clone(),
             source,
         })?;
+        let tree = Tree::new(sys_open(path)?);
         Ok(Self {
+            path: std::fs::canonicalize(path)
+                .map_err(|error| BuildError::Context(sys::SysError::io("follow", path, &error)))?,
+            name: name.to_owned(),
             // The user named this directory, so it may be reached through links.
-            tree: Tree::new(sys_open(path)?),
+            tree,
             rules,
             ignore_file,
         })
+    }
+
+    /// Returns where the directory is; no component is a link.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Says whether the rules keep a path out.
+    pub(crate) fn excludes(&self, path: &str) -> bool {
+        self.rules.verdict(path).excluded && !self.rules.may_include_below(path)
     }
 
     /// Returns the ignore file's name, if there is one.
@@ -46,7 +64,7 @@ impl BuildContext {
     pub(crate) fn origin(&self) -> Origin<'_> {
         Origin {
             tree: &self.tree,
-            name: "the build context".to_owned(),
+            name: self.name.clone(),
             ignore: Some((&self.rules, self.ignore_file.clone())),
         }
     }

@@ -8,6 +8,20 @@ pub enum BuildError {
     /// The user asked to stop.
     #[error("the build was cancelled")]
     Cancelled,
+    /// The Dockerfile asks for its checks to be errors, or what it says of them makes no sense.
+    #[error("lint violation found for rules: {count} in {file}")]
+    Checks {
+        /// The Dockerfile's name.
+        file: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// The build argument `BUILDKIT_DOCKERFILE_CHECK` makes no sense.
+    #[error("BUILDKIT_DOCKERFILE_CHECK: {0}")]
+    CheckOptions(dockerfile::Problem),
+    /// A context that lies elsewhere could not be had.
+    #[error("unable to fetch the build context")]
+    RemoteContext(#[source] Box<StepError>),
     /// A `RUN` ended with another exit code than 0.
     #[error(transparent)]
     Command(Box<CommandFailure>),
@@ -132,6 +146,90 @@ pub enum StepError {
     /// `RUN --network=host` in a build that may not.
     #[error("the host's network is not allowed in this build")]
     HostNetwork,
+    /// `RUN --security=insecure` in a build that may not.
+    #[error("security.insecure is not allowed in this build")]
+    Insecure,
+    /// What came from the web is not what was expected.
+    #[error("digest mismatch for {source_text}: expected {expected}, got {found}")]
+    Checksum {
+        /// The URL.
+        source_text: String,
+        /// What the Dockerfile says.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+    /// git failed.
+    #[error("cannot fetch {remote}: {message}")]
+    Git {
+        /// The address.
+        remote: String,
+        /// What git says, or what is wrong with the address.
+        message: String,
+    },
+    /// The commit is not the one that was expected.
+    #[error("expected the commit {expected} of {remote}, got {found}")]
+    GitChecksum {
+        /// The address.
+        remote: String,
+        /// What the Dockerfile says.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+    /// A part of a repository that is none, or lies behind a link.
+    #[error("{remote} has no directory '{directory}' (links do not count)")]
+    GitDirectory {
+        /// The address.
+        remote: String,
+        /// The part.
+        directory: String,
+    },
+    /// `--keep-git-dir` of something that is no repository.
+    #[error("--keep-git-dir is for Git repositories, and {0} is none")]
+    KeepGitDirectory(String),
+    /// A URL that ends in a slash, into a directory.
+    #[error("cannot determine filename for source {0}")]
+    NoFileName(String),
+    /// git is not there.
+    #[error("git is not installed here, and is needed to fetch repositories")]
+    NoGit,
+    /// A URL with a scheme that nobody speaks.
+    #[error("{0} can be fetched by neither http, https nor git")]
+    Scheme(String),
+    /// A secret that is too large.
+    #[error("secret {0} is larger than 500 KiB")]
+    LargeSecret(String),
+    /// A `--mount` that makes no sense once its variables are expanded.
+    #[error(transparent)]
+    Mount(#[from] dockerfile::MountProblem),
+    /// `--mount=target=/`.
+    #[error("the root itself is no place for a mount")]
+    MountOnRoot,
+    /// `--mount=type=ssh,required` and no `--ssh`.
+    #[error("unset ssh forward key {0}")]
+    NoAgent(String),
+    /// `--mount=type=secret,required` and no `--secret`.
+    #[error("secret {0}: not found")]
+    NoSecret(String),
+    /// A secret's file cannot be read.
+    #[error("secret {id} cannot be read")]
+    SecretFile {
+        /// The secret's id.
+        id: String,
+        /// Why not.
+        #[source]
+        source: sys::SysError,
+    },
+    /// A secret for the environment with bytes that cannot be there.
+    #[error("secret {0} is no text, and cannot be a variable: mount it as a file")]
+    SecretText(String),
+    /// A here-document's name that is no file's name.
+    #[error("\"{0}\" cannot be the name of a file")]
+    DocumentName(String),
+    /// `--exclude` with a pattern that has no sound meaning.
+    #[error("--exclude: {0}")]
+    Exclude(#[source] dockerfile::IgnoreError),
     /// The base image could not be had, or a command not run.
     #[error(transparent)]
     Service(#[from] crate::ServiceError),
@@ -301,7 +399,13 @@ impl BuildError {
                 "add the line !{path} below that rule in {file}, or take the rule out"
             )),
             StepError::BaseImage { hint, .. } => Some(hint.clone()),
-            StepError::HostNetwork => Some("give the build --network host to allow it".to_owned()),
+            StepError::HostNetwork => {
+                Some("give the build --allow network.host, or --network host, to allow it".to_owned())
+            }
+            StepError::Insecure => Some("give the build --allow security.insecure to allow it".to_owned()),
+            StepError::NoFileName(_) => Some("end the destination with the file's name".to_owned()),
+            StepError::NoSecret(id) => Some(format!("give the build --secret id={id},src=FILE")),
+            StepError::NoAgent(id) => Some(format!("give the build --ssh {id}")),
             StepError::SeveralSources(_) => Some("end the destination with a /".to_owned()),
             StepError::NoSuchUser { kind, .. } => Some(format!(
                 "make the {kind} in a RUN step before, or write its number"

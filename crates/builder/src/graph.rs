@@ -2,7 +2,8 @@
 
 use crate::arguments::Globals;
 use crate::error::BuildError;
-use dockerfile::{Dockerfile, Operation, expand_word, nearest};
+use crate::{Build, NamedContext};
+use dockerfile::{Dockerfile, Instruction, MountFlag, Operation, expand_word, nearest};
 use std::collections::BTreeSet;
 
 /// The stages of a Dockerfile and how they hang together. A stage can need earlier ones only, so there are no cycles.
@@ -36,8 +37,17 @@ pub(crate) fn target(dockerfile: &Dockerfile, target: Option<&str>) -> Result<us
     })
 }
 
+/// Returns what an instruction's `--from` and `--mount=from=` name.
+fn origins(instruction: &Instruction) -> Vec<&str> {
+    match &instruction.operation {
+        Operation::Copy(files) => files.from.as_deref().into_iter().collect(),
+        Operation::Run(run) => run.mounts.iter().filter_map(MountFlag::from).collect(),
+        _ => Vec::new(),
+    }
+}
+
 impl Graph {
-    pub(crate) fn new(dockerfile: &Dockerfile, globals: &Globals, target: usize) -> Self {
+    pub(crate) fn new(dockerfile: &Dockerfile, globals: &Globals, target: usize, build: &Build) -> Self {
         let names = dockerfile
             .stages
             .iter()
@@ -67,16 +77,17 @@ impl Graph {
                 }
                 needs.extend(stage);
             }
-            for instruction in &stage.instructions {
-                if let Operation::Copy(files) = &instruction.operation
-                    && let Some(from) = &files.from
-                {
-                    let stage = graph.stage_before(index, from);
-                    if stage.is_none() {
-                        graph.images.insert(from.clone());
-                    }
-                    needs.extend(stage);
+            for from in stage.instructions.iter().flat_map(origins) {
+                if build.contexts.iter().any(|(name, context)| {
+                    matches!(context, NamedContext::Directory(_)) && name.eq_ignore_ascii_case(from)
+                }) {
+                    continue;
                 }
+                let stage = graph.stage_before(index, from);
+                if stage.is_none() {
+                    graph.images.insert(from.to_owned());
+                }
+                needs.extend(stage);
             }
             for need in needs {
                 graph.needed[need] = true;

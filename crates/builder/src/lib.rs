@@ -25,17 +25,24 @@
 //! Each finished step is recorded as it finishes. A step that fails or is interrupted drops its snapshot; tags move
 //! only together with the finished image.
 
+mod agent;
 mod archive;
 mod arguments;
 mod build;
 mod cache;
+pub mod cache_mounts;
+pub mod call;
 mod changes;
+mod checks;
 mod commit_time;
 mod config;
 mod configure;
 mod context;
 mod digests;
 mod error;
+mod exclude;
+mod fetched;
+pub mod git;
 mod graph;
 mod lock;
 mod mode;
@@ -43,6 +50,7 @@ mod place;
 mod platforms;
 mod progress;
 mod report;
+mod scratch;
 mod source;
 mod stage;
 mod steps;
@@ -51,7 +59,9 @@ mod users;
 
 pub use build::build;
 pub use changes::apply_changes;
+pub use dockerfile::{CHECKS, Warning, rule_url};
 pub use error::{BuildError, CommandFailure, Place, StepError};
+pub use fetched::{FetchedContext, from_address, from_stream};
 pub use lock::{Lock, LockError, Pin, images};
 pub use report::{StepReport, first_difference};
 
@@ -98,6 +108,65 @@ pub struct Build {
     pub proxy: BTreeMap<String, String>,
     /// `--add-host` (name, address).
     pub extra_hosts: Vec<(String, String)>,
+    /// `--allow`.
+    pub allowed: Allowed,
+    /// `--build-context`, by name.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// `--secret`, by id.
+    pub secrets: BTreeMap<String, Secret>,
+    /// `--ssh`: the sockets of agents, by id.
+    pub agents: BTreeMap<String, PathBuf>,
+    /// `--no-cache-filter`: stages that are built anew.
+    pub uncached_stages: Vec<String>,
+    /// Limits of `RUN` steps.
+    pub limits: StepLimits,
+}
+
+/// What a build may ask for beyond a container's rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Allowed {
+    /// `network.host`.
+    pub host_network: bool,
+    /// `security.insecure`.
+    pub insecure: bool,
+}
+
+/// Files besides those of the context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A directory.
+    Directory(PathBuf),
+    /// An image.
+    Image(Reference),
+}
+
+/// A secret of the user's. Its value is in no layer, history, cache key, log or message.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// What a file holds when it is needed.
+    File(PathBuf),
+    /// This.
+    Value(Vec<u8>),
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Value(_) => f.write_str("Value(…)"),
+        }
+    }
+}
+
+/// Limits of `RUN` steps.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StepLimits {
+    /// `--shm-size` in bytes.
+    pub shm_size: Option<u64>,
+    /// `--ulimit`: name, soft and hard limit; -1 is none.
+    pub ulimits: Vec<(String, i64, i64)>,
+    /// `--cgroup-parent`.
+    pub cgroup_parent: Option<String>,
 }
 
 /// The network of a `RUN` step.
@@ -129,6 +198,67 @@ pub struct RunStep<'a> {
     pub network: RunNetwork,
     /// Further lines of /etc/hosts (name, address).
     pub extra_hosts: &'a [(String, String)],
+    /// What it sees besides its root filesystem, parents before what lies in them.
+    pub mounts: &'a [StepMount],
+    /// Whether it gets all rights there are.
+    pub insecure: bool,
+    /// Its limits.
+    pub limits: &'a StepLimits,
+}
+
+/// Something mounted in a `RUN`.
+#[derive(Debug, Clone)]
+pub struct StepMount {
+    /// Where, absolute.
+    pub target: String,
+    /// Whether it may not be written to.
+    pub read_only: bool,
+    /// What.
+    pub source: MountSource,
+}
+
+/// What is mounted in a `RUN`.
+#[derive(Clone)]
+pub enum MountSource {
+    /// What is at `subpath` in a directory; links are followed inside it, whoever has made them.
+    Directory {
+        /// The directory, a trusted path.
+        path: PathBuf,
+        /// What of it, absolute.
+        subpath: PathBuf,
+    },
+    /// A file that exists in memory only.
+    File {
+        /// What it holds. May be secret.
+        content: Vec<u8>,
+        /// Its permissions.
+        mode: u32,
+        /// User and group.
+        owner: (u32, u32),
+    },
+    /// A socket of ours, a trusted path.
+    Socket(PathBuf),
+    /// Memory that is empty at first, with its size in bytes.
+    Tmpfs(Option<u64>),
+    /// What is at `subpath` in a union of directories.
+    Union {
+        /// Its directories; if there is an upper one, it takes what is written.
+        overlay: oci::Overlay,
+        /// What of it, absolute.
+        subpath: PathBuf,
+    },
+}
+
+impl std::fmt::Debug for MountSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory { path, subpath } => write!(f, "Directory({path:?}, {subpath:?})"),
+            Self::File { mode, owner, .. } => write!(f, "File({mode:o}, {owner:?})"),
+            Self::Socket(path) => write!(f, "Socket({path:?})"),
+            Self::Tmpfs(size) => write!(f, "Tmpfs({size:?})"),
+            Self::Union { overlay, subpath } => write!(f, "Union({overlay:?}, {subpath:?})"),
+        }
+    }
 }
 
 /// Which of its standard streams a step wrote to.
@@ -151,6 +281,13 @@ pub struct ServiceError {
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+/// What is known of a file that came from the web.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Downloaded {
+    /// What the server would call it, without directories.
+    pub file_name: Option<String>,
+}
+
 /// What a build needs from the engine. Several threads call it at once.
 pub trait Services: Sync {
     /// Returns the base image, from the store or (if it is not here, or `refresh`) from its registry. `progress` gets
@@ -162,6 +299,15 @@ pub trait Services: Sync {
         refresh: bool,
         progress: &mut dyn FnMut(&str),
     ) -> Result<store::Image, ServiceError>;
+
+    /// Writes what is at an http or https URL into a file. `authorization` is the value of that header, for the URL's own
+    /// server only.
+    fn download(
+        &self,
+        url: &str,
+        authorization: Option<&str>,
+        into: std::fs::File,
+    ) -> Result<Downloaded, ServiceError>;
 
     /// Runs a command in a container of its own with the default rights, and returns its exit code. `output` gets what
     /// it writes as it writes it. Is stopped as soon as `stopped` says so. Leaves nothing but the files in the upper

@@ -113,7 +113,7 @@ pub fn images(build: &Build) -> Result<Vec<(Reference, Platform)>, BuildError> {
     for (index, stage) in dockerfile.stages.iter().enumerate() {
         let expand = |text: &str| expand_word(text, dockerfile.escape, &|name| globals.get(name));
         let fail = |source: crate::StepError| crate::build::at(path, &stage.instruction, source);
-        let graph = Graph::new(&dockerfile, &globals, index);
+        let graph = Graph::new(&dockerfile, &globals, index, build);
         let base = expand(&stage.from.base).map_err(|error| fail(error.into()))?;
         let platform: Platform = match &stage.from.platform {
             Some(text) => expand(text)

@@ -39,6 +39,9 @@ pub(crate) struct Placement<'a> {
 impl Placement<'_> {
     /// Copies one source to the destination: a directory's content into it, a file into it or onto it.
     pub(crate) fn copy(&self, found: &Found) -> Result<(), Failure> {
+        if !found.kept.is_empty() {
+            return self.copy_below(found);
+        }
         if found.is_directory() {
             let base = self.directory(self.destination)?;
             for item in &found.items[1..] {
@@ -61,6 +64,41 @@ impl Placement<'_> {
             self.to.resolve(self.destination)?
         };
         self.item(found, item, &target)
+    }
+
+    /// Copies a source together with the directories on the way to it.
+    fn copy_below(&self, found: &Found) -> Result<(), Failure> {
+        let base = self.directory(self.destination)?;
+        let Some(((last, _), above)) = found.kept.split_last() else {
+            return Ok(());
+        };
+        for (path, mode) in above {
+            self.kept_directory(&base.join(OsStr::from_bytes(path)), *mode)?;
+        }
+        let target = base.join(OsStr::from_bytes(last));
+        for item in &found.items {
+            if (self.cancelled)() {
+                return Err(Failure::Cancelled);
+            }
+            self.item(found, item, &item.below(&target))?;
+        }
+        Ok(())
+    }
+
+    fn kept_directory(&self, path: &Path, mode: u32) -> Result<(), StepError> {
+        if self.kind(path)? == Some(FileType::Directory) {
+            return Ok(());
+        }
+        self.directory(path)?;
+        let made = self.to.locate(path, true)?;
+        let mode = self.mode.map_or(mode, |change| change.apply(mode, true));
+        Self::attributes(
+            &made,
+            path,
+            self.owner.unwrap_or((0, 0)),
+            Some(Mode::from_raw_mode(mode)),
+        )?;
+        Ok(())
     }
 
     /// Makes a directory and what is missing above it, and returns where it is when links are followed.

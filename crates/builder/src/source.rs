@@ -63,6 +63,10 @@ pub(crate) struct Found {
     pub(crate) at: PathBuf,
     /// Itself, and if it is a directory what is below it; parents before their children, sorted.
     pub(crate) items: Vec<Item>,
+    /// What is below it, too, but excluded, or of no use to anybody else; each before what is below it.
+    pub(crate) hidden: Vec<Vec<u8>>,
+    /// With `--parents`, its path from the place that is kept: the directories on the way, and itself last.
+    pub(crate) kept: Vec<(Vec<u8>, u32)>,
 }
 
 impl Found {
@@ -161,6 +165,104 @@ pub(crate) fn find(
     Ok(result)
 }
 
+/// Finds one source that is no pattern.
+pub(crate) fn find_one(
+    origin: &Origin<'_>,
+    path: &str,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Found, Failure> {
+    list(origin, path.as_bytes(), cancelled)?.ok_or_else(|| missing(origin, path, path).into())
+}
+
+/// Fails with what may help if a path is not there.
+pub(crate) fn check(origin: &Origin<'_>, written: &str) -> Result<(), Failure> {
+    let path = clean(written);
+    match origin.tree.stat(Path::new(&path), true) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(missing(origin, written, &path).into()),
+    }
+}
+
+/// Finds what a source of `COPY --parents` means: with each match the directories on its way, from the pivot `/./` on
+/// if there is one. `**` stands for any number of directories.
+pub(crate) fn find_with_parents(
+    origin: &Origin<'_>,
+    written: &str,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Vec<Found>, Failure> {
+    let path = clean(written);
+    let dropped = match written.trim_start_matches('/').split_once("/./") {
+        Some((above, _)) => clean(above).split('/').filter(|name| !name.is_empty()).count(),
+        None => 0,
+    };
+    let paths = if Glob::is_pattern(&path) {
+        matches_anywhere(origin, &path)?
+    } else {
+        vec![path.clone().into_bytes()]
+    };
+    let is_pattern = Glob::is_pattern(&path);
+    let mut result: Vec<Found> = Vec::new();
+    for path in paths {
+        let Some(mut found) = list(origin, &path, cancelled)? else {
+            if is_pattern {
+                continue;
+            }
+            return Err(missing(origin, written, &String::from_utf8_lossy(&path)).into());
+        };
+        let names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+        for end in dropped + 1..=names.len() {
+            let whole = names[..end].join(&b'/');
+            let stat = origin.tree.stat(Path::new(OsStr::from_bytes(&whole)), true)?;
+            found
+                .kept
+                .push((names[dropped..end].join(&b'/'), stat.st_mode & 0o7777));
+        }
+        if path.is_empty() {
+            found.kept.clear();
+        }
+        result.push(found);
+    }
+    Ok(result)
+}
+
+/// Returns the paths that match a pattern in which a component `**` stands for any number of directories.
+fn matches_anywhere(origin: &Origin<'_>, pattern: &str) -> Result<Vec<Vec<u8>>, StepError> {
+    let Some((before, after)) = pattern.split_once("**") else {
+        return matches(origin, pattern);
+    };
+    let glob = Glob::with_double_star(pattern)?;
+    let roots = match before.trim_end_matches('/') {
+        "" => vec![Vec::new()],
+        before => matches(origin, before)?,
+    };
+    // `dir/**` means all that is in it, which copying its entries does.
+    let everything = after.is_empty() || after == "/";
+    let mut found = Vec::new();
+    let mut left = roots;
+    while let Some(directory) = left.pop() {
+        let Ok(entries) = origin.tree.entries(Path::new(OsStr::from_bytes(&directory))) else {
+            continue;
+        };
+        for entry in entries {
+            let path = joined(&directory, entry.name.as_bytes());
+            let matched = glob.matches(&String::from_utf8_lossy(&path));
+            if matched {
+                found.push(path.clone());
+            }
+            // A link may lead in circles, and is no directory of this tree.
+            let is_directory = origin
+                .tree
+                .stat(Path::new(OsStr::from_bytes(&path)), false)
+                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+            if is_directory && !(matched && everything) {
+                left.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// Returns the paths that match a pattern, component by component, sorted.
 fn matches(origin: &Origin<'_>, pattern: &str) -> Result<Vec<Vec<u8>>, StepError> {
     let mut found: Vec<Vec<u8>> = vec![Vec::new()];
@@ -231,6 +333,8 @@ fn list(origin: &Origin<'_>, path: &[u8], cancelled: &dyn Fn() -> bool) -> Resul
         name: OsStr::from_bytes(name).to_owned(),
         at: at.clone(),
         items: vec![item],
+        hidden: Vec::new(),
+        kept: Vec::new(),
     };
     if is_directory {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
@@ -244,9 +348,11 @@ fn list(origin: &Origin<'_>, path: &[u8], cancelled: &dyn Fn() -> bool) -> Resul
             prefix: String::from_utf8_lossy(real).into_owned(),
             at: &at,
             items: &mut found.items,
+            hidden: &mut found.hidden,
             cancelled,
         };
         walk.directory(&directory, &[], &parent)?;
+        found.hidden.sort();
         if excluded && found.items.len() == 1 {
             return Ok(None);
         }
@@ -272,6 +378,7 @@ struct Walk<'a> {
     prefix: String,
     at: &'a Path,
     items: &'a mut Vec<Item>,
+    hidden: &'a mut Vec<Vec<u8>>,
     cancelled: &'a dyn Fn() -> bool,
 }
 
@@ -296,6 +403,7 @@ impl Walk<'_> {
                 text = self.context_path(&path);
                 excluded = rules.judge(&text, parent).excluded;
                 if excluded && !(entry.kind != FileType::RegularFile && rules.may_include_below(&text)) {
+                    self.hidden.push(path);
                     continue;
                 }
             }
@@ -309,7 +417,8 @@ impl Walk<'_> {
                     );
                 }
             };
-            let Some(mut item) = Item::new(path, &stat) else {
+            let Some(mut item) = Item::new(path.clone(), &stat) else {
+                self.hidden.push(path);
                 continue;
             };
             match item.kind {
@@ -326,9 +435,10 @@ impl Walk<'_> {
                     self.directory(&below, &path, &matches)?;
                     if excluded && self.items.len() == before + 1 {
                         self.items.pop();
+                        self.hidden.push(path);
                     }
                 }
-                _ if excluded => {}
+                _ if excluded => self.hidden.push(path),
                 Kind::Link => {
                     item.target = read_link(directory.as_fd(), &entry.name)
                         .map_err(SysError::on("read the link", item.below(self.at)))?;

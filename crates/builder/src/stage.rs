@@ -1,11 +1,13 @@
 //! One stage, instruction by instruction.
 
 use crate::build::Job;
+use crate::cache::{Finished, Turn};
 use crate::config::Draft;
 use crate::error::{BuildError, Failure, StepError, chain, command_failed};
 use crate::progress::Step;
-use crate::steps::{copy, from, run, workdir};
+use crate::steps::{copy, foreign, from, run, workdir};
 use dockerfile::{Instruction, Operation};
+use oci::Digest;
 
 /// A stage being built.
 pub(crate) struct StageRun<'a> {
@@ -70,16 +72,23 @@ impl<'a> StageRun<'a> {
     fn instruction(&mut self, instruction: &Instruction, name: &str) -> Result<(), Failure> {
         match &instruction.operation {
             Operation::Add(files, flags) => self.step(name, |run, step| {
-                copy::copy(run, copy::Kind::Add(*flags), files, None, instruction, step)
+                copy::copy(
+                    run,
+                    &copy::Kind::Add(flags.clone()),
+                    files,
+                    None,
+                    instruction,
+                    step,
+                )
             }),
             Operation::Copy(files) => {
                 // Other stages are waited for before the step begins, so that its time is its own.
-                let other = copy::foreign(self, files)?;
+                let other = foreign::foreign(self, "COPY", files.from.as_deref())?;
                 if self.job.stopped() {
                     return Err(Failure::Cancelled);
                 }
                 self.step(name, |run, step| {
-                    copy::copy(run, copy::Kind::Copy, files, other.as_ref(), instruction, step)
+                    copy::copy(run, &copy::Kind::Copy, files, other.as_ref(), instruction, step)
                 })
             }
             Operation::Run(command) => self.step(name, |run, step| run::run(run, command, instruction, step)),
@@ -122,6 +131,12 @@ impl<'a> StageRun<'a> {
             self.draft.declare(name, value);
         }
         Ok(())
+    }
+
+    /// Looks a step up in the cache, unless this stage is to be built anew.
+    pub(crate) fn find(&self, key: &Digest) -> Result<Result<Finished, Turn<'a>>, StepError> {
+        let job = self.job;
+        job.cache.find(key, !job.is_uncached(self.index))
     }
 
     /// Expands a word with the variables that are visible here.

@@ -44,6 +44,9 @@ impl Cli {
                 .with_hint(format!("run it as root: sudo {}", self.program)));
         }
         let mut engine = Engine::open(self.locations.clone())?;
+        if let Some(directory) = &self.client_directory {
+            engine.set_client_directory(directory);
+        }
         if let Some(trusted) = self.host_ca {
             engine.set_host_ca(if trusted { HostCa::Auto } else { HostCa::Off });
         }

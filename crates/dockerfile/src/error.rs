@@ -56,6 +56,11 @@ pub enum Problem {
         /// What it was given.
         value: String,
     },
+    /// A `check` directive that says nothing sound.
+    #[error(
+        "invalid check directive '{0}': write skip=Name,Name, skip=all, experimental=Name or error=true, with semicolons between them"
+    )]
+    CheckOption(String),
     /// `ONBUILD ONBUILD`.
     #[error("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")]
     ChainedOnbuild,
@@ -99,6 +104,9 @@ pub enum Problem {
     /// `HEALTHCHECK NONE something`.
     #[error("HEALTHCHECK NONE takes no arguments")]
     HealthcheckNone,
+    /// `COPY a <<EOF`.
+    #[error("{0} cannot accept a heredoc as a destination")]
+    HeredocDestination(&'static str),
     /// A JSON array of other things than strings.
     #[error("when using JSON array syntax, arrays must be comprised of strings only")]
     JsonStrings,
@@ -113,6 +121,9 @@ pub enum Problem {
         "{0} requires at least two arguments, but only one was provided. Destination could not be determined"
     )]
     NoDestination(&'static str),
+    /// A `--mount` that makes no sense.
+    #[error(transparent)]
+    Mount(#[from] crate::mount::MountProblem),
     /// An empty file.
     #[error("file with no instructions")]
     NoInstructions,
@@ -131,6 +142,9 @@ pub enum Problem {
     /// `--retries=-1`.
     #[error("--retries cannot be negative ({0})")]
     RetriesNegative(i64),
+    /// `RUN --security=none`.
+    #[error("security mode \"{0}\" is not valid (use sandbox or insecure)")]
+    Security(String),
     /// `SHELL sh`.
     #[error("SHELL requires the arguments to be in JSON form")]
     ShellForm,
@@ -145,6 +159,9 @@ pub enum Problem {
         /// The one that was probably meant.
         nearest: Option<String>,
     },
+    /// A here-document that the file's end cuts off.
+    #[error("unterminated heredoc: no line below it is \"{0}\" alone")]
+    UnterminatedHeredoc(String),
     /// No instruction of this name.
     #[error("unknown instruction: {name}{}", suggestion(*nearest))]
     UnknownInstruction {

@@ -3,6 +3,7 @@
 //! The rules are a POSIX shell's as Docker has narrowed them: patterns know `*` and `?` only, and `\` escapes in them
 //! whatever the Dockerfile's escape character is.
 
+use std::cell::RefCell;
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -76,6 +77,51 @@ pub fn expand_words(
     expand(word, escape, variables).map(|(_, words)| words)
 }
 
+/// Returns the names in a word that have no value, where nothing stands in for it.
+pub(crate) fn undefined(
+    word: &str,
+    escape: char,
+    quotes: bool,
+    variables: &dyn Fn(&str) -> Option<String>,
+) -> Vec<String> {
+    let names = RefCell::default();
+    let mut expansion = Expansion {
+        rest: word.chars().peekable(),
+        escape,
+        variables,
+        depth: 0,
+        quotes,
+        undefined: Some(&names),
+    };
+    // What cannot be expanded is an error when it is built.
+    match expansion.until(None, false) {
+        Ok(_) => names.into_inner(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Expands the variables in a here-document, where quotes are letters like all others.
+pub fn expand_document(
+    text: &str,
+    variables: &dyn Fn(&str) -> Option<String>,
+) -> Result<String, ExpandError> {
+    let mut expansion = Expansion {
+        rest: text.chars().peekable(),
+        escape: '\\',
+        variables,
+        depth: 0,
+        quotes: false,
+        undefined: None,
+    };
+    expansion
+        .until(None, false)
+        .map(|(text, _)| text)
+        .map_err(|problem| ExpandError {
+            word: text.lines().next().unwrap_or_default().to_owned(),
+            problem,
+        })
+}
+
 fn expand(
     word: &str,
     escape: char,
@@ -86,6 +132,8 @@ fn expand(
         escape,
         variables,
         depth: 0,
+        quotes: true,
+        undefined: None,
     };
     expansion.until(None, false).map_err(|problem| ExpandError {
         word: word.to_owned(),
@@ -98,6 +146,10 @@ struct Expansion<'a> {
     escape: char,
     variables: &'a dyn Fn(&str) -> Option<String>,
     depth: usize,
+    /// Whether quotes mean something.
+    quotes: bool,
+    /// Gets the names that have no value and nothing in its place.
+    undefined: Option<&'a RefCell<Vec<String>>>,
 }
 
 /// Collects words, split where an unquoted space stands.
@@ -142,12 +194,12 @@ impl Expansion<'_> {
                 return Ok((result, words.finish()));
             }
             match character {
-                '\'' => {
+                '\'' if self.quotes => {
                     let text = self.single_quotes()?;
                     result.push_str(&text);
                     words.word.push_str(&text);
                 }
-                '"' => {
+                '"' if self.quotes => {
                     let text = self.double_quotes(keep_escapes)?;
                     result.push_str(&text);
                     words.word.push_str(&text);
@@ -235,7 +287,7 @@ impl Expansion<'_> {
             if name.is_empty() {
                 return Ok("$".to_owned());
             }
-            return Ok((self.variables)(&name).unwrap_or_default());
+            return Ok(self.plain(name).unwrap_or_default());
         }
         self.rest.next();
         if self.depth == DEEPEST {
@@ -267,7 +319,11 @@ impl Expansion<'_> {
                 return Err(ExpandProblem::Modifier(modifier));
             }
         }
-        let value = (self.variables)(&name);
+        let value = if matches!(operator, '-' | '+' | '?') {
+            (self.variables)(&name)
+        } else {
+            self.plain(name.clone())
+        };
         match operator {
             '}' => Ok(value.unwrap_or_default()),
             '-' | '+' | '?' => {
@@ -307,6 +363,15 @@ impl Expansion<'_> {
             }
             _ => Err(ExpandProblem::Modifier(modifier)),
         }
+    }
+
+    /// Returns the value of a variable for which nothing stands in.
+    fn plain(&self, name: String) -> Option<String> {
+        let value = (self.variables)(&name);
+        if let (None, Some(undefined)) = (&value, self.undefined) {
+            undefined.borrow_mut().push(name);
+        }
+        value
     }
 
     /// Reads a variable's name: a word, a number, or one of the shell's special parameters.

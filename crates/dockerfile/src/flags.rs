@@ -64,6 +64,15 @@ impl Flags {
         Ok(())
     }
 
+    /// Returns all values of a flag that may stand there several times.
+    pub(crate) fn values(&self, name: &str) -> Result<Vec<String>, Problem> {
+        self.found
+            .iter()
+            .filter(|(found, _)| found == name)
+            .map(|(_, value)| value.clone().ok_or_else(|| Problem::FlagValue(name.to_owned())))
+            .collect()
+    }
+
     /// Says whether a flag stands there at all.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.found.iter().any(|(found, _)| found == name)

@@ -1,6 +1,9 @@
 //! What a Dockerfile says, instruction by instruction. Values are as written: variables are expanded by whoever knows
 //! them, with [`expand_word`](crate::expand_word).
 
+use crate::heredoc::Heredoc;
+use crate::mount::MountFlag;
+
 /// Lines of a file, counted from 1, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lines {
@@ -19,8 +22,23 @@ pub struct Dockerfile {
     pub arguments: Vec<Instruction>,
     /// The stages, in order.
     pub stages: Vec<Stage>,
-    /// What is allowed but better written otherwise.
-    pub warnings: Vec<Warning>,
+    /// The `check` directive.
+    pub checks: CheckOptions,
+}
+
+/// What the `check` directive says of the build checks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CheckOptions {
+    /// Those that are left out.
+    pub skip: Vec<String>,
+    /// All are left out.
+    pub skip_all: bool,
+    /// Those that are made though they are experimental.
+    pub experimental: Vec<String>,
+    /// All experimental ones are made.
+    pub experimental_all: bool,
+    /// What they find is an error.
+    pub error: bool,
 }
 
 /// Something that is allowed but better written otherwise.
@@ -30,8 +48,8 @@ pub struct Warning {
     pub check: &'static str,
     /// What is the matter.
     pub message: String,
-    /// The line, from 1.
-    pub line: usize,
+    /// Where.
+    pub lines: Lines,
 }
 
 /// A `FROM` and what follows it.
@@ -56,6 +74,10 @@ pub struct Instruction {
     pub source: String,
     /// The instruction on one line: continuations joined, comments left out.
     pub text: String,
+    /// The comments right above it, without their `#`.
+    pub comments: Vec<String>,
+    /// Whether an empty line lies between its continuations.
+    pub empty_continuation: bool,
 }
 
 /// What an instruction does.
@@ -120,7 +142,7 @@ pub struct From {
 }
 
 /// `COPY`, and what `ADD` shares with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CopyFiles {
     /// `--from`: a stage by name or number, or an image.
     pub from: Option<String>,
@@ -128,15 +150,27 @@ pub struct CopyFiles {
     pub owner: Option<String>,
     /// `--chmod`.
     pub mode: Option<String>,
-    /// What to copy; at least one.
+    /// `--link`: the layer does not depend on those below it.
+    pub link: bool,
+    /// `--parents`: the directories above a source are kept.
+    pub parents: bool,
+    /// `--exclude`: patterns of what is left out.
+    pub exclude: Vec<String>,
+    /// What to copy; at least one, unless there are documents.
     pub sources: Vec<String>,
+    /// Files whose content stands in the Dockerfile.
+    pub documents: Vec<Heredoc>,
     /// Where to.
     pub destination: String,
 }
 
 /// What `ADD` has beyond `COPY`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AddFlags {
+    /// `--checksum`: what a URL's content, or a Git commit, must be.
+    pub checksum: Option<String>,
+    /// `--keep-git-dir`.
+    pub keep_git_directory: Option<bool>,
     /// `--unpack`: whether archives are unpacked; they are unless it says no.
     pub unpack: Option<bool>,
 }
@@ -157,6 +191,23 @@ pub struct Run {
     pub command: Command,
     /// `--network`, if given.
     pub network: Option<RunNetwork>,
+    /// `--security`.
+    pub security: RunSecurity,
+    /// `--mount`, in their order.
+    pub mounts: Vec<MountFlag>,
+    /// A script that is a file of its own because it names its interpreter: its name and its text. The command is
+    /// its path then.
+    pub script: Option<Heredoc>,
+}
+
+/// The rights of one `RUN`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RunSecurity {
+    /// All that there are; the build must allow it.
+    Insecure,
+    /// A container's.
+    #[default]
+    Sandbox,
 }
 
 /// The network of one `RUN`.

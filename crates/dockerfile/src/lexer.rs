@@ -1,7 +1,8 @@
 //! Text to logical lines: directives read, comments left out, continuations joined.
 
 use crate::error::Problem;
-use crate::instruction::Lines;
+use crate::heredoc::Heredoc;
+use crate::instruction::{CheckOptions, Lines};
 
 /// One instruction's text before it is understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,12 +13,17 @@ pub(crate) struct LogicalLine {
     pub(crate) lines: Lines,
     /// Whether an empty line lies between its continuations.
     pub(crate) empty_continuation: bool,
+    /// The here-documents that follow it.
+    pub(crate) documents: Vec<Heredoc>,
+    /// The comments right above it.
+    pub(crate) comments: Vec<String>,
 }
 
 /// What the lines at the very top say about the rest.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Directives {
     pub(crate) escape: char,
+    pub(crate) checks: CheckOptions,
 }
 
 /// Splits the text at newlines, without them and without carriage returns, and drops a byte order mark.
@@ -29,6 +35,7 @@ pub(crate) fn physical_lines(text: &str) -> Vec<&str> {
 pub(crate) fn directives(lines: &[&str]) -> Result<Directives, (usize, Problem)> {
     let mut seen: Vec<String> = Vec::new();
     let mut escape = '\\';
+    let mut checks = CheckOptions::default();
     for (index, line) in lines.iter().enumerate() {
         if index == 0 && line.starts_with("#!") {
             continue;
@@ -53,11 +60,42 @@ pub(crate) fn directives(lines: &[&str]) -> Result<Directives, (usize, Problem)>
             "syntax" if !is_own_syntax(value) => {
                 return Err((index + 1, Problem::UnsupportedSyntax(value.to_owned())));
             }
+            "check" => checks = check_options(value).map_err(|problem| (index + 1, problem))?,
             _ => {}
         }
         seen.push(name);
     }
-    Ok(Directives { escape })
+    Ok(Directives { escape, checks })
+}
+
+/// Reads what configures the build checks: `skip=A,B;error=true`.
+pub(crate) fn check_options(value: &str) -> Result<CheckOptions, Problem> {
+    let mut options = CheckOptions::default();
+    for part in value.split(';').map(str::trim).filter(|part| !part.is_empty()) {
+        let wrong = || Problem::CheckOption(part.to_owned());
+        let (key, value) = part.split_once('=').ok_or_else(wrong)?;
+        let names = || {
+            value
+                .split(',')
+                .map(|name| name.trim().to_owned())
+                .filter(|name| !name.is_empty())
+        };
+        match key.trim() {
+            "skip" if value.trim() == "all" => options.skip_all = true,
+            "skip" => options.skip = names().collect(),
+            "experimental" if value.trim() == "all" => options.experimental_all = true,
+            "experimental" => options.experimental = names().collect(),
+            "error" => {
+                options.error = match value.trim().to_ascii_lowercase().as_str() {
+                    "true" | "1" | "t" => true,
+                    "false" | "0" | "f" => false,
+                    _ => return Err(wrong()),
+                };
+            }
+            _ => return Err(wrong()),
+        }
+    }
+    Ok(options)
 }
 
 fn directive(line: &str) -> Option<(String, &str)> {
@@ -84,16 +122,20 @@ fn is_own_syntax(value: &str) -> bool {
     )
 }
 
-/// Joins continued lines and leaves out comments and empty lines.
-pub(crate) fn logical_lines(lines: &[&str], escape: char) -> Vec<LogicalLine> {
+/// Joins continued lines, leaves out comments and empty lines, and takes here-documents as they are.
+pub(crate) fn logical_lines(lines: &[&str], escape: char) -> Result<Vec<LogicalLine>, (Lines, Problem)> {
     let mut result = Vec::new();
+    let mut comments: Vec<String> = Vec::new();
     let mut at = 0;
     while at < lines.len() {
         let first = at;
         at += 1;
         if is_comment(lines[first]) {
+            let text = lines[first].trim_start().trim_start_matches('#').trim();
+            comments.push(text.to_owned());
             continue;
         }
+        let comments = std::mem::take(&mut comments);
         let (mut text, mut continued) = match strip_continuation(lines[first].trim_start(), escape) {
             Some(text) => (text.to_owned(), true),
             None => (lines[first].trim_start().to_owned(), false),
@@ -119,18 +161,56 @@ pub(crate) fn logical_lines(lines: &[&str], escape: char) -> Vec<LogicalLine> {
             }
         }
         let text = text.trim();
-        if !text.is_empty() {
-            result.push(LogicalLine {
-                text: text.to_owned(),
-                lines: Lines {
-                    first: first + 1,
-                    last: last + 1,
-                },
-                empty_continuation,
-            });
+        if text.is_empty() {
+            continue;
         }
+        let mut documents = if may_have_documents(text) {
+            Heredoc::opened_by(text, escape)
+        } else {
+            Vec::new()
+        };
+        for document in &mut documents {
+            loop {
+                let Some(line) = lines.get(at) else {
+                    let place = Lines {
+                        first: first + 1,
+                        last: last + 1,
+                    };
+                    return Err((place, Problem::UnterminatedHeredoc(document.name.clone())));
+                };
+                at += 1;
+                if document.is_ended_by(line) {
+                    break;
+                }
+                document.content.push_str(line);
+                document.content.push('\n');
+            }
+            last = at - 1;
+        }
+        result.push(LogicalLine {
+            text: text.to_owned(),
+            lines: Lines {
+                first: first + 1,
+                last: last + 1,
+            },
+            empty_continuation,
+            documents,
+            comments,
+        });
     }
-    result
+    Ok(result)
+}
+
+/// Says whether an instruction is one of those that here-documents may follow.
+fn may_have_documents(text: &str) -> bool {
+    let mut words = text.split_whitespace();
+    let mut keyword = words.next().unwrap_or_default();
+    if keyword.eq_ignore_ascii_case("ONBUILD") {
+        keyword = words.next().unwrap_or_default();
+    }
+    ["ADD", "COPY", "RUN"]
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case(keyword))
 }
 
 fn is_comment(line: &str) -> bool {
@@ -149,6 +229,7 @@ mod tests {
 
     fn joined(text: &str, escape: char) -> Vec<(String, usize, usize)> {
         logical_lines(&physical_lines(text), escape)
+            .unwrap()
             .into_iter()
             .map(|line| (line.text, line.lines.first, line.lines.last))
             .collect()

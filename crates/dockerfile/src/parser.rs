@@ -3,13 +3,18 @@
 use crate::duration::nanoseconds;
 use crate::error::{ParseError, Problem};
 use crate::flags::{self, Flags};
+use crate::heredoc::{Heredoc, with_documents};
 use crate::instruction::{
     AddFlags, Argument, Command, CopyFiles, Dockerfile, From, Healthcheck, Instruction, Lines, Operation,
-    Run, RunNetwork, Stage, Warning, is_remote_source,
+    Run, RunNetwork, RunSecurity, Stage,
 };
-use crate::lexer::{self, LogicalLine};
+use crate::lexer;
+use crate::mount::MountFlag;
 use crate::nearest::nearest;
-use crate::words::{JsonForm, is_heredoc, json_form, quoted_words};
+use crate::words::{JsonForm, json_form, quoted_words};
+
+/// Where scripts that name their interpreter are put for their `RUN`.
+const SCRIPTS: &str = "/dev/pipes";
 
 const KEYWORDS: [&str; 18] = [
     "ADD",
@@ -52,19 +57,21 @@ pub fn parse(file: &str, text: &str) -> Result<Dockerfile, ParseError> {
         escape: directives.escape,
         arguments: Vec::new(),
         stages: Vec::new(),
-        warnings: Vec::new(),
+        checks: directives.checks,
     };
-    let mut empty = true;
-    for line in lexer::logical_lines(&lines, directives.escape) {
-        empty = false;
-        let operation =
-            operation(&line.text, directives.escape).map_err(|problem| fail(Some(line.lines), problem))?;
-        warn(&line, &operation, &mut dockerfile);
+    let logical = lexer::logical_lines(&lines, directives.escape)
+        .map_err(|(range, problem)| fail(Some(range), problem))?;
+    let empty = logical.is_empty();
+    for line in logical {
+        let operation = operation(&line.text, &line.documents, directives.escape)
+            .map_err(|problem| fail(Some(line.lines), problem))?;
         let instruction = Instruction {
+            text: titled(line.text, &operation, &line.documents),
             operation,
             lines: line.lines,
             source: source(&lines, line.lines),
-            text: line.text,
+            comments: line.comments,
+            empty_continuation: line.empty_continuation,
         };
         if let Operation::From(from) = &instruction.operation {
             dockerfile.stages.push(Stage {
@@ -92,7 +99,19 @@ pub fn parse(file: &str, text: &str) -> Result<Dockerfile, ParseError> {
 /// Reads the one instruction that an image's `ONBUILD` has kept. `from` names the image, for messages; the result
 /// stands on the lines of the `FROM` that brought it.
 pub fn parse_trigger(image: &str, text: &str, from: &Instruction) -> Result<Instruction, ParseError> {
-    let operation = operation(text.trim(), '\\')
+    let failed = |problem| ParseError {
+        file: format!("the ONBUILD triggers of {image}"),
+        lines: Some(from.lines),
+        text: text.to_owned(),
+        problem: Box::new(problem),
+    };
+    let lines = lexer::physical_lines(text.trim());
+    let line = lexer::logical_lines(&lines, '\\')
+        .map_err(|(_, problem)| failed(problem))?
+        .into_iter()
+        .next()
+        .ok_or_else(|| failed(Problem::AtLeastOneArgument("ONBUILD")))?;
+    let operation = operation(&line.text, &line.documents, '\\')
         .and_then(|operation| match operation {
             Operation::From(_) | Operation::Maintainer(_) => {
                 Err(Problem::OnbuildTrigger(operation.keyword().to_owned()))
@@ -100,18 +119,28 @@ pub fn parse_trigger(image: &str, text: &str, from: &Instruction) -> Result<Inst
             Operation::Onbuild(_) => Err(Problem::ChainedOnbuild),
             other => Ok(other),
         })
-        .map_err(|problem| ParseError {
-            file: format!("the ONBUILD triggers of {image}"),
-            lines: Some(from.lines),
-            text: text.to_owned(),
-            problem: Box::new(problem),
-        })?;
+        .map_err(failed)?;
     Ok(Instruction {
+        text: titled(line.text, &operation, &line.documents),
         operation,
         lines: from.lines,
         source: from.source.clone(),
-        text: text.trim().to_owned(),
+        comments: Vec::new(),
+        empty_continuation: false,
     })
+}
+
+/// Adds to the text of a `RUN` that consists of documents alone how the first begins.
+fn titled(text: String, operation: &Operation, documents: &[Heredoc]) -> String {
+    let (Operation::Run(_), Some(document)) = (operation, documents.first()) else {
+        return text;
+    };
+    let content = document.content.trim();
+    let Some(first) = content.lines().next() else {
+        return text;
+    };
+    let more = if first.len() < content.len() { "..." } else { "" };
+    format!("{text} ({first}{more})")
 }
 
 fn source(lines: &[&str], range: Lines) -> String {
@@ -121,65 +150,13 @@ fn source(lines: &[&str], range: Lines) -> String {
         .join("\n")
 }
 
-fn warn(line: &LogicalLine, operation: &Operation, dockerfile: &mut Dockerfile) {
-    let keyword = operation.keyword();
-    let mut add = |check, message| {
-        dockerfile.warnings.push(Warning {
-            check,
-            message,
-            line: line.lines.first,
-        });
-    };
-    if line.empty_continuation {
-        add("NoEmptyContinuation", "Empty continuation line".to_owned());
-    }
-    match operation {
-        Operation::Cmd(Command::Shell(_)) | Operation::Entrypoint(Command::Shell(_)) => add(
-            "JSONArgsRecommended",
-            format!(
-                "JSON arguments recommended for {keyword} to prevent unintended behavior related to OS signals"
-            ),
-        ),
-        Operation::Maintainer(_) => add(
-            "MaintainerDeprecated",
-            "Maintainer instruction is deprecated in favor of using label".to_owned(),
-        ),
-        Operation::Env(_) | Operation::Label(_) => {
-            let (_, rest) = keyword_and_rest(&line.text);
-            if quoted_words(rest, dockerfile.escape)
-                .first()
-                .is_some_and(|word| !word.contains('='))
-            {
-                dockerfile.warnings.push(Warning {
-                    check: "LegacyKeyValueFormat",
-                    message: format!("\"{keyword} key=value\" should be used instead of legacy \"{keyword} key value\" format"),
-                    line: line.lines.first,
-                });
-            }
-        }
-        Operation::From(From { name: Some(name), .. })
-            if dockerfile
-                .stages
-                .iter()
-                .any(|stage| stage.from.name.as_ref() == Some(name)) =>
-        {
-            dockerfile.warnings.push(Warning {
-                check: "DuplicateStageName",
-                message: format!("Duplicate stage name \"{name}\", stage names should be unique"),
-                line: line.lines.first,
-            });
-        }
-        _ => {}
-    }
-}
-
-fn keyword_and_rest(text: &str) -> (&str, &str) {
+pub(crate) fn keyword_and_rest(text: &str) -> (&str, &str) {
     text.split_once(char::is_whitespace)
         .map_or((text, ""), |(keyword, rest)| (keyword, rest.trim()))
 }
 
 /// Reads one instruction.
-fn operation(text: &str, escape: char) -> Result<Operation, Problem> {
+fn operation(text: &str, documents: &[Heredoc], escape: char) -> Result<Operation, Problem> {
     let (written, rest) = keyword_and_rest(text);
     let Some(keyword) = KEYWORDS
         .iter()
@@ -192,17 +169,12 @@ fn operation(text: &str, escape: char) -> Result<Operation, Problem> {
         });
     };
     if keyword == "ONBUILD" {
-        return onbuild(rest, escape);
+        return onbuild(rest, documents, escape);
     }
     let (flags, rest) = flags::split(rest, escape);
-    if matches!(keyword, "ADD" | "COPY" | "RUN")
-        && quoted_words(rest, escape).iter().any(|word| is_heredoc(word))
-    {
-        return Err(Problem::Unsupported("heredocs are"));
-    }
     let takes_no_flags = || flags.check(&[], &[]);
     match keyword {
-        "ADD" => add(&flags, rest),
+        "ADD" => add(&flags, rest, documents),
         "ARG" => {
             takes_no_flags()?;
             arguments(rest, escape).map(Operation::Arg)
@@ -211,7 +183,7 @@ fn operation(text: &str, escape: char) -> Result<Operation, Problem> {
             takes_no_flags()?;
             command(rest).map(Operation::Cmd)
         }
-        "COPY" => copy(&flags, rest),
+        "COPY" => copy(&flags, rest, documents),
         "ENTRYPOINT" => {
             takes_no_flags()?;
             command(rest).map(Operation::Entrypoint)
@@ -238,7 +210,7 @@ fn operation(text: &str, escape: char) -> Result<Operation, Problem> {
             takes_no_flags()?;
             one("MAINTAINER", rest).map(Operation::Maintainer)
         }
-        "RUN" => run(&flags, rest),
+        "RUN" => run(&flags, rest, documents, escape),
         "SHELL" => {
             takes_no_flags()?;
             match json_form(rest) {
@@ -374,36 +346,58 @@ fn from(flags: &Flags, rest: &str) -> Result<Operation, Problem> {
     }))
 }
 
-fn sources_and_destination(keyword: &'static str, rest: &str) -> Result<(Vec<String>, String), Problem> {
+/// Fills in what `COPY` and `ADD` have behind their flags.
+fn sources_and_destination(
+    keyword: &'static str,
+    rest: &str,
+    documents: &[Heredoc],
+    files: &mut CopyFiles,
+) -> Result<(), Problem> {
     let mut words = json_or_words(rest)?;
     match words.pop() {
-        Some(destination) if !words.is_empty() => Ok((words, destination)),
-        Some(_) => Err(Problem::NoDestination(keyword)),
-        None => Err(Problem::AtLeastOneArgument(keyword)),
+        Some(destination) if !words.is_empty() => {
+            // With a space in its quotes a name would be two words.
+            if destination.starts_with("<<") && Heredoc::open(&destination).is_some() {
+                return Err(Problem::HeredocDestination(keyword));
+            }
+            files.destination = destination;
+        }
+        Some(_) => return Err(Problem::NoDestination(keyword)),
+        None => return Err(Problem::AtLeastOneArgument(keyword)),
     }
+    if !documents.is_empty() {
+        words.retain(|word| Heredoc::open(word).is_none());
+        files.documents = documents.to_vec();
+    }
+    files.sources = words;
+    Ok(())
 }
 
-fn copy(flags: &Flags, rest: &str) -> Result<Operation, Problem> {
+fn copy(flags: &Flags, rest: &str, documents: &[Heredoc]) -> Result<Operation, Problem> {
     flags.check(
         &["from", "chown", "chmod", "link", "parents", "exclude"],
         &["exclude"],
     )?;
-    refuse_if_set(flags, "link", "COPY --link is")?;
-    refuse_if_set(flags, "parents", "COPY --parents is")?;
-    if flags.has("exclude") {
-        return Err(Problem::Unsupported("COPY --exclude is"));
-    }
-    let (sources, destination) = sources_and_destination("COPY", rest)?;
-    Ok(Operation::Copy(CopyFiles {
+    let mut files = CopyFiles {
         from: flags.value("from")?,
-        owner: flags.value("chown")?,
-        mode: flags.value("chmod")?,
-        sources,
-        destination,
-    }))
+        parents: flags.boolean("parents")?.unwrap_or(false),
+        ..shared_flags(flags)?
+    };
+    sources_and_destination("COPY", rest, documents, &mut files)?;
+    Ok(Operation::Copy(files))
 }
 
-fn add(flags: &Flags, rest: &str) -> Result<Operation, Problem> {
+fn shared_flags(flags: &Flags) -> Result<CopyFiles, Problem> {
+    Ok(CopyFiles {
+        owner: flags.value("chown")?,
+        mode: flags.value("chmod")?,
+        link: flags.boolean("link")?.unwrap_or(false),
+        exclude: flags.values("exclude")?,
+        ..CopyFiles::default()
+    })
+}
+
+fn add(flags: &Flags, rest: &str, documents: &[Heredoc]) -> Result<Operation, Problem> {
     flags.check(
         &[
             "chown",
@@ -416,45 +410,26 @@ fn add(flags: &Flags, rest: &str) -> Result<Operation, Problem> {
         ],
         &["exclude"],
     )?;
-    refuse_if_set(flags, "link", "ADD --link is")?;
-    refuse_if_set(flags, "keep-git-dir", "ADD --keep-git-dir is")?;
-    for (flag, name) in [("exclude", "ADD --exclude is"), ("checksum", "ADD --checksum is")] {
-        if flags.has(flag) {
-            return Err(Problem::Unsupported(name));
-        }
-    }
-    let (sources, destination) = sources_and_destination("ADD", rest)?;
-    if sources.iter().any(|source| is_remote_source(source)) {
-        return Err(Problem::Unsupported("ADD of URLs and Git repositories is"));
-    }
-    let files = CopyFiles {
-        from: None,
-        owner: flags.value("chown")?,
-        mode: flags.value("chmod")?,
-        sources,
-        destination,
+    let mut files = shared_flags(flags)?;
+    sources_and_destination("ADD", rest, documents, &mut files)?;
+    let more = AddFlags {
+        checksum: flags.value("checksum")?,
+        keep_git_directory: flags.boolean("keep-git-dir")?,
+        unpack: flags.boolean("unpack")?,
     };
-    let unpack = flags.boolean("unpack")?;
-    Ok(Operation::Add(files, AddFlags { unpack }))
+    Ok(Operation::Add(files, more))
 }
 
-fn refuse_if_set(flags: &Flags, flag: &str, name: &'static str) -> Result<(), Problem> {
-    match flags.boolean(flag)? {
-        Some(true) => Err(Problem::Unsupported(name)),
-        Some(false) | None => Ok(()),
-    }
-}
-
-fn run(flags: &Flags, rest: &str) -> Result<Operation, Problem> {
+fn run(flags: &Flags, rest: &str, documents: &[Heredoc], escape: char) -> Result<Operation, Problem> {
     flags.check(&["mount", "network", "security", "device"], &["mount", "device"])?;
-    for (flag, name) in [("mount", "RUN --mount is"), ("device", "RUN --device is")] {
-        if flags.has(flag) {
-            return Err(Problem::Unsupported(name));
-        }
+    if flags.has("device") {
+        return Err(Problem::Unsupported("RUN --device is"));
     }
-    if flags.value("security")?.is_some_and(|mode| mode != "sandbox") {
-        return Err(Problem::Unsupported("RUN --security is"));
-    }
+    let security = match flags.value("security")?.as_deref() {
+        None | Some("sandbox") => RunSecurity::Sandbox,
+        Some("insecure") => RunSecurity::Insecure,
+        Some(other) => return Err(Problem::Security(other.to_owned())),
+    };
     let network = match flags.value("network")?.as_deref() {
         None => None,
         Some("default") => Some(RunNetwork::Default),
@@ -462,11 +437,35 @@ fn run(flags: &Flags, rest: &str) -> Result<Operation, Problem> {
         Some("host") => Some(RunNetwork::Host),
         Some(other) => return Err(Problem::Network(other.to_owned())),
     };
-    let command = command(rest)?;
+    let mounts = flags
+        .values("mount")?
+        .iter()
+        .map(|text| MountFlag::parse(text))
+        .collect::<Result<_, _>>()?;
+    let mut script = None;
+    let command = match documents {
+        [] => command(rest)?,
+        [document] if quoted_words(rest, escape).len() == 1 => {
+            let text = document.text();
+            if text.starts_with("#!") {
+                script = Some(document.clone());
+                Command::Exec(vec![format!("{SCRIPTS}/{}", document.name)])
+            } else {
+                Command::Shell(text)
+            }
+        }
+        documents => Command::Shell(with_documents(rest, documents)),
+    };
     if matches!(&command, Command::Exec(words) if words.is_empty()) {
         return Err(Problem::AtLeastOneArgument("RUN"));
     }
-    Ok(Operation::Run(Run { command, network }))
+    Ok(Operation::Run(Run {
+        command,
+        network,
+        security,
+        mounts,
+        script,
+    }))
 }
 
 fn healthcheck(flags: &Flags, rest: &str) -> Result<Operation, Problem> {
@@ -522,7 +521,7 @@ fn retries(flags: &Flags) -> Result<i64, Problem> {
     }
 }
 
-fn onbuild(rest: &str, escape: char) -> Result<Operation, Problem> {
+fn onbuild(rest: &str, documents: &[Heredoc], escape: char) -> Result<Operation, Problem> {
     if rest.is_empty() {
         return Err(Problem::AtLeastOneArgument("ONBUILD"));
     }
@@ -530,11 +529,11 @@ fn onbuild(rest: &str, escape: char) -> Result<Operation, Problem> {
     if keyword_and_rest(rest).0.eq_ignore_ascii_case("ONBUILD") {
         return Err(Problem::ChainedOnbuild);
     }
-    match operation(rest, escape)? {
+    match operation(rest, documents, escape)? {
         trigger @ (Operation::From(_) | Operation::Maintainer(_)) => {
             Err(Problem::OnbuildTrigger(trigger.keyword().to_owned()))
         }
-        _ => Ok(Operation::Onbuild(rest.to_owned())),
+        _ => Ok(Operation::Onbuild(with_documents(rest, documents))),
     }
 }
 

@@ -42,15 +42,6 @@ pub(crate) fn quoted_words(rest: &str, escape: char) -> Vec<String> {
     words
 }
 
-/// Says whether a word opens a here-document: `<<EOF`, `3<<-"EOF"`.
-pub(crate) fn is_heredoc(word: &str) -> bool {
-    let rest = word.trim_start_matches(|c: char| c.is_ascii_digit());
-    rest.strip_prefix("<<").is_some_and(|name| {
-        let name = name.strip_prefix('-').unwrap_or(name);
-        !name.is_empty() && !name.contains('<')
-    })
-}
-
 /// What an array of JSON turned out to be.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum JsonForm {
@@ -99,16 +90,6 @@ mod tests {
             ("", vec![]),
         ] {
             assert_eq!(quoted_words(rest, '\\'), expected, "{rest}");
-        }
-    }
-
-    #[test]
-    fn heredocs_are_told_from_shell_syntax() {
-        for word in ["<<EOF", "<<-EOF", "3<<EOF", "<<\"EOF\"", "<<'E'"] {
-            assert!(is_heredoc(word), "{word}");
-        }
-        for word in ["<<<", "<<<word", "<<", "a<<b", "$((1<<2))", "<EOF"] {
-            assert!(!is_heredoc(word), "{word}");
         }
     }
 

@@ -38,6 +38,14 @@ pub enum EngineError {
         /// What to do.
         hint: Option<String>,
     },
+    /// It may not be done.
+    #[error("{message}")]
+    Forbidden {
+        /// What may not be done, with what.
+        message: String,
+        /// What to do instead.
+        hint: Option<String>,
+    },
     /// The request makes no sense.
     #[error("{message}")]
     Invalid {
@@ -52,6 +60,9 @@ pub enum EngineError {
     /// The network could not be set up.
     #[error(transparent)]
     Network(#[from] network::NetworkError),
+    /// There is no such network.
+    #[error("network {0} not found")]
+    NoNetwork(String),
     /// There is no such thing.
     #[error("No such {kind}: {name}")]
     NotFound {
@@ -86,9 +97,14 @@ impl EngineError {
         match self {
             Self::Conflict { .. } => Kind::Conflict,
             Self::Config(_) | Self::Invalid { .. } => Kind::InvalidParameter,
-            Self::NotFound { .. } | Self::Registry(registry::RegistryError::NotFound(_)) => Kind::NotFound,
+            Self::NoNetwork(_)
+            | Self::NotFound { .. }
+            | Self::Registry(registry::RegistryError::NotFound(_)) => Kind::NotFound,
             Self::LogsUnreadable | Self::NotSupported(_) => Kind::NotImplemented,
-            Self::Registry(registry::RegistryError::Denied(_)) => Kind::Forbidden,
+            Self::Forbidden { .. }
+            | Self::Registry(registry::RegistryError::Denied(_) | registry::RegistryError::PushDenied(_)) => {
+                Kind::Forbidden
+            }
             Self::Registry(_) => Kind::Unavailable,
             Self::Start(error) if error.failure != runtime::StartFailure::Setup => Kind::InvalidParameter,
             Self::Build(_)
@@ -103,7 +119,9 @@ impl EngineError {
     /// Returns what the user may do about it, apart from the message.
     pub fn hint(&self) -> Option<&str> {
         match self {
-            Self::Conflict { hint, .. } | Self::Invalid { hint, .. } => hint.as_deref(),
+            Self::Conflict { hint, .. } | Self::Forbidden { hint, .. } | Self::Invalid { hint, .. } => {
+                hint.as_deref()
+            }
             _ => None,
         }
     }

@@ -33,6 +33,7 @@ pub mod builds;
 pub mod containers;
 pub mod events;
 pub mod images;
+pub mod login;
 pub mod networks;
 pub mod pattern;
 pub mod volumes;
@@ -62,6 +63,7 @@ pub struct Locations {
 pub struct Engine {
     locations: Locations,
     config: Config,
+    client_directory: Option<PathBuf>,
     database: Arc<Database>,
     store: Store,
 }
@@ -78,6 +80,7 @@ impl Engine {
         let engine = Self {
             locations,
             config,
+            client_directory: None,
             database,
             store,
         };
@@ -113,6 +116,31 @@ impl Engine {
     /// Overrides, for this process, whether containers and builds trust the host's own extra CA certificates.
     pub fn set_host_ca(&mut self, trusted: HostCa) {
         self.config.host_ca = trusted;
+    }
+
+    /// Names the directory of the user's `config.json` (credentials), for this process; `$DOCKER_CONFIG` or `~/.docker`
+    /// otherwise.
+    pub fn set_client_directory(&mut self, directory: &Path) {
+        self.client_directory = Some(directory.to_owned());
+    }
+
+    /// Makes a client for registries, with the user's credentials.
+    pub(crate) fn registry_client(&self) -> Result<registry::Client, EngineError> {
+        let directory = self
+            .client_directory
+            .clone()
+            .or_else(|| {
+                std::env::var_os("DOCKER_CONFIG")
+                    .filter(|value| !value.is_empty())
+                    .map(PathBuf::from)
+            })
+            .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")));
+        Ok(registry::Client::new(registry::RegistryConfig {
+            docker_config: directory.map(|directory| directory.join("config.json")),
+            mirrors: self.config.mirrors.clone(),
+            insecure: self.config.insecure_registries.clone(),
+            user_agent: concat!("coracle/", env!("CARGO_PKG_VERSION")).into(),
+        })?)
     }
 
     /// Returns the configuration in force.

@@ -118,18 +118,24 @@ impl Engine {
             }
             volumes.push(VolumeUsage { volume, size });
         }
+        let build_cache = self.builds().cache()?;
+        let mounts: u64 = build_cache
+            .iter()
+            .filter(|cached| cached.kind == crate::builds::MOUNT)
+            .map(|cached| cached.size)
+            .sum();
         Ok(DiskDetails {
             images,
             containers,
             volumes,
-            build_cache: self.builds().cache()?,
+            build_cache,
             layers_size: layers.values().map(|(_, size, _)| size).sum::<u64>() + usage.blobs,
             layers_unused: layers
                 .values()
                 .filter(|(.., is_used)| !is_used)
                 .map(|(_, size, _)| size)
                 .sum(),
-            cache_size: usage.build_cache,
+            cache_size: usage.build_cache + mounts,
         })
     }
 }

@@ -97,9 +97,22 @@ impl Bridge {
     pub fn ensure(&self) -> Result<Ensured, NetworkError> {
         self.check()?;
         let mut route = Socket::open(Family::Route)?;
-        if !self.is_up(&mut route)? {
-            self.make(&mut route)?;
+        let link = if let Some(link) = self.find_up(&mut route)? {
+            link
+        } else {
+            let link = self.make(&mut route)?;
             failpoint::reach("bridge.up")?;
+            link
+        };
+        if self.own_address(Version::Six).is_some() {
+            let mut batch = Batch::new();
+            rtnl::add_way_to_loopback6(&mut batch, link.index);
+            rtnl::accept(
+                route.exchange(batch)?,
+                "make route on",
+                &self.name,
+                &[Errno::EXIST],
+            )?;
         }
         let mut netfilter = Socket::open(Family::Netfilter)?;
         let found = firewall::ensure(&mut netfilter, self)?;
@@ -269,7 +282,7 @@ impl Bridge {
     }
 
     /// Returns the host's own address on the bridge, if it is to have one.
-    fn own_address(&self, version: Version) -> Option<IpNet> {
+    pub(crate) fn own_address(&self, version: Version) -> Option<IpNet> {
         let (address, prefix, mode) = match version {
             Version::Four => (
                 IpAddr::V4(self.gateway),
@@ -301,11 +314,11 @@ impl Bridge {
         Ok(link)
     }
 
-    /// Says whether all is as [`Bridge::make`] leaves it. Switching `net.ipv4.ip_forward` and its like switches every
-    /// link's `forwarding`, so that the bridge's tells.
-    fn is_up(&self, route: &mut Socket) -> Result<bool, NetworkError> {
+    /// Returns the bridge's link if all is as [`Bridge::make`] leaves it. Switching `net.ipv4.ip_forward` and its like
+    /// switches every link's `forwarding`, so that the bridge's tells.
+    fn find_up(&self, route: &mut Socket) -> Result<Option<Link>, NetworkError> {
         let Some(link) = self.find(route)? else {
-            return Ok(false);
+            return Ok(None);
         };
         let six = self.own_address(Version::Six);
         let settings = match (link.ipv6, six) {
@@ -315,16 +328,17 @@ impl Bridge {
             (Some(settings), Some(_)) => !settings.disabled && !settings.advertised && settings.forwarding,
         };
         if !(link.up && link.mtu == self.mtu && link.forwarding && link.route_localnet && settings) {
-            return Ok(false);
+            return Ok(None);
         }
         if addresses(route, Version::Four, &link)? != self.own_address(Version::Four).as_slice() {
-            return Ok(false);
+            return Ok(None);
         }
         // Without IPv6 there are no such addresses to look for.
-        Ok(six.is_none() || addresses(route, Version::Six, &link)? == six.as_slice())
+        let whole = six.is_none() || addresses(route, Version::Six, &link)? == six.as_slice();
+        Ok(whole.then_some(link))
     }
 
-    fn make(&self, route: &mut Socket) -> Result<(), NetworkError> {
+    fn make(&self, route: &mut Socket) -> Result<Link, NetworkError> {
         let mut batch = Batch::new();
         rtnl::make_bridge(&mut batch, &self.name, self.mac());
         rtnl::accept(route.exchange(batch)?, "make bridge", &self.name, &[Errno::EXIST])?;
@@ -354,7 +368,8 @@ impl Bridge {
         rtnl::raise_bridge(&mut batch, link.index, self.mtu);
         // Another process may have given or taken the same address meanwhile.
         let allowed = [Errno::EXIST, Errno::ADDRNOTAVAIL];
-        rtnl::accept(route.exchange(batch)?, "bring up bridge", &self.name, &allowed)
+        rtnl::accept(route.exchange(batch)?, "bring up bridge", &self.name, &allowed)?;
+        Ok(link)
     }
 
     /// Locally administered, and the same whichever process makes the bridge.

@@ -2,9 +2,10 @@
 
 use crate::inner::{self, Surroundings};
 use crate::links::remove_link;
-use crate::rtnetlink::{self as rtnl, Cable, Link};
+use crate::rtnetlink::{self as rtnl, Cable, Link, Version};
 use crate::{Bridge, Endpoint, NetworkError, host};
 use rustix::io::Errno;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use sys::netlink::{Answer, Batch, Family, Socket};
 
@@ -70,6 +71,10 @@ impl Bridge {
         if bridge.running {
             return Ok(());
         }
-        rtnl::wait_until_running(route, &self.name)
+        rtnl::wait_until_running(route, &self.name)?;
+        match self.own_address(Version::Six).map(|address| address.addr()) {
+            Some(IpAddr::V6(address)) => rtnl::wait_until_found(route, bridge.index, address),
+            _ => Ok(()),
+        }
     }
 }

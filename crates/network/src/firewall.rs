@@ -12,6 +12,7 @@
 //!   map published(6)      { protocol . port -> address . port }              on all of the host's addresses
 //!   map published(6)_at   { address . protocol . port -> address . port }    on one of them
 //!   set opened(6)    { address . protocol . port }    ports of endpoints of routed bridges
+//!   set answered     { ipv6_addr }              ::1, if answers reach it
 //!   chain guard       raw prerouting   containers cannot reach the host's 127.0.0.0/8
 //!   chain prerouting  dstnat           published ports, for packets that arrive
 //!   chain output      dstnat           published ports, for the host's own packets
@@ -34,15 +35,14 @@ mod rules;
 pub(crate) use elements::edit_consistently;
 pub(crate) use published::{publish, published, unpublish};
 
-use crate::GatewayMode;
 use crate::nftables::{self as nft, Rule};
-use crate::{Bridge, NetworkError};
+use crate::{Bridge, GatewayMode, NetworkError, host};
 use elements::{ATTEMPTS, Element, RESTART, edit, elements, name_elements};
 use ipnet::IpNet;
 use published::{all_published, decode};
 use rules::{
-    BRIDGES, CHAINS, Chain, HIDDEN, HIDDEN6, INTERNAL, LAYOUT, OF_BRIDGES, ROUTED, SETS, SUBNETS, SUBNETS6,
-    Set, UNPROTECTED, WITHIN,
+    ANSWERED, BRIDGES, CHAINS, Chain, HIDDEN, HIDDEN6, INTERNAL, LAYOUT, LOOPBACK6, OF_BRIDGES, ROUTED, SETS,
+    SUBNETS, SUBNETS6, Set, UNPROTECTED, WITHIN,
 };
 use rustix::io::Errno;
 use sys::netlink::{Attributes, Batch, Refusal, Reply, Socket, attributes};
@@ -203,7 +203,14 @@ fn inspect(socket: &mut Socket, bridge: &Bridge) -> Result<Found, NetworkError> 
             name_elements(list, table, set, std::slice::from_ref(&element));
         });
     }
+    let answered = answered();
+    if bridge.ipv6.is_some() {
+        nft::ask(&mut batch, nft::INET, nft::GETSETELEM, |list| {
+            name_elements(list, table, ANSWERED, std::slice::from_ref(&answered));
+        });
+    }
     let before = batch.len();
+    let loopback = bridge.ipv6.map(|_| (before - 1, host::answers_reach_loopback6()));
     crate::passage::look_for_docker_user(&mut batch, bridge);
     let mut found = Found {
         condition: Condition::Whole,
@@ -235,7 +242,9 @@ fn inspect(socket: &mut Socket, bridge: &Bridge) -> Result<Found, NetworkError> 
                 Some(chain) if !reply.is_some_and(|reply| has_its_rules(reply, chain)) => {
                     Condition::Incomplete
                 }
-                None if !there => Condition::Unaware,
+                None if there != loopback.is_none_or(|(last, wanted)| place != last || wanted) => {
+                    Condition::Unaware
+                }
                 _ => condition,
             },
             (_, condition) => condition,
@@ -262,11 +271,31 @@ fn has_its_rules(reply: &Reply, chain: &Chain) -> bool {
 fn introduce(socket: &mut Socket, bridge: &Bridge) -> Result<Option<Refusal>, NetworkError> {
     let mut batch = Batch::transaction(nft::SUBSYSTEM, None);
     add_elements(&mut batch, bridge);
+    if bridge.ipv6.is_some()
+        && !host::answers_reach_loopback6()
+        && elements(socket, &bridge.table, ANSWERED)?.contains(&answered())
+    {
+        edit(
+            &mut batch,
+            nft::DELSETELEM,
+            &bridge.table,
+            ANSWERED,
+            &[answered()],
+        );
+    }
     batch.commit(nft::SUBSYSTEM);
     Ok(socket.transact(batch)?.err())
 }
 
+/// ::1 as an element.
+fn answered() -> Element {
+    Element::of(&LOOPBACK6)
+}
+
 fn add_elements(batch: &mut Batch, bridge: &Bridge) {
+    if bridge.ipv6.is_some() && host::answers_reach_loopback6() {
+        edit(batch, nft::NEWSETELEM, &bridge.table, ANSWERED, &[answered()]);
+    }
     for set in OF_BRIDGES {
         let elements: Vec<_> = elements_of(bridge)
             .into_iter()

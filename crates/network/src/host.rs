@@ -177,6 +177,14 @@ pub(crate) fn forward() -> Result<(), NetworkError> {
     Ok(())
 }
 
+/// Says whether an answer that comes over a bridge reaches ::1. With `net.bridge.bridge-nf-call-ip6tables` translation
+/// is undone on the bridge already, and the host then takes it for a packet that came from the wire with that address.
+pub(crate) fn answers_reach_loopback6() -> bool {
+    // Without the file nothing is filtered on bridges.
+    fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-ip6tables")
+        .map_or(true, |setting| setting.trim() == "0")
+}
+
 /// Reads a file that may be missing.
 pub(crate) fn read_if_there(path: &str) -> Result<String, NetworkError> {
     match fs::read(path) {

@@ -61,6 +61,9 @@ pub(crate) fn set_up(
     rtnl::accept(there.exchange(batch)?, "set up link", &endpoint.link, &[])?;
     if around.carrier {
         rtnl::wait_until_running(&mut there, &endpoint.link)?;
+        if let Some((address, _)) = address6 {
+            rtnl::wait_until_found(&mut there, link.index, address)?;
+        }
     }
     Ok(())
 }

@@ -4,7 +4,8 @@
 mod paths;
 
 pub(crate) use paths::{
-    Version, add_address, addresses, remove_address, remove_default_route, routes, set_default_route,
+    Version, add_address, add_way_to_loopback6, addresses, remove_address, remove_default_route, routes,
+    set_default_route, wait_until_found,
 };
 
 use crate::NetworkError;

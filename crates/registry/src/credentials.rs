@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The name under which Docker has always kept the Hub's credentials.
-const HUB_KEY: &str = "https://index.docker.io/v1/";
+pub(crate) const HUB_KEY: &str = "https://index.docker.io/v1/";
 /// A configuration file or a helper's answer beyond this is none.
 const LONGEST: u64 = 4 << 20;
 /// A helper may have to ask its user; but not for ever.
@@ -128,11 +128,7 @@ impl DockerConfig {
         } else {
             registry
         };
-        let helper = best(&self.helpers, registry)
-            .map(String::as_str)
-            .or(Some(self.store.as_str()))
-            .filter(|name| !name.is_empty());
-        if let Some(helper) = helper
+        if let Some(helper) = helper_for(&self.helpers, &self.store, registry)
             && let Some(found) = ask_helper(helper, key, registry)?
         {
             return Ok(Some(found));
@@ -145,6 +141,18 @@ impl DockerConfig {
             source: format!("the entry for {registry} {why}").into(),
         })
     }
+}
+
+/// Returns the helper that has a registry's credentials: its own, or the one for all.
+pub(crate) fn helper_for<'a>(
+    helpers: &'a HashMap<String, String>,
+    store: &'a str,
+    registry: &str,
+) -> Option<&'a str> {
+    best(helpers, registry)
+        .map(String::as_str)
+        .or(Some(store))
+        .filter(|name| !name.is_empty())
 }
 
 /// Finds a registry's entry: by its own name, or by one of the spellings that people and programs have used.
@@ -162,7 +170,7 @@ fn best<'a, T>(entries: &'a HashMap<String, T>, registry: &str) -> Option<&'a T>
 }
 
 /// Reduces a key to the registry that it means.
-fn host_of(key: &str) -> &str {
+pub(crate) fn host_of(key: &str) -> &str {
     let bare = key
         .strip_prefix("https://")
         .or_else(|| key.strip_prefix("http://"))
@@ -209,40 +217,21 @@ impl Auth {
 }
 
 /// Asks `docker-credential-<name>`, which reads the server's name and writes JSON.
-fn ask_helper(name: &str, key: &str, registry: &str) -> Result<Option<Credentials>, RegistryError> {
-    let helper = format!("docker-credential-{name}");
-    let failed = |why: String| RegistryError::CredentialHelper {
-        helper: helper.clone(),
-        host: registry.to_owned(),
-        why,
+pub(crate) fn ask_helper(
+    name: &str,
+    key: &str,
+    registry: &str,
+) -> Result<Option<Credentials>, RegistryError> {
+    let Some(output) = run_helper(name, "get", key, registry)? else {
+        return Ok(None);
     };
-    if name.contains('/') {
-        return Err(failed("its name in config.json is a path".to_owned()));
-    }
-    let mut child = Command::new(&helper)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| failed(error.to_string()))?;
-    let outcome = talk(&mut child, key);
-    if outcome.is_err() {
-        // Both fail only if it has ended by itself.
-        child.kill().unwrap_or_default();
-        child.wait().map(drop).unwrap_or_default();
-    }
-    let (success, output) = outcome.map_err(|error| failed(error.to_string()))?;
-    if !success {
-        let said = String::from_utf8_lossy(&output);
-        // The protocol has no code for this, only these words.
-        if said.contains("credentials not found") {
-            return Ok(None);
-        }
-        return Err(failed(crate::error::printable(&said)));
-    }
     let answer: HelperAnswer = serde_json::from_slice(&output).map_err(|error: serde_json::Error| {
-        failed(format!("its answer is no JSON ({:?})", error.classify()))
+        RegistryError::CredentialHelper {
+            helper: format!("docker-credential-{name}"),
+            action: "gave no credentials for",
+            host: registry.to_owned(),
+            why: format!("its answer is no JSON ({:?})", error.classify()),
+        }
     })?;
     if answer.secret.is_empty() {
         return Ok(None);
@@ -255,6 +244,53 @@ fn ask_helper(name: &str, key: &str, registry: &str) -> Result<Option<Credential
             password: answer.secret,
         }
     }))
+}
+
+/// Runs `docker-credential-<name>` with an action of its protocol; returns what it wrote, `None` if it has no such
+/// credentials.
+pub(crate) fn run_helper(
+    name: &str,
+    action: &'static str,
+    input: &str,
+    registry: &str,
+) -> Result<Option<Vec<u8>>, RegistryError> {
+    let helper = format!("docker-credential-{name}");
+    let failed = |why: String| RegistryError::CredentialHelper {
+        helper: helper.clone(),
+        action: match action {
+            "store" => "did not keep the credentials for",
+            "erase" => "did not forget the credentials for",
+            _ => "gave no credentials for",
+        },
+        host: registry.to_owned(),
+        why,
+    };
+    if name.contains('/') {
+        return Err(failed("its name in config.json is a path".to_owned()));
+    }
+    let mut child = Command::new(&helper)
+        .arg(action)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| failed(error.to_string()))?;
+    let outcome = talk(&mut child, input);
+    if outcome.is_err() {
+        // Both fail only if it has ended by itself.
+        child.kill().unwrap_or_default();
+        child.wait().map(drop).unwrap_or_default();
+    }
+    let (success, output) = outcome.map_err(|error| failed(error.to_string()))?;
+    if success {
+        return Ok(Some(output));
+    }
+    let said = String::from_utf8_lossy(&output);
+    // The protocol has no code for this, only these words.
+    if said.contains("credentials not found") {
+        return Ok(None);
+    }
+    Err(failed(crate::error::printable(&said)))
 }
 
 fn talk(child: &mut std::process::Child, key: &str) -> io::Result<(bool, Vec<u8>)> {

@@ -16,6 +16,31 @@ pub(crate) enum Scheme {
     Https,
 }
 
+impl Scheme {
+    /// Returns an address's scheme.
+    pub(crate) fn of(url: &Url) -> Option<Self> {
+        match url.scheme() {
+            "http" => Some(Self::Http),
+            "https" => Some(Self::Https),
+            _ => None,
+        }
+    }
+}
+
+/// What is to be done with a repository: what a token is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Access {
+    /// Only to know who we are.
+    Login,
+    /// Reading.
+    Pull,
+    /// Reading and writing.
+    Push {
+        /// Other repositories of the registry whose blobs are to be mounted.
+        sources: Vec<String>,
+    },
+}
+
 /// One place that may have a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
@@ -27,9 +52,20 @@ pub(crate) struct Endpoint {
     pub(crate) repository: String,
     /// Ways of talking to it, the preferred one first.
     pub(crate) schemes: Vec<Scheme>,
+    /// What for.
+    pub(crate) access: Access,
 }
 
 impl Endpoint {
+    /// Says whether an address is the place's own, so that credentials may go there.
+    pub(crate) fn owns(&self, url: &Url) -> bool {
+        let schemes = [Scheme::Http, Scheme::Https];
+        schemes
+            .iter()
+            .filter_map(|scheme| self.url(*scheme, "").ok())
+            .any(|own| own.origin() == url.origin())
+    }
+
     /// Returns the address of something below `/v2/<repository>/`.
     pub(crate) fn url(&self, scheme: Scheme, rest: &str) -> Result<Url, RegistryError> {
         let scheme = match scheme {
@@ -65,21 +101,43 @@ pub(crate) fn endpoints(
             }
         }
     }
+    let origin = origin(config, reference, Access::Pull);
+    found.retain(|endpoint| *endpoint != origin);
+    found.push(origin);
+    Ok(found)
+}
+
+/// Returns the place that a reference names itself.
+pub(crate) fn origin(config: &RegistryConfig, reference: &Reference, access: Access) -> Endpoint {
     let registry = reference.registry();
     let host = if registry == oci::DEFAULT_REGISTRY {
         DOCKER_HUB
     } else {
         registry
     };
-    let origin = Endpoint {
+    Endpoint {
         host: host.to_owned(),
         registry: registry.to_owned(),
         repository: reference.repository().to_owned(),
         schemes: schemes(config, host),
+        access,
+    }
+}
+
+/// Returns a registry as such, without a repository.
+pub(crate) fn registry_itself(config: &RegistryConfig, registry: &str) -> Endpoint {
+    let host = if registry == oci::DEFAULT_REGISTRY {
+        DOCKER_HUB
+    } else {
+        registry
     };
-    found.retain(|endpoint| *endpoint != origin);
-    found.push(origin);
-    Ok(found)
+    Endpoint {
+        host: host.to_owned(),
+        registry: registry.to_owned(),
+        repository: String::new(),
+        schemes: schemes(config, host),
+        access: Access::Login,
+    }
 }
 
 /// Returns what follows the prefix, if the name is in it: `docker.io/lib` is no prefix of `docker.io/library`.
@@ -125,6 +183,7 @@ fn mirrored(config: &RegistryConfig, mirror: &Mirror, rest: &str) -> Result<Endp
         registry: host.to_owned(),
         repository,
         schemes: scheme.map_or_else(|| schemes(config, host), |scheme| vec![scheme]),
+        access: Access::Pull,
     })
 }
 

@@ -58,14 +58,36 @@ pub enum RegistryError {
         source: Cause,
     },
     /// A credential helper failed.
-    #[error("credential helper {helper} gave no credentials for {host}: {why}")]
+    #[error("credential helper {helper} {action} {host}: {why}")]
     CredentialHelper {
         /// The program.
         helper: String,
+        /// `gave no credentials for`, `did not …`.
+        action: &'static str,
         /// The registry.
         host: String,
         /// What it said.
         why: String,
+    },
+    /// Credentials could not be written down.
+    #[error("cannot keep the credentials in {path}")]
+    CredentialsNotKept {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is no place for credentials.
+    #[error(
+        "there is no place for credentials: set HOME or DOCKER_CONFIG, or name a directory with --config"
+    )]
+    NoCredentialFile,
+    /// A name and a password were not accepted.
+    #[error("registry {host}: unauthorized: incorrect username or password")]
+    LoginRefused {
+        /// The registry.
+        host: String,
     },
     /// The credentials that are configured were not accepted.
     #[error("unauthorized: registry {host} did not accept the stored credentials: log in to {host} again")]
@@ -150,9 +172,33 @@ pub enum RegistryError {
         /// Its media type.
         media_type: String,
     },
-    /// The registry allows only so many pulls in a time.
+    /// What is to be uploaded cannot be read, or its making was stopped.
+    #[error("cannot read {what} to upload it")]
+    Content {
+        /// What it is.
+        what: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The repository may not be written to, or is not there: registries do not tell which.
     #[error(
-        "toomanyrequests: registry {host} limits the rate of pulls{wait}: log in to have a higher limit, or try again later"
+        "push access denied for {0}, repository does not exist or may require 'docker login': denied: requested access to the resource is denied"
+    )]
+    PushDenied(String),
+    /// The registry does not take it.
+    #[error("registry {host} refused {what}: {message}")]
+    Refused {
+        /// Host and port.
+        host: String,
+        /// `the manifest of a/b:c`, `blob sha256:…`.
+        what: String,
+        /// What the registry said, and its HTTP status.
+        message: String,
+    },
+    /// The registry allows only so many requests in a time.
+    #[error(
+        "toomanyrequests: registry {host} limits the rate of requests{wait}: log in to have a higher limit, or try again later"
     )]
     RateLimited {
         /// The registry.
@@ -256,6 +302,26 @@ pub enum RegistryError {
         /// The most that is read.
         limit: u64,
     },
+    /// A file from the web cannot be written.
+    #[error("cannot save what came from {url}")]
+    Save {
+        /// Where it came from.
+        url: String,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A server of files says no.
+    #[error("{url}: the server answered with status {status}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// Its answer.
+        status: u16,
+    },
+    /// Something that is no address of a file.
+    #[error("'{0}' is no http or https URL")]
+    Url(String),
     /// The transfer ended before everything was there, and trying again did not help.
     #[error("the transfer of {what} from {host} broke after {received} of {expected} bytes")]
     Truncated {
@@ -311,7 +377,10 @@ impl RegistryError {
                 ErrorKind::NotFound
             }
             Self::ConnectionRefused { .. } => ErrorKind::ConnectionRefused,
-            Self::Denied(_) | Self::CredentialsRefused { .. } => ErrorKind::PermissionDenied,
+            Self::Denied(_)
+            | Self::PushDenied(_)
+            | Self::CredentialsRefused { .. }
+            | Self::LoginRefused { .. } => ErrorKind::PermissionDenied,
             Self::Size { .. } | Self::DigestMismatch { .. } => ErrorKind::InvalidData,
             Self::Timeout { .. } => ErrorKind::TimedOut,
             Self::Truncated { .. } => ErrorKind::UnexpectedEof,

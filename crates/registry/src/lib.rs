@@ -4,9 +4,9 @@
 //! runtime is its own affair, calls block. Never touches the store.
 //!
 //! A pull goes through the modules in this order: `endpoint` (where to look), `image` (reference to manifest,
-//! `platform`, configuration) and `blob` (streams), both by `session` (one request: scheme, credentials, retries),
-//! which uses `token` (`challenge`, `credentials`) and `transport` (connections, redirects; `names`, `tls`). All of it
-//! runs on the thread of `worker`.
+//! `platform`, configuration) and `blob` (streams); a push through `upload` (blobs) and `put` (manifests). All are by
+//! `session` (one request: scheme, credentials, retries), which uses `token` (`challenge`, `credentials`) and `transport` (connections, redirects; `names`, `tls`). All of it
+//! runs on the thread of `worker`. `login` checks what `keep` then keeps.
 //!
 //! What comes from a registry is hostile until its digest says otherwise: documents have a largest size, what is
 //! printed has no control characters, credentials are for the origin they were stored for and its token server.
@@ -14,19 +14,27 @@
 mod blob;
 mod challenge;
 mod credentials;
+mod download;
 mod endpoint;
 mod error;
 mod image;
+mod keep;
+mod login;
 mod names;
 mod platform;
+mod put;
 mod retry;
 mod session;
 mod tls;
 mod token;
 mod transport;
+mod upload;
 mod worker;
 
+pub use download::Downloaded;
 pub use error::{Cause, RegistryError};
+pub use keep::{Kept, registry_of};
+pub use upload::{Content, Landed};
 
 use oci::{Descriptor, Digest, Platform, Reference};
 use std::collections::HashMap;
@@ -79,6 +87,14 @@ pub struct RemoteImage {
     pub layers: Vec<Descriptor>,
     /// Opaque: where the blobs are (which endpoint answered).
     pub(crate) source: String,
+}
+
+/// A repository to push to.
+#[derive(Debug, Clone)]
+pub struct Target {
+    endpoint: endpoint::Endpoint,
+    /// As people write it.
+    name: String,
 }
 
 /// Times and names that tests change.
@@ -173,6 +189,96 @@ impl Client {
             Ok((transfer, flow))
         })?;
         Ok(Box::new(blob::BlobReader::start(worker, transfer, flow)))
+    }
+
+    /// Names the repository of `reference` as one to push to; never a mirror. Blobs may be mounted from `sources`, other
+    /// repositories of the same registry.
+    pub fn target(&self, reference: &Reference, sources: Vec<String>) -> Target {
+        let access = endpoint::Access::Push { sources };
+        Target {
+            endpoint: endpoint::origin(&self.session.config, reference, access),
+            name: reference.familiar_name(),
+        }
+    }
+
+    /// Asks whether a repository has a blob.
+    pub fn has_blob(&self, target: &Target, digest: &Digest) -> Result<bool, RegistryError> {
+        let (session, target, digest) = (self.session.clone(), target.clone(), *digest);
+        self.worker()?
+            .run(async move { upload::exists(&session, &target.endpoint, &target.name, &digest).await })
+    }
+
+    /// Brings a blob into a repository: nothing is sent if it is there, or if the registry can take it from one of
+    /// `sources`; otherwise it is sent, again from where a broken connection left off.
+    pub fn push_blob(
+        &self,
+        target: &Target,
+        content: Arc<dyn Content>,
+        sources: Vec<String>,
+    ) -> Result<Landed, RegistryError> {
+        let upload = upload::Upload::new(
+            self.session.clone(),
+            target.endpoint.clone(),
+            target.name.clone(),
+            content,
+        );
+        self.worker()?.run(upload.run(sources))
+    }
+
+    /// Stores a manifest or an index under a tag or its own digest, byte for byte.
+    pub fn push_manifest(
+        &self,
+        target: &Target,
+        to: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<Digest, RegistryError> {
+        let (session, target, to) = (self.session.clone(), target.clone(), to.to_owned());
+        let document = (media_type.to_owned(), bytes::Bytes::copy_from_slice(bytes));
+        self.worker()?
+            .run(async move { put::manifest(&session, &target.endpoint, &target.name, &to, document).await })
+    }
+
+    /// Checks a name and a password with a registry, and keeps them, or what its token server gives for them, in
+    /// `config.json` or with the helper that it names.
+    pub fn login(&self, registry: &str, user: &str, password: &str) -> Result<Kept, RegistryError> {
+        let credentials = login::typed(user, password);
+        let kept = self.check(registry, credentials)?;
+        keep::keep(self.credential_file()?, registry, &kept)
+    }
+
+    /// Checks the credentials that are kept for a registry; `None` if there are none, otherwise whose they are.
+    pub fn login_again(&self, registry: &str) -> Result<Option<String>, RegistryError> {
+        let Some(credentials) = credentials::look_up(self.credential_file()?, registry)? else {
+            return Ok(None);
+        };
+        let user = match &credentials {
+            credentials::Credentials::Password { user, .. } => user.clone(),
+            credentials::Credentials::Identity(_) | credentials::Credentials::Bearer(_) => String::new(),
+        };
+        self.check(registry, credentials)?;
+        Ok(Some(user))
+    }
+
+    /// Forgets the credentials for a registry; returns whether there were any.
+    pub fn logout(&self, registry: &str) -> Result<bool, RegistryError> {
+        keep::forget(self.credential_file()?, registry)
+    }
+
+    fn check(
+        &self,
+        registry: &str,
+        credentials: credentials::Credentials,
+    ) -> Result<credentials::Credentials, RegistryError> {
+        let session = self.session.clone();
+        let endpoint = endpoint::registry_itself(&session.config, registry);
+        self.worker()?
+            .run(async move { login::check(&session, &endpoint, &credentials).await })
+    }
+
+    fn credential_file(&self) -> Result<&std::path::Path, RegistryError> {
+        let file = self.session.config.docker_config.as_deref();
+        file.ok_or(RegistryError::NoCredentialFile)
     }
 
     fn worker(&self) -> Result<Arc<worker::Worker>, RegistryError> {

@@ -3,13 +3,15 @@
 use crate::endpoint::{Endpoint, Scheme};
 use crate::retry::{Again, Failed, MOST_ATTEMPTS, delay};
 use crate::token::{Reply, Tokens};
-use crate::transport::{Answer, Ask, Transport};
+use crate::transport::{Answer, Ask, Pace, Transport};
 use crate::{RegistryConfig, RegistryError, Tuning};
+use bytes::Bytes;
 use oci::{Digest, Reference};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use url::Url;
 
 /// Wrong bytes are fetched again so often: a cache on the way may be broken, but not for ever.
 const MOST_MISMATCHES: u32 = 3;
@@ -17,12 +19,22 @@ const MOST_MISMATCHES: u32 = 3;
 /// A small document may take so many times as long as a server may be silent.
 const PATIENCE: u32 = 4;
 
+/// A request, apart from where it goes.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<Bytes>,
+    /// Whether the answer is checked against a digest.
+    pub(crate) pinned: bool,
+}
+
 /// Connections, tokens, and which scheme each host speaks.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) config: RegistryConfig,
     pub(crate) tuning: Tuning,
-    transport: Transport,
+    pub(crate) transport: Transport,
     tokens: Tokens,
     schemes: Mutex<HashMap<String, Scheme>>,
 }
@@ -64,6 +76,11 @@ impl Session {
         }
     }
 
+    /// Sends a request as it is, with no credentials but its own.
+    pub(crate) async fn send(&self, ask: Ask) -> Result<Answer, RegistryError> {
+        self.transport.send(ask).await
+    }
+
     /// Sends a GET below the endpoint's repository, over whichever scheme the host speaks, showing credentials when
     /// it asks for them, once.
     pub(crate) async fn get(
@@ -73,6 +90,17 @@ impl Session {
         headers: &HeaderMap,
         pinned: bool,
     ) -> Result<Answer, Failed> {
+        let call = Call {
+            method: Method::GET,
+            headers: headers.clone(),
+            body: None,
+            pinned,
+        };
+        self.call(endpoint, rest, call).await
+    }
+
+    /// Sends a request below the endpoint's repository, like [`Session::get`].
+    pub(crate) async fn call(&self, endpoint: &Endpoint, rest: &str, call: Call) -> Result<Answer, Failed> {
         let known = self.scheme(&endpoint.host);
         let candidates: Vec<Scheme> = match known {
             Some(scheme) if endpoint.schemes.contains(&scheme) => vec![scheme],
@@ -80,7 +108,11 @@ impl Session {
         };
         let mut failure = None;
         for scheme in candidates {
-            match self.get_by(endpoint, scheme, rest, headers, pinned).await {
+            let result = match endpoint.url(scheme, rest) {
+                Ok(url) => self.call_at(endpoint, url, call.clone()).await,
+                Err(error) => Err(error.into()),
+            };
+            match result {
                 Err(failed) if failed.error.is_unreachable() => failure = Some(failed),
                 other => {
                     if other.is_ok() {
@@ -99,32 +131,24 @@ impl Session {
         }))
     }
 
-    async fn get_by(
-        &self,
-        endpoint: &Endpoint,
-        scheme: Scheme,
-        rest: &str,
-        headers: &HeaderMap,
-        pinned: bool,
-    ) -> Result<Answer, Failed> {
+    /// Sends a request to an address that the endpoint has given, or that is its own. Only there credentials are shown.
+    pub(crate) async fn call_at(&self, endpoint: &Endpoint, url: Url, call: Call) -> Result<Answer, Failed> {
         let mut ask = Ask {
-            method: Method::GET,
-            url: endpoint.url(scheme, rest)?,
-            headers: headers.clone(),
+            method: call.method,
+            url,
+            headers: call.headers,
             authorization: None,
-            pinned,
+            pinned: call.pinned,
             form: None,
+            body: call.body,
         };
-        ask.authorization = self.tokens.held(&ask.url, &endpoint.repository).await;
+        ask.authorization = self.shown(endpoint, &ask.url).await;
         let answer = self.transport.send(ask.clone()).await?;
         if answer.status().as_u16() != 401 || !answer.own {
             return Ok(answer);
         }
-        self.remember(&endpoint.host, scheme);
-        let shown = (&ask.url, ask.authorization.clone());
         let reply = self
-            .tokens
-            .answer(&self.transport, &self.config, endpoint, shown, &answer)
+            .reply(endpoint, &ask.url, ask.authorization.clone(), &answer)
             .await?;
         let Reply::Retry { header, password } = reply else {
             return Ok(answer);
@@ -140,6 +164,69 @@ impl Session {
             .into());
         }
         Ok(answer)
+    }
+
+    /// Returns what may be shown at an address and is still valid from before.
+    async fn shown(&self, endpoint: &Endpoint, url: &Url) -> Option<HeaderValue> {
+        if !endpoint.owns(url) {
+            return None;
+        }
+        self.tokens.held(url, endpoint).await
+    }
+
+    /// Finds what answers a 401. An address that is not the endpoint's own gets nothing: it would be somebody else
+    /// asking for our password (CVE-2020-15157).
+    async fn reply(
+        &self,
+        endpoint: &Endpoint,
+        url: &Url,
+        refused: Option<HeaderValue>,
+        answer: &Answer,
+    ) -> Result<Reply, Failed> {
+        if !endpoint.owns(url) {
+            return Ok(Reply::Nothing);
+        }
+        if let Some(scheme) = Scheme::of(url) {
+            self.remember(&endpoint.host, scheme);
+        }
+        self.tokens
+            .answer(&self.transport, &self.config, endpoint, (url, refused), answer)
+            .await
+    }
+
+    /// Sends a body as it comes. A 401 is answered for the next time: the body is not there a second time.
+    pub(crate) async fn stream(
+        &self,
+        endpoint: &Endpoint,
+        url: Url,
+        headers: HeaderMap,
+        body: (reqwest::Body, &Pace),
+    ) -> Result<Answer, Failed> {
+        let authorization = self.shown(endpoint, &url).await;
+        let ask = Ask {
+            method: Method::PATCH,
+            url,
+            headers,
+            authorization,
+            pinned: true,
+            form: None,
+            body: None,
+        };
+        let (body, pace) = body;
+        let answer = self.transport.stream(&ask, body, pace).await?;
+        if answer.status().as_u16() != 401 {
+            return Ok(answer);
+        }
+        let refused = ask.authorization;
+        match self.reply(endpoint, &ask.url, refused, &answer).await? {
+            Reply::Retry { .. } => Err(Failed {
+                error: RegistryError::CredentialsRefused {
+                    host: endpoint.registry.clone(),
+                },
+                again: Again::After(0),
+            }),
+            Reply::Nothing => Ok(answer),
+        }
     }
 
     /// Fetches something small, checks it, and tries again where that may help.
@@ -260,7 +347,7 @@ pub(crate) async fn refusal(answer: Answer, reference: &Reference) -> Failed {
     }
 }
 
-fn sha256(bytes: &[u8]) -> Digest {
+pub(crate) fn sha256(bytes: &[u8]) -> Digest {
     let mut digest = [0; 32];
     digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
     Digest::from_sha256(digest)

@@ -1,11 +1,11 @@
 //! Answering a 401: Basic, and Docker's token servers.
 //!
-//! Tokens are kept per origin and repository while the client lives. Credentials belong to the registry that they
+//! Tokens are kept per origin, repository and access while the client lives. Credentials belong to the registry that they
 //! were stored for: they go to its own origin and to the token server that it names, over TLS.
 
 use crate::challenge::{self, Challenge};
 use crate::credentials::{self, Credentials, Secret};
-use crate::endpoint::{Endpoint, is_insecure, is_loopback};
+use crate::endpoint::{Access, Endpoint, is_insecure, is_loopback};
 use crate::retry::Failed;
 use crate::transport::{Answer, Ask, Transport, host_and_port};
 use crate::{RegistryConfig, RegistryError, worker};
@@ -32,14 +32,17 @@ type Slot = Arc<tokio::sync::Mutex<Option<Held>>>;
 /// Remembers tokens and credentials.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens {
-    slots: Mutex<HashMap<(String, String), Slot>>,
+    slots: Mutex<HashMap<(String, String, Access), Slot>>,
     credentials: tokio::sync::Mutex<HashMap<String, Option<Credentials>>>,
 }
 
+/// A token, or a password as it is shown.
 #[derive(Debug, Clone)]
-struct Held {
-    header: HeaderValue,
+pub(crate) struct Held {
+    pub(crate) header: HeaderValue,
     until: Option<Instant>,
+    /// What a token server gives at a login, to be kept in place of the password.
+    pub(crate) refresh: Option<Secret>,
 }
 
 impl Held {
@@ -68,20 +71,26 @@ struct TokenAnswer {
     token: Secret,
     #[serde(default)]
     access_token: Secret,
+    #[serde(default)]
+    refresh_token: Secret,
     expires_in: Option<u64>,
 }
 
 impl Tokens {
-    fn slot(&self, origin: &Url, repository: &str) -> Slot {
-        let key = (origin.origin().ascii_serialization(), repository.to_owned());
+    fn slot(&self, origin: &Url, endpoint: &Endpoint) -> Slot {
+        let key = (
+            origin.origin().ascii_serialization(),
+            endpoint.repository.clone(),
+            endpoint.access.clone(),
+        );
         // Nothing is left half done under this lock.
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.entry(key).or_default().clone()
     }
 
     /// Returns what is still valid from before.
-    pub(crate) async fn held(&self, url: &Url, repository: &str) -> Option<HeaderValue> {
-        let slot = self.slot(url, repository);
+    pub(crate) async fn held(&self, url: &Url, endpoint: &Endpoint) -> Option<HeaderValue> {
+        let slot = self.slot(url, endpoint);
         let held = slot.lock().await;
         held.as_ref()
             .filter(|held| held.is_valid())
@@ -106,7 +115,7 @@ impl Tokens {
             .filter_map(|value| value.to_str().ok())
             .flat_map(challenge::parse)
             .collect();
-        let slot = self.slot(url, &endpoint.repository);
+        let slot = self.slot(url, endpoint);
         // Held until the token is there, so that many transfers fetch one.
         let mut held = slot.lock().await;
         if let Some(held) = held.as_ref()
@@ -139,6 +148,7 @@ impl Tokens {
         *held = Some(Held {
             header: header.clone(),
             until: None,
+            refresh: None,
         });
         Ok(Reply::Retry {
             header,
@@ -169,7 +179,7 @@ impl Tokens {
 }
 
 /// Fetches a token; `None` if the token server has none for somebody without credentials.
-async fn fetch(
+pub(crate) async fn fetch(
     transport: &Transport,
     config: &RegistryConfig,
     endpoint: &Endpoint,
@@ -183,25 +193,26 @@ async fn fetch(
         authorization: None,
         pinned: false,
         form: None,
+        body: None,
     };
-    let scope = scope(
-        &endpoint.repository,
-        challenge.parameters.get("scope").map(String::as_str),
-    );
+    let scopes = scopes(endpoint, challenge.parameters.get("scope").map(String::as_str));
     let service = challenge.parameters.get("service").map(String::as_str);
     match credentials {
         Some(Credentials::Bearer(token)) => {
             return Ok(Some(Held {
                 header: bearer(&endpoint.host, token)?,
                 until: None,
+                refresh: None,
             }));
         }
         Some(Credentials::Identity(token)) => {
             let mut form = url::form_urlencoded::Serializer::new(String::new());
             form.append_pair("grant_type", "refresh_token")
                 .append_pair("client_id", "coracle")
-                .append_pair("scope", &scope)
                 .append_pair("refresh_token", token.reveal());
+            if !scopes.is_empty() {
+                form.append_pair("scope", &scopes.join(" "));
+            }
             if let Some(service) = service {
                 form.append_pair("service", service);
             }
@@ -213,9 +224,16 @@ async fn fetch(
             if let Some(service) = service {
                 query.append_pair("service", service);
             }
-            query.append_pair("scope", &scope);
+            for scope in &scopes {
+                query.append_pair("scope", scope);
+            }
             if let Some(Credentials::Password { user, password }) = credentials {
                 query.append_pair("account", user);
+                if endpoint.access == Access::Login {
+                    query
+                        .append_pair("client_id", "coracle")
+                        .append_pair("offline_token", "true");
+                }
                 drop(query);
                 ask.authorization = Some(basic(&endpoint.host, user, password)?);
             }
@@ -249,6 +267,8 @@ async fn fetch(
         header: bearer(&endpoint.host, &text)?,
         // Too far ahead for the clock is as good as for ever.
         until: Instant::now().checked_add(life),
+        refresh: Some(token.refresh_token)
+            .filter(|token| !token.reveal().is_empty() && endpoint.access == Access::Login),
     }))
 }
 
@@ -276,20 +296,35 @@ fn realm(config: &RegistryConfig, endpoint: &Endpoint, challenge: &Challenge) ->
     }
 }
 
-/// What a token is asked for: what the registry suggests, as long as it is no more than reading.
-fn scope(repository: &str, suggested: Option<&str>) -> String {
+/// What a token is asked for: what the registry suggests, as long as it is no more than what is to be done.
+fn scopes(endpoint: &Endpoint, suggested: Option<&str>) -> Vec<String> {
+    let repository = &endpoint.repository;
+    let may = |actions: &str| match endpoint.access {
+        Access::Pull => actions == "pull",
+        // One that only suggests reading would not let us write.
+        Access::Login | Access::Push { .. } => false,
+    };
     let modest = |scope: &&str| {
         !scope.is_empty()
-            && scope.split(' ').all(|part| {
-                !part.contains(':') || part.rsplit(':').next().is_some_and(|actions| actions == "pull")
-            })
+            && scope
+                .split(' ')
+                .all(|part| !part.contains(':') || part.rsplit(':').next().is_some_and(may))
     };
-    suggested
-        .filter(modest)
-        .map_or_else(|| format!("repository:{repository}:pull"), str::to_owned)
+    if let Some(scope) = suggested.filter(modest) {
+        return vec![scope.to_owned()];
+    }
+    match &endpoint.access {
+        Access::Login => Vec::new(),
+        Access::Pull => vec![format!("repository:{repository}:pull")],
+        Access::Push { sources } => {
+            let own = format!("repository:{repository}:pull,push");
+            let others = sources.iter().map(|source| format!("repository:{source}:pull"));
+            std::iter::once(own).chain(others).collect()
+        }
+    }
 }
 
-fn basic(host: &str, user: &str, password: &Secret) -> Result<HeaderValue, RegistryError> {
+pub(crate) fn basic(host: &str, user: &str, password: &Secret) -> Result<HeaderValue, RegistryError> {
     let encoded = STANDARD.encode(format!("{user}:{}", password.reveal()));
     header(host, &format!("Basic {encoded}"))
 }
@@ -316,8 +351,18 @@ fn nonsense(host: &str, why: &str) -> RegistryError {
 mod tests {
     use super::*;
 
+    fn endpoint(repository: &str, access: Access) -> Endpoint {
+        Endpoint {
+            host: "r.example".into(),
+            registry: "r.example".into(),
+            repository: repository.into(),
+            schemes: Vec::new(),
+            access,
+        }
+    }
+
     #[test]
-    fn only_reading_is_asked_for() {
+    fn no_more_is_asked_for_than_is_to_be_done() {
         for (suggested, expected) in [
             (None, "repository:a/b:pull"),
             (Some(""), "repository:a/b:pull"),
@@ -330,7 +375,24 @@ mod tests {
             ),
             (Some("aws"), "aws"),
         ] {
-            assert_eq!(scope("a/b", suggested), expected, "{suggested:?}");
+            let endpoint = endpoint("a/b", Access::Pull);
+            assert_eq!(scopes(&endpoint, suggested), [expected], "{suggested:?}");
+        }
+        let sources = vec!["c".to_owned()];
+        for suggested in [None, Some("repository:a/b:pull"), Some("repository:a/b:*")] {
+            assert_eq!(
+                scopes(
+                    &endpoint(
+                        "a/b",
+                        Access::Push {
+                            sources: sources.clone()
+                        }
+                    ),
+                    suggested
+                ),
+                ["repository:a/b:pull,push", "repository:c:pull"],
+                "{suggested:?}"
+            );
         }
     }
 
@@ -340,12 +402,7 @@ mod tests {
             insecure: vec!["listed.example".to_owned()],
             ..RegistryConfig::default()
         };
-        let endpoint = Endpoint {
-            host: "r.example".into(),
-            registry: "r.example".into(),
-            repository: "a".into(),
-            schemes: Vec::new(),
-        };
+        let endpoint = endpoint("a", Access::Pull);
         for (address, allowed) in [
             ("https://auth.example/token", true),
             ("http://127.0.0.1:5001/token", true),

@@ -10,11 +10,14 @@ use reqwest::{Client, Method, Response, StatusCode};
 use std::error::Error;
 use std::io;
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 use url::Url;
 
 /// Redirects that are followed for one request.
 const MOST_REDIRECTS: usize = 10;
+/// A registry that copies a large blob to its place takes so many times longer to answer.
+const PATIENCE_AFTER_PUT: u32 = 10;
 /// Encrypted greetings that a plain server on this machine leaves unanswered should not cost the full timeout.
 const LOOPBACK_CONNECT: Duration = Duration::from_secs(5);
 
@@ -30,6 +33,29 @@ pub(crate) struct Ask {
     pub(crate) pinned: bool,
     /// Body of a POST; such a request is never redirected.
     pub(crate) form: Option<String>,
+    /// Any other body, small enough to be sent again.
+    pub(crate) body: Option<Bytes>,
+}
+
+/// How a body that is sent as it comes is getting on.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// Bytes handed to the connection.
+    sent: AtomicU64,
+    /// Whether the connection waits for us, and not we for it.
+    starving: AtomicBool,
+}
+
+impl Pace {
+    /// Remembers that so many more bytes went to the connection.
+    pub(crate) fn gave(&self, count: usize) {
+        self.sent.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// Remembers whether there is nothing to give.
+    pub(crate) fn starve(&self, starving: bool) {
+        self.starving.store(starving, Ordering::Relaxed);
+    }
 }
 
 /// What came, with how to read more of it.
@@ -83,7 +109,16 @@ impl Transport {
                     .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
                     .body(form.clone());
             }
-            let limit = self.tuning.connect_timeout + self.tuning.idle_timeout;
+            if let Some(body) = &ask.body {
+                request = request.body(body.clone());
+            }
+            // Who was given something may have to put it away first.
+            let patience = if ask.method == Method::PUT {
+                self.tuning.idle_timeout * PATIENCE_AFTER_PUT
+            } else {
+                self.tuning.idle_timeout
+            };
+            let limit = self.tuning.connect_timeout + patience;
             let response = match tokio::time::timeout(limit, request.send()).await {
                 Ok(Ok(response)) => response,
                 Ok(Err(error)) => return Err(self.failure(error, &url)),
@@ -103,6 +138,10 @@ impl Transport {
                     idle: self.tuning.idle_timeout,
                 });
             }
+            let keeps_method = matches!(response.status().as_u16(), 307 | 308);
+            if !keeps_method && ask.method != Method::GET && ask.method != Method::HEAD {
+                return Err(redirect(&host, "it would make another request of it"));
+            }
             if ask.form.is_some() {
                 return Err(redirect(&host, "it would carry a secret elsewhere"));
             }
@@ -113,6 +152,53 @@ impl Transport {
             url = next;
         }
         Err(redirect(&host, "it is the eleventh in a row"))
+    }
+
+    /// Sends a body as it comes; there is no limit to how long that takes as long as the other side takes it. No
+    /// redirect is followed.
+    pub(crate) async fn stream(
+        &self,
+        ask: &Ask,
+        body: reqwest::Body,
+        pace: &Pace,
+    ) -> Result<Answer, RegistryError> {
+        let mut request = self
+            .client(&ask.url)?
+            .request(ask.method.clone(), ask.url.clone())
+            .headers(ask.headers.clone())
+            .body(body);
+        if let Some(value) = &ask.authorization {
+            request = request.header(AUTHORIZATION, value.clone());
+        }
+        let host = host_and_port(&ask.url);
+        let limit = self.tuning.connect_timeout + self.tuning.idle_timeout;
+        let mut sending = std::pin::pin!(request.send());
+        let mut last = (0, Instant::now());
+        loop {
+            match tokio::time::timeout(limit / 4, &mut sending).await {
+                Ok(Ok(response)) => {
+                    return Ok(Answer {
+                        response,
+                        host,
+                        own: true,
+                        idle: self.tuning.idle_timeout,
+                    });
+                }
+                Ok(Err(error)) => return Err(self.failure(error, &ask.url)),
+                Err(_elapsed) => {
+                    let sent = pace.sent.load(Ordering::Relaxed);
+                    if sent != last.0 || pace.starving.load(Ordering::Relaxed) {
+                        last = (sent, Instant::now());
+                    } else if last.1.elapsed() >= limit {
+                        return Err(RegistryError::Timeout {
+                            host,
+                            seconds: limit.as_secs(),
+                            doing: "in the middle of a transfer",
+                        });
+                    }
+                }
+            }
+        }
     }
 
     fn check_redirect(&self, host: &str, from: &Url, to: &Url, pinned: bool) -> Result<(), RegistryError> {

@@ -77,7 +77,7 @@ pub struct Joined {
 }
 
 /// A source of mounts that an OCI specification has no words for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub enum TreeSource {
     /// What is at `subpath` in a directory that containers may have written to: links are followed inside it.
     Directory {
@@ -86,7 +86,16 @@ pub enum TreeSource {
         /// What of it.
         subpath: PathBuf,
     },
-    /// A union of layers.
+    /// A file that is in memory only.
+    File {
+        /// What it holds; may be secret.
+        content: Vec<u8>,
+        /// Its permissions.
+        mode: u32,
+        /// User and group.
+        owner: (u32, u32),
+    },
+    /// A union of layers. What is written goes into its upper directory, if it has one.
     Union {
         /// Its layers.
         overlay: Overlay,
@@ -95,6 +104,29 @@ pub enum TreeSource {
     },
     /// What another process sees at `/dev/shm`.
     SharedMemory(Peer),
+}
+
+impl std::fmt::Debug for TreeSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory { path, subpath } => f
+                .debug_struct("Directory")
+                .field("path", path)
+                .field("subpath", subpath)
+                .finish(),
+            Self::File { mode, owner, .. } => f
+                .debug_struct("File")
+                .field("mode", mode)
+                .field("owner", owner)
+                .finish_non_exhaustive(),
+            Self::Union { overlay, subpath } => f
+                .debug_struct("Union")
+                .field("overlay", overlay)
+                .field("subpath", subpath)
+                .finish(),
+            Self::SharedMemory(peer) => f.debug_tuple("SharedMemory").field(peer).finish(),
+        }
+    }
 }
 
 /// A symbolic link in a container.

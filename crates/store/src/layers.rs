@@ -409,12 +409,24 @@ impl Store {
             .map_err(SysError::on("look at", &temporary.0))?
             .st_size;
         let size = u64::try_from(size).unwrap_or(0);
-        self.database.write(|t| {
-            self.place_blob(t, lease, &temporary.0, &digest, size)?;
-            set_layer_blob(t, &digest, &layer.diff_id, media_type)?;
-            Ok::<_, StoreError>(())
-        })?;
+        self.keep_layer_blob(lease, layer, &temporary.0, (&digest, size), media_type)?;
         Ok((digest, size))
+    }
+
+    /// Moves a finished file in as a blob of a layer.
+    pub(crate) fn keep_layer_blob(
+        &self,
+        lease: &Lease,
+        layer: &Layer,
+        file: &Path,
+        (digest, size): (&Digest, u64),
+        media_type: &str,
+    ) -> Result<(), StoreError> {
+        self.database.write(|t| {
+            self.place_blob(t, lease, file, digest, size)?;
+            set_layer_blob(t, digest, &layer.diff_id, media_type)?;
+            Ok(())
+        })
     }
 
     /// Says whether a layer's directory still gives the tar with its `diff_id`.

@@ -80,6 +80,11 @@ impl Store {
         self.root.join("layers").join(&id.0)
     }
 
+    /// Returns where the directories of `RUN --mount=type=cache` are; the store itself does nothing with them.
+    pub fn cache_mounts(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
     pub(crate) fn blob_path(&self, digest: &oci::Digest) -> PathBuf {
         self.root.join("blobs/sha256").join(digest.hex())
     }

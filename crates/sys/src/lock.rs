@@ -35,12 +35,21 @@ impl Lock {
 
     /// Takes the lock if it is free; `None` if somebody holds it.
     pub fn try_exclusive(path: &Path) -> Result<Option<Self>, SysError> {
+        Self::attempt(path, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// Takes the lock if nobody holds it exclusively, else `None`.
+    pub fn try_shared(path: &Path) -> Result<Option<Self>, SysError> {
+        Self::attempt(path, FlockOperation::NonBlockingLockShared)
+    }
+
+    fn attempt(path: &Path, operation: FlockOperation) -> Result<Option<Self>, SysError> {
         for attempt in 0..TRIES {
             if attempt > 0 {
                 std::thread::sleep(PAUSE);
             }
             let file = open_for_locking(path)?;
-            match without_interrupts(&file, FlockOperation::NonBlockingLockExclusive) {
+            match without_interrupts(&file, operation) {
                 Ok(()) if is_still(&file, path)? => return Ok(Some(Self { file: file.into() })),
                 Ok(()) | Err(Errno::WOULDBLOCK) => {}
                 Err(errno) => return Err(SysError::on("lock", path)(errno)),

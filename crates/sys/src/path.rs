@@ -315,6 +315,16 @@ pub fn open_resolving(
     }
 }
 
+/// Opens a directory in a directory for reading, never through a link; `None` if something else is mounted there.
+pub fn enter(directory: impl AsFd, name: &OsStr) -> rustix::io::Result<Option<OwnedFd>> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    match open_resolving(directory.as_fd(), Path::new(name), flags, Mode::empty(), resolve) {
+        Err(Errno::XDEV) => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
 /// Opens what an `O_PATH` descriptor names once more, for use; `path` is for the error's text only.
 pub fn reopen(found: impl AsFd, flags: OFlags, path: &Path) -> Result<OwnedFd, SysError> {
     rustix::fs::open(magic_link(found.as_fd()), flags | OFlags::CLOEXEC, Mode::empty())

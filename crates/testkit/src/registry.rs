@@ -1,10 +1,11 @@
 //! A registry on loopback that misbehaves on request, and images to put into it.
 //!
-//! It serves manifests and blobs from memory, by HTTP or TLS, asks for credentials if told to, plays scripted faults
+//! It serves manifests and blobs from memory, takes uploads, by HTTP or TLS, asks for credentials if told to, plays scripted faults
 //! per path, and keeps a log of all requests. It ends when it is dropped.
 
 mod image;
 mod serve;
+mod upload;
 
 pub use image::{Put, TestImage, digest_of, tar_gz};
 
@@ -31,7 +32,7 @@ pub enum Fault {
     Body(Vec<u8>),
     /// The connection closes without an answer.
     Close,
-    /// The connection breaks after so many bytes of the body.
+    /// The connection breaks after so many bytes of the body; of an upload, after so many bytes have come.
     CutAfter(usize),
     /// The bit at this byte is wrong.
     FlipBit(usize),
@@ -127,6 +128,10 @@ struct Content {
     log: Vec<Request>,
     connections: usize,
     own_address: String,
+    /// Uploads that are open: what has come of each, by its number.
+    uploads: HashMap<String, Vec<u8>>,
+    /// Uploads that there have been.
+    opened: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -253,6 +258,22 @@ impl FakeRegistry {
     /// registry announces is the bytes' own.
     pub fn put_at(&self, path: &str, content_type: &str, bytes: &[u8]) {
         self.put(path.to_owned(), content_type, bytes);
+    }
+
+    /// Returns the bytes at a path (`/v2/<name>/manifests/<tag>`).
+    pub fn object(&self, path: &str) -> Option<Vec<u8>> {
+        let content = self.content();
+        content.objects.get(path).map(|object| object.bytes.to_vec())
+    }
+
+    /// Returns how many uploads are open.
+    pub fn open_uploads(&self) -> usize {
+        self.content().uploads.len()
+    }
+
+    /// Forgets all open uploads, as a registry does that is started again.
+    pub fn forget_uploads(&self) {
+        self.content().uploads.clear();
     }
 
     fn put(&self, path: String, content_type: &str, bytes: &[u8]) {

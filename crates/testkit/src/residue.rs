@@ -63,7 +63,18 @@ impl Residue {
             }
         }
         for name in entries(&self.run_root) {
-            facts.insert(format!("run directory {name}"));
+            // Of networks that are there; who is on them stands below.
+            if name != "networks" {
+                facts.insert(format!("run directory {name}"));
+            }
+        }
+        for name in entries(&self.run_root.join("networks")) {
+            facts.insert(format!("network {name}"));
+            for container in entries(&self.run_root.join("networks").join(&name)) {
+                if container != "segment" {
+                    facts.insert(format!("network {name} has {container}"));
+                }
+            }
         }
         for hierarchy in entries(Path::new("/sys/fs/cgroup")) {
             let top = Path::new("/sys/fs/cgroup")

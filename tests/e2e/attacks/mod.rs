@@ -1,6 +1,7 @@
 //! Attacks on the engine from inside a container or an image. Each is seen to succeed against an engine whose defence
 //! has been taken out: `scripts/broken`, and the table in docs/isolation.md.
 
+mod builds;
 mod defaults;
 mod descriptors;
 mod host;
@@ -11,6 +12,7 @@ mod program;
 mod rights;
 mod trees;
 mod users;
+mod volumes;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -31,6 +31,13 @@ pub(crate) fn base(job: &Job<'_>, index: usize) -> Result<Base, Failure> {
         Some(text) => expand(text)?.parse().map_err(StepError::from)?,
         None => job.request.platform.clone(),
     };
+    if let Some(reference) = job.named_image(&name) {
+        let image = image(job, &reference, &platform)?;
+        return Ok(Base::Image(Box::new(image), reference));
+    }
+    if job.contexts.contains_key(&name.to_lowercase()) {
+        return Err(StepError::Unsupported("FROM of a context that is a directory is").into());
+    }
     if let Some(stage) = job.graph.named_before(index, &name) {
         return job.stage(stage).map(Base::Stage).ok_or(Failure::Elsewhere);
     }

@@ -59,6 +59,11 @@ impl<'a> Draught<'a> {
         self.commit(times)
     }
 
+    /// Returns the directory that takes what is written.
+    pub(crate) fn upper(&self) -> &std::path::Path {
+        &self.snapshot.upper
+    }
+
     /// Returns the union that a command runs in.
     pub(crate) fn overlay(&self, skeleton: bool) -> oci::Overlay {
         let Snapshot { parents, upper, work } = &self.snapshot;

@@ -31,7 +31,7 @@ pub(crate) fn workdir(run: &mut StageRun<'_>, path: &str, step: &Step<'_>) -> Re
         .part(&user)
         .part(epoch.to_string());
     let key = hasher.finish();
-    let layer = match job.cache.find(&key)? {
+    let layer = match run.find(&key)? {
         Ok(finished) => {
             step.cached();
             finished.layer

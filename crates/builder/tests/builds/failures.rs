@@ -97,8 +97,20 @@ fn every_failure_says_what_and_where() {
         ),
         ("COPY [z-a /d", "COPY [z-a /d: syntax error in pattern \"[z-a\""),
         (
-            "ENV u=https://x\nADD $u /d",
-            "ADD $u /d: ADD of URLs and Git repositories is not supported yet",
+            "ENV u=ftp://x/y\nADD $u /d",
+            "ADD $u /d: ftp://x/y can be fetched by neither http, https nor git",
+        ),
+        (
+            "ADD https://x/ /d/",
+            "ADD https://x/ /d/: cannot determine filename for source https://x/ | end the destination with the file's name",
+        ),
+        (
+            "ADD git://x#--upload-pack=touch /d/",
+            "ADD git://x#--upload-pack=touch /d/: cannot fetch git://x#--upload-pack=touch: '--upload-pack=touch' is no name of a branch, tag or commit",
+        ),
+        (
+            "ADD --keep-git-dir https://x/y /d/",
+            "ADD --keep-git-dir https://x/y /d/: --keep-git-dir is for Git repositories, and https://x/y is none",
         ),
         (
             "ENV a=\"${b:?must be set}\"",
@@ -108,7 +120,7 @@ fn every_failure_says_what_and_where() {
         ("STOPSIGNAL SIGNOT", "STOPSIGNAL SIGNOT: invalid signal: SIGNOT"),
         (
             "RUN --network=host true",
-            "RUN --network=host true: the host's network is not allowed in this build | give the build --network host to allow it",
+            "RUN --network=host true: the host's network is not allowed in this build | give the build --allow network.host, or --network host, to allow it",
         ),
         ("FROM none", "FROM none: none:latest: not found"),
         ("FROM $x", "FROM $x: base name ($x) should not be blank"),

@@ -56,6 +56,17 @@ impl Services for FakeServices {
             })
     }
 
+    fn download(
+        &self,
+        url: &str,
+        _authorization: Option<&str>,
+        mut into: std::fs::File,
+    ) -> Result<builder::Downloaded, ServiceError> {
+        use std::io::Write;
+        into.write_all(url.as_bytes()).unwrap();
+        Ok(builder::Downloaded::default())
+    }
+
     /// Runs a tiny language on the upper directory: commands joined by `;`.
     fn run(
         &self,
@@ -130,6 +141,12 @@ impl Workshop {
             lock: None,
             proxy: BTreeMap::new(),
             extra_hosts: Vec::new(),
+            allowed: builder::Allowed::default(),
+            contexts: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            uncached_stages: Vec::new(),
+            limits: builder::StepLimits::default(),
         };
         let workshop = Self {
             _directory: directory,

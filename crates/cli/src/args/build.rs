@@ -1,9 +1,13 @@
 //! The flags of `build`, and what is read from the context before the builder begins.
 
-use super::{Invalid, environment, extra_host, invalid, label};
+mod named;
+mod secret;
+
+use super::{Invalid, environment, extra_host, invalid, label, size, ulimit};
 use crate::failure::Failure;
 use clap::Args;
-use engine::builder::{Build, RunNetwork};
+use engine::builder::{Allowed, Build, FetchedContext, RunNetwork, StepLimits};
+use engine::containers::request::Ulimit;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +17,21 @@ pub(crate) struct BuildFlags {
     /// Add a custom host-to-IP mapping (format: "host:ip")
     #[arg(long, value_parser = extra_host::parse, value_name = "list")]
     add_host: Vec<(String, String)>,
+    /// Allow extra privileged entitlement (e.g., "network.host", "security.insecure")
+    #[arg(long, value_name = "stringArray")]
+    allow: Vec<String>,
+    /// Add annotation to the image
+    #[arg(long, value_name = "stringArray")]
+    pub annotation: Vec<String>,
+    /// Set method for evaluating build ("check", "outline", "targets") (default "build")
+    #[arg(long, value_name = "string")]
+    call: Option<String>,
+    /// Set the parent cgroup for the "RUN" instructions during build
+    #[arg(long, value_name = "string")]
+    cgroup_parent: Option<String>,
+    /// Shorthand for "--call=check"
+    #[arg(long)]
+    check: bool,
     /// Set build-time variables
     #[arg(long, value_name = "list")]
     build_arg: Vec<String>,
@@ -34,6 +53,12 @@ pub(crate) struct BuildFlags {
     /// Do not use cache when building the image
     #[arg(long)]
     no_cache: bool,
+    /// Do not cache specified stages
+    #[arg(long, value_name = "stringArray", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
+    /// Write build result metadata to a file
+    #[arg(long, value_name = "string")]
+    pub metadata_file: Option<PathBuf>,
     /// Set target platforms for build
     #[arg(long, value_name = "list")]
     platform: Vec<String>,
@@ -99,14 +124,23 @@ pub(crate) struct BuildFlags {
     #[arg(short, long, value_name = "bytes")]
     memory: Option<String>,
     /// Size of /dev/shm for "RUN"
-    #[arg(long, value_name = "bytes")]
-    shm_size: Option<String>,
+    #[arg(long, value_name = "bytes", value_parser = size::bytes)]
+    shm_size: Option<i64>,
     /// Ulimit options for "RUN"
-    #[arg(long, value_name = "ulimit")]
-    ulimit: Vec<String>,
+    #[arg(long, value_name = "ulimit", value_parser = ulimit::parse)]
+    ulimit: Vec<Ulimit>,
     /// Skip image verification
     #[arg(long)]
     disable_content_trust: bool,
+}
+
+/// Where a build's files are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Context<'a> {
+    /// In a directory of the user's.
+    Directory(&'a str),
+    /// In one that was fetched.
+    Fetched(&'a FetchedContext<'a>),
 }
 
 /// A build, and what of its flags was ignored.
@@ -114,20 +148,70 @@ pub(crate) struct BuildFlags {
 pub(crate) struct Prepared {
     /// The request.
     pub build: Build,
+    /// What is to be done with it.
+    pub call: Call,
     /// What was ignored.
     pub warnings: Vec<String>,
+}
+
+/// What is to be done with a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// Build it.
+    Build,
+    /// Make the build checks.
+    Check {
+        /// Whether the answer is JSON.
+        json: bool,
+    },
+    /// Say what the target takes.
+    Outline {
+        /// Whether the answer is JSON.
+        json: bool,
+    },
+    /// Say which targets there are.
+    Targets {
+        /// Whether the answer is JSON.
+        json: bool,
+    },
 }
 
 /// No Dockerfile and no ignore file is larger.
 const LARGEST: u64 = 4 << 20;
 
 impl BuildFlags {
-    /// Makes the request for a context directory.
-    pub(crate) fn prepare(self, context: &str, proxy: BTreeMap<String, String>) -> Result<Prepared, Failure> {
+    /// Says whether the context's `.git` is wanted.
+    pub(crate) fn keeps_git_directory(&self) -> bool {
+        self.build_arg
+            .iter()
+            .any(|argument| argument == "BUILDKIT_CONTEXT_KEEP_GIT_DIR=1")
+    }
+
+    /// Says what is wrong with the flags by themselves, before anything is fetched.
+    pub(crate) fn judge_context(&self, context: &str) -> Result<(), Invalid> {
+        self.judge()?;
+        if context == "-" && self.file.as_deref() == Some(Path::new("-")) {
+            return invalid("invalid argument: can't use stdin for both build context and dockerfile");
+        }
+        Ok(())
+    }
+
+    /// Makes the request.
+    pub(crate) fn prepare(
+        self,
+        context: Context<'_>,
+        proxy: BTreeMap<String, String>,
+    ) -> Result<Prepared, Failure> {
         let warnings = self.judge()?;
-        let context = directory(context)?;
-        let dockerfile = self.dockerfile(&context)?;
-        let ignore = ignore_file(&context, &dockerfile.0)?;
+        let (context, dockerfile, ignore) = match context {
+            Context::Directory(path) => {
+                let context = directory(path)?;
+                let dockerfile = self.dockerfile(&context)?;
+                let ignore = ignore_file(&context, &dockerfile.0)?;
+                (context, dockerfile, ignore)
+            }
+            Context::Fetched(fetched) => self.in_fetched(fetched)?,
+        };
         let arguments = self.arguments();
         let epoch = arguments
             .get("SOURCE_DATE_EPOCH")
@@ -147,6 +231,24 @@ impl BuildFlags {
             .map(|tag| reference(tag))
             .collect::<Result<Vec<_>, _>>()?;
         let platform = self.platforms()?.into_iter().next();
+        let call = self.call()?;
+        let limits = self.limits();
+        let allowed = self.allowed()?;
+        let mut contexts = BTreeMap::new();
+        for text in &self.build_context {
+            let (name, context) = named::context(text)?;
+            contexts.insert(name, context);
+        }
+        let secrets = self
+            .secret
+            .iter()
+            .map(|text| secret::secret(text))
+            .collect::<Result<_, _>>()?;
+        let agents = self
+            .ssh
+            .iter()
+            .map(|text| secret::agent(text))
+            .collect::<Result<_, _>>()?;
         let build = Build {
             context,
             dockerfile,
@@ -164,8 +266,71 @@ impl BuildFlags {
             lock: None,
             proxy,
             extra_hosts: self.add_host,
+            allowed,
+            contexts,
+            secrets,
+            agents,
+            uncached_stages: self.no_cache_filter,
+            limits,
         };
-        Ok(Prepared { build, warnings })
+        Ok(Prepared {
+            build,
+            call,
+            warnings,
+        })
+    }
+
+    fn call(&self) -> Result<Call, Invalid> {
+        let text = match (self.call.as_deref(), self.check) {
+            (Some(call), false) => call,
+            (None | Some("check"), true) => "check",
+            (Some(_), true) => return invalid("cannot use --check with --call"),
+            (None, false) => "build",
+        };
+        let (method, format) = text.split_once(',').unwrap_or((text, ""));
+        let json = match format {
+            "" | "format=text" => false,
+            "format=json" => true,
+            other => return invalid(format!("invalid --call option {other:?}: use format=json")),
+        };
+        match method {
+            "" | "build" => Ok(Call::Build),
+            "check" | "lint" => Ok(Call::Check { json }),
+            "outline" => Ok(Call::Outline { json }),
+            "targets" => Ok(Call::Targets { json }),
+            other => invalid(format!(
+                "invalid call method {other:?}: use build, check, outline or targets"
+            )),
+        }
+    }
+
+    fn limits(&self) -> StepLimits {
+        StepLimits {
+            shm_size: self.shm_size.and_then(|size| u64::try_from(size).ok()),
+            ulimits: self
+                .ulimit
+                .iter()
+                .map(|limit| (limit.name.clone(), limit.soft, limit.hard))
+                .collect(),
+            cgroup_parent: self.cgroup_parent.clone().filter(|parent| !parent.is_empty()),
+        }
+    }
+
+    fn allowed(&self) -> Result<Allowed, Invalid> {
+        let mut allowed = Allowed::default();
+        for name in self.allow.iter().flat_map(|text| text.split(',')) {
+            match name {
+                "network.host" => allowed.host_network = true,
+                "security.insecure" => allowed.insecure = true,
+                "" => {}
+                other => {
+                    return invalid(format!(
+                        "invalid entitlement {other:?}: use network.host or security.insecure"
+                    ));
+                }
+            }
+        }
+        Ok(allowed)
     }
 
     /// Returns the platforms to build for, at least one.
@@ -191,19 +356,6 @@ impl BuildFlags {
     }
 
     fn judge(&self) -> Result<Vec<String>, Invalid> {
-        for (given, flag, instead) in [
-            (
-                !self.build_context.is_empty(),
-                "--build-context",
-                "copy the files into the context",
-            ),
-            (!self.secret.is_empty(), "--secret", "secrets come later"),
-            (!self.ssh.is_empty(), "--ssh", "agents come later"),
-        ] {
-            if given {
-                return invalid(format!("'{flag}' is not there yet: {instead}"));
-            }
-        }
         if let Some(progress) = self.progress.as_deref() {
             match progress {
                 "auto" | "plain" | "tty" | "quiet" | "none" | "" => {}
@@ -222,8 +374,6 @@ impl BuildFlags {
                 "attestations",
             ),
             (self.memory.is_some(), "--memory"),
-            (self.shm_size.is_some(), "--shm-size"),
-            (!self.ulimit.is_empty(), "--ulimit"),
         ]
         .iter()
         .filter(|(given, _)| *given)
@@ -285,6 +435,51 @@ impl BuildFlags {
     }
 }
 
+/// What is read before a build begins: the context, the Dockerfile and the ignore file.
+type Inputs = (PathBuf, (PathBuf, String), Option<(PathBuf, String)>);
+
+impl BuildFlags {
+    /// Finds the Dockerfile and the ignore file in a context that somebody else may have made.
+    fn in_fetched(&self, fetched: &FetchedContext<'_>) -> Result<Inputs, Failure> {
+        let context = fetched.path();
+        let text = |bytes: Vec<u8>, name: &Path| {
+            String::from_utf8(bytes).map_err(|error| {
+                let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let line = good.split(|byte| *byte == b'\n').count();
+                unreadable(name, &format!("line {line} is not UTF-8 text"))
+            })
+        };
+        if let Some(bytes) = &fetched.dockerfile {
+            let name = PathBuf::from("Dockerfile");
+            let text = text(bytes.clone(), &name)?;
+            return Ok((context, (name, text), None));
+        }
+        if self.file.as_deref() == Some(Path::new("-")) {
+            let dockerfile = self.dockerfile(&context)?;
+            return Ok((context, dockerfile, None));
+        }
+        let tree = sys::path::Tree::open(&context).map_err(|error| unprepared(&error.to_string()))?;
+        let name = self.file.clone().unwrap_or_else(|| "Dockerfile".into());
+        let bytes = tree
+            .read(&name, LARGEST)
+            .map_err(|error| unreadable(&name, &error.errno.to_string()))?;
+        let dockerfile = (name.clone(), text(bytes, &name)?);
+        let mut own = name.into_os_string();
+        own.push(".dockerignore");
+        for path in [PathBuf::from(own), PathBuf::from(".dockerignore")] {
+            match tree.read(&path, LARGEST) {
+                Ok(bytes) => {
+                    let text = text(bytes, &path)?;
+                    return Ok((context.clone(), dockerfile, Some((context.join(path), text))));
+                }
+                Err(error) if error.errno == rustix::io::Errno::NOENT => {}
+                Err(error) => return Err(unreadable(&path, &error.errno.to_string())),
+            }
+        }
+        Ok((context, dockerfile, None))
+    }
+}
+
 fn unreadable(name: &Path, why: &str) -> Failure {
     Failure::bare(format!(
         "ERROR: failed to solve: failed to read dockerfile: open {}: {why}",
@@ -339,17 +534,6 @@ fn ignore_file(context: &Path, dockerfile: &Path) -> Result<Option<(PathBuf, Str
 }
 
 fn directory(context: &str) -> Result<PathBuf, Failure> {
-    if context == "-" {
-        return Err(Failure::new("a context from standard input is not there yet")
-            .with_hint("unpack it into a directory and name that"));
-    }
-    let remote = ["http://", "https://", "git://", "git@", "github.com/", "ssh://"];
-    if remote.iter().any(|prefix| context.starts_with(prefix)) {
-        return Err(
-            Failure::new(format!("a remote context ('{context}') is not there yet"))
-                .with_hint("clone or download it into a directory and name that"),
-        );
-    }
     let path = Path::new(context);
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => {
@@ -365,6 +549,17 @@ fn directory(context: &str) -> Result<PathBuf, Failure> {
             environment::reason(&error)
         ))),
     }
+}
+
+/// Says whether a context is an address.
+pub(crate) fn is_remote(context: &str) -> bool {
+    // What is there by that name is a directory.
+    if Path::new(context).exists() {
+        return false;
+    }
+    ["http://", "https://", "git://", "git@", "github.com/", "ssh://"]
+        .iter()
+        .any(|prefix| context.starts_with(prefix))
 }
 
 fn unprepared(why: &str) -> Failure {

@@ -1,13 +1,13 @@
 //! `build`.
 
 use super::build_extras::{self, Extras};
-use crate::args::build::BuildFlags;
+use crate::args::build::{BuildFlags, Call, Context, Prepared, is_remote};
 use crate::args::build_output::Output;
 use crate::args::{build_cache, build_output};
 use crate::dispatch::Verb;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::front::Cli;
-use crate::output::build::{BuildProgress, Style};
+use crate::output::build::{BuildProgress, Style, report};
 use crate::{output, signals};
 use clap::Args;
 use engine::EngineError;
@@ -30,6 +30,7 @@ impl Verb for BuildCommand {
         let quiet = self.flags.quiet;
         let progress = self.flags.progress.clone();
         let iidfile = self.flags.iidfile.clone();
+        let metadata_file = self.flags.metadata_file.clone();
         let from_environment = std::env::var("BUILDKIT_PROGRESS").ok();
         let style = match progress.as_deref().or(from_environment.as_deref()) {
             _ if quiet => Style::Quiet,
@@ -46,22 +47,49 @@ impl Verb for BuildCommand {
             _ => Style::Plain,
         };
         let platforms = self.flags.platforms()?;
-        let outputs = build_output::parse(&self.flags.output, self.flags.push, &self.extras.annotation)?;
+        let outputs = build_output::parse(&self.flags.output, self.flags.push, &self.flags.annotation)?;
         build_extras::check(&outputs, &platforms)?;
         let (cache_from, ignored) = build_cache::sources(&self.flags.cache_from)?;
         let cache_to = build_cache::targets(&self.flags.cache_to)?;
         let dockerfile = self.flags.file.clone();
-        let prepared = self.flags.prepare(&words[0], cli.client().proxy_variables())?;
+        self.flags.judge_context(&words[0])?;
+        let engine = cli.engine()?;
+        let cancelled = signals::cancellation()?;
+        let interrupted = || {
+            Failure::bare("ERROR: failed to solve: canceled: the build was interrupted")
+                .with_code(INTERRUPTED)
+        };
+        let keep = self.flags.keeps_git_directory();
+        let fetched = match words[0].as_str() {
+            "-" => Some(engine.builds().context_from_stream(&mut std::io::stdin().lock())),
+            address if is_remote(address) => {
+                Some(engine.builds().context_from_address(address, keep, &cancelled))
+            }
+            _ => None,
+        };
+        let fetched = match fetched.transpose() {
+            Ok(fetched) => fetched,
+            Err(_) if cancelled.load(Ordering::SeqCst) => return Err(interrupted()),
+            Err(error) => {
+                return Err(Failure::bare(format!("ERROR: {}", crate::failure::chain(&error))));
+            }
+        };
+        let context = match &fetched {
+            Some(fetched) => Context::Fetched(fetched),
+            None => Context::Directory(&words[0]),
+        };
+        let prepared = self.flags.prepare(context, cli.client().proxy_variables())?;
         for warning in &prepared.warnings {
             output::warning(warning);
         }
-        let engine = cli.engine()?;
-        let cancelled = signals::cancellation()?;
+        if prepared.call != Call::Build {
+            return describe(engine, &prepared);
+        }
         let mut build = prepared.build;
         self.extras.lock(&mut build, dockerfile.as_deref())?;
         let tags = build.tags.clone();
-        let keep = outputs.is_empty() || outputs.iter().any(Output::keeps_image);
-        if keep {
+        let keep_image = outputs.is_empty() || outputs.iter().any(Output::keeps_image);
+        if keep_image {
             build.tags.extend(outputs.iter().flat_map(Output::names).cloned());
         } else {
             // The names are for what is written, and not for the store.
@@ -97,12 +125,7 @@ impl Verb for BuildCommand {
             shown.finish(result.is_ok());
             let (digest, verification) = match result {
                 Ok(built) => built,
-                Err(_) if cancelled.load(Ordering::SeqCst) => {
-                    return Err(
-                        Failure::bare("ERROR: failed to solve: canceled: the build was interrupted")
-                            .with_code(INTERRUPTED),
-                    );
-                }
+                Err(_) if cancelled.load(Ordering::SeqCst) => return Err(interrupted()),
                 Err(error) => return Err(failed(&shown, &error, &build.dockerfile)),
             };
             let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -120,7 +143,7 @@ impl Verb for BuildCommand {
         }
         let written = build_extras::write(builds, &outputs, &images, &tags)
             .and_then(|()| build_extras::export(builds, &cache_to, &all_reports, &images));
-        if !keep {
+        if !keep_image {
             for (_, digest) in &images {
                 builds.forget(digest)?;
             }
@@ -132,12 +155,67 @@ impl Verb for BuildCommand {
         if let Some(path) = &iidfile {
             std::fs::write(path, digest.to_string()).map_err(|error| Failure::file("write", path, &error))?;
         }
+        if let Some(path) = &metadata_file {
+            let text = metadata(&digest.to_string(), &build.tags);
+            std::fs::write(path, text).map_err(|error| Failure::file("write", path, &error))?;
+        }
         let out_is_taken = outputs.iter().any(Output::is_standard_output);
         if (quiet || style == Style::Quiet) && !out_is_taken {
             output::line(&digest.to_string())?;
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What `--metadata-file` says. There is no manifest before an image is pushed, so there is no digest of one.
+fn metadata(digest: &str, tags: &[oci::Reference]) -> String {
+    let names: Vec<String> = tags.iter().map(ToString::to_string).collect();
+    let mut value = serde_json::json!({
+        "buildx.build.ref": "default/default",
+        "containerimage.config.digest": digest,
+    });
+    if !names.is_empty() {
+        value["image.name"] = names.join(",").into();
+    }
+    format!("{value:#}\n")
+}
+
+/// Says something of the Dockerfile instead of building it.
+fn describe(engine: &engine::Engine, prepared: &Prepared) -> Result<ExitCode, Failure> {
+    let build = &prepared.build;
+    let (name, text) = &build.dockerfile;
+    let failed = |error: engine::builder::BuildError| {
+        let shown = BuildProgress::new(Style::Plain);
+        failed(&shown, &EngineError::Build(Box::new(error)), &build.dockerfile)
+    };
+    match prepared.call {
+        Call::Build => {}
+        Call::Check { json } => {
+            let warnings = engine.builds().check(build).map_err(|error| {
+                let shown = BuildProgress::new(Style::Plain);
+                self::failed(&shown, &error, &build.dockerfile)
+            })?;
+            output::text(&if json {
+                report::checks_json(name, text, &warnings)
+            } else {
+                report::checks(name, text, &warnings)
+            })?;
+            return Ok(if warnings.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
+        Call::Outline { json } => {
+            let outline = engine::builder::call::outline(build).map_err(failed)?;
+            output::text(&report::outline(&outline, json))?;
+        }
+        Call::Targets { json } => {
+            let targets = engine::builder::call::targets(build).map_err(failed)?;
+            output::text(&report::targets(&targets, json))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn failed(

@@ -27,9 +27,6 @@ pub(super) struct Extras {
     /// Name of the lock file (default: the Dockerfile's name with ".lock")
     #[arg(long, value_name = "string")]
     lock_file: Option<PathBuf>,
-    /// Add annotation to the image
-    #[arg(long, value_name = "stringArray")]
-    pub(super) annotation: Vec<String>,
 }
 
 impl Extras {

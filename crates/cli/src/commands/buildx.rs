@@ -265,11 +265,11 @@ pub(super) fn cache_row(step: &CachedStep, now: i64, truncate: bool) -> Row {
         step.key.clone()
     };
     Row::new([
-        ("CacheType", "regular".to_owned()),
+        ("CacheType", step.kind.to_owned()),
         ("CreatedSince", time::ago(step.created, now)),
         ("Description", step.summary.clone()),
         ("ID", id),
-        ("InUse", "false".to_owned()),
+        ("InUse", step.in_use.to_string()),
         ("LastUsedSince", time::ago(step.last_used, now)),
         ("Parent", String::new()),
         ("Shared", step.shared.to_string()),

@@ -1,7 +1,7 @@
 //! `lock update`: writes down which images a Dockerfile's names mean now.
 
 use super::build_extras::lock_path;
-use crate::args::build::BuildFlags;
+use crate::args::build::{BuildFlags, Context};
 use crate::dispatch::Verb;
 use crate::failure::Failure;
 use crate::front::Cli;
@@ -27,7 +27,7 @@ impl Verb for Update {
         let platforms = self.flags.platforms()?;
         let mut build = self
             .flags
-            .prepare(&words[0], cli.client().proxy_variables())?
+            .prepare(Context::Directory(&words[0]), cli.client().proxy_variables())?
             .build;
         let path = lock_path(self.lock_file.as_deref(), dockerfile.as_deref(), &build.context);
         let builds = cli.engine()?.builds();

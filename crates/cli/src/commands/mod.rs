@@ -23,6 +23,7 @@ mod inspect;
 mod kill;
 mod load;
 mod lock;
+mod login;
 mod logs;
 pub(crate) mod network;
 mod pause;
@@ -30,6 +31,7 @@ mod port;
 mod prune;
 mod ps;
 mod pull;
+mod push;
 mod rename;
 mod rm;
 mod rmi;
@@ -138,18 +140,11 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("buildx policy", ""),
     ("completion powershell", "there is bash, fish and zsh"),
     ("compose", "start the services one by one with 'run'"),
-    (
-        "image push",
-        "'save' the image and copy it with a tool that pushes",
-    ),
-    ("login", "write the credentials into ~/.docker/config.json"),
-    ("logout", "take the credentials out of ~/.docker/config.json"),
     ("manifest", ""),
     ("network connect", "give the network to 'run'"),
     ("network create", "there are bridge, host and none"),
     ("network disconnect", ""),
     ("network rm", "the default networks stay"),
-    ("push", "'save' the image and copy it with a tool that pushes"),
     ("search", "search on the registry's own pages"),
     ("system dial-stdio", ""),
     ("context create", "there is one context: this program itself"),
@@ -294,6 +289,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(prune::PruneImages, "image prune", [], "[OPTIONS]", "Remove unused images", Exactly(0), Nothing),
     entry!(pull::Pull, "image pull", ["pull"], "[OPTIONS] NAME[:TAG|@DIGEST]",
         "Download an image from a registry", Exactly(1), Images),
+    entry!(push::Push, "image push", ["push"], "[OPTIONS] NAME[:TAG] [NAME[:TAG]...]",
+        "Upload an image to a registry", AtLeast(1), Images),
     entry!(rmi::Rmi, "image rm", ["image remove", "rmi"], "[OPTIONS] IMAGE [IMAGE...]",
         "Remove one or more images", AtLeast(1), Images),
     entry!(save::Save, "image save", ["save"], "[OPTIONS] IMAGE [IMAGE...]",
@@ -348,6 +345,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(context::Use, "context use", [], "CONTEXT", "Set the current docker context", Exactly(1), Contexts),
     entry!(df::DiskUsage, "system df", [], "[OPTIONS]", "Show disk usage", Exactly(0), Nothing),
     entry!(events::Events, "system events", ["events"], "[OPTIONS]", "Get real time events from the server", Exactly(0), Nothing),
+    entry!(login::Login, "login", [], "[OPTIONS] [SERVER]", "Authenticate to a registry", AtMost(1), Nothing),
+    entry!(login::Logout, "logout", [], "[SERVER]", "Log out from a registry", AtMost(1), Nothing),
     entry!(info::Info, "system info", ["info"], "[OPTIONS]", "Display system-wide information", Exactly(0), Nothing),
     entry!(boot::Install, "system install", [], "[OPTIONS]",
         "Write a systemd unit that starts containers with a restart policy at boot", Exactly(0), Nothing),

@@ -93,6 +93,7 @@ pub(super) struct PruneSystem {
 }
 
 const FILTERS: &[&str] = &["label", "label!", "until"];
+const CACHE_FILTERS: &[&str] = &["label", "label!", "type", "until"];
 
 /// Asks, unless `--force` was given. Who says no has nothing to be told; that is no failure.
 fn agreed(force: bool, warning: &str) -> Result<bool, Failure> {
@@ -227,7 +228,7 @@ impl Verb for PruneVolumes {
 
 impl Verb for PruneBuilder {
     fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
-        filter::check(&self.filter, FILTERS)?;
+        filter::check(&self.filter, CACHE_FILTERS)?;
         for (flag, value) in [
             ("--keep-storage", &self.keep_storage),
             ("--reserved-space", &self.reserved_space),

@@ -58,7 +58,7 @@ impl Verb for Pull {
 }
 
 /// The reference with its registry, which Docker prints last: `docker.io/library/ubuntu:latest`.
-fn full_name(reference: &Reference) -> String {
+pub(super) fn full_name(reference: &Reference) -> String {
     let familiar = reference.familiar();
     if reference.registry() == DEFAULT_REGISTRY {
         let suffix = familiar

@@ -4,6 +4,7 @@ mod excerpt;
 mod log;
 mod picture;
 mod plain;
+pub(crate) mod report;
 
 use crate::output::{error_bytes, note};
 use engine::EngineError;

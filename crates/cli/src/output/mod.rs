@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod fate;
 pub(crate) mod json;
 pub(crate) mod progress;
+pub(crate) mod push_progress;
 pub(crate) mod table;
 pub(crate) mod template;
 pub(crate) mod time;

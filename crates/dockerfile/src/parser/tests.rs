@@ -20,19 +20,24 @@ fn exec(words: &[&str]) -> Command {
 
 fn files(sources: &[&str], destination: &str) -> CopyFiles {
     CopyFiles {
-        from: None,
-        owner: None,
-        mode: None,
         sources: strings(sources),
         destination: destination.to_owned(),
+        ..CopyFiles::default()
     }
 }
 
 fn run_of(command: Command) -> Operation {
-    Operation::Run(Run {
+    Operation::Run(run_default(command))
+}
+
+fn run_default(command: Command) -> Run {
+    Run {
         command,
         network: None,
-    })
+        security: RunSecurity::Sandbox,
+        mounts: Vec::new(),
+        script: None,
+    }
 }
 
 fn key_values(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -64,8 +69,8 @@ fn every_instruction_is_read() {
         (
             "RUN --network=none a",
             Operation::Run(Run {
-                command: shell("a"),
                 network: Some(RunNetwork::None),
+                ..run_default(shell("a"))
             }),
         ),
         ("RUN --security=sandbox a", run_of(shell("a"))),
@@ -101,7 +106,13 @@ fn every_instruction_is_read() {
         ("ADD a b", Operation::Add(files(&["a"], "b"), AddFlags::default())),
         (
             "ADD --unpack=false a b",
-            Operation::Add(files(&["a"], "b"), AddFlags { unpack: Some(false) }),
+            Operation::Add(
+                files(&["a"], "b"),
+                AddFlags {
+                    unpack: Some(false),
+                    ..AddFlags::default()
+                },
+            ),
         ),
         ("WORKDIR /a b", Operation::Workdir("/a b".into())),
         ("USER a:b", Operation::User("a:b".into())),
@@ -191,27 +202,6 @@ fn stages_arguments_and_lines_are_kept() {
     assert_eq!(build.instructions[0].text, "RUN x   y");
     assert_eq!(last.from.name, None);
     assert_eq!(last.instruction.lines, Lines { first: 8, last: 8 });
-}
-
-#[test]
-fn dubious_style_is_warned_about() {
-    let text =
-        "FROM a AS x\nENV a 1\nMAINTAINER me\nRUN a \\\n\n b\nCMD a\nENTRYPOINT [\"a\"]\nFROM a AS x\n";
-    let warnings = parse("Dockerfile", text).unwrap().warnings;
-    let found: Vec<_> = warnings
-        .iter()
-        .map(|warning| (warning.check, warning.line))
-        .collect();
-    assert_eq!(
-        found,
-        [
-            ("LegacyKeyValueFormat", 2),
-            ("MaintainerDeprecated", 3),
-            ("NoEmptyContinuation", 4),
-            ("JSONArgsRecommended", 7),
-            ("DuplicateStageName", 9),
-        ]
-    );
 }
 
 #[test]
@@ -393,49 +383,123 @@ fn mistakes_are_answered_in_dockers_words() {
 }
 
 #[test]
-fn what_is_not_supported_yet_is_refused_with_its_line() {
-    for (line, expected) in [
-        ("RUN <<EOF", "heredocs are not supported yet"),
-        ("RUN cat <<-EOF >x", "heredocs are not supported yet"),
-        ("RUN python3 3<<'E'", "heredocs are not supported yet"),
-        ("COPY <<a.txt /a", "heredocs are not supported yet"),
-        ("ADD <<a.txt /a", "heredocs are not supported yet"),
-        ("ONBUILD RUN <<EOF", "heredocs are not supported yet"),
+fn documents_follow_their_instruction() {
+    let run = |text: &str| match one_operation(text) {
+        Operation::Run(run) => run,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(run("RUN <<EOF\na\n  b # c\nEOF").command, shell("a\n  b # c\n"));
+    assert_eq!(run("RUN <<-EOF\n\ta\n\tEOF").command, shell("a\n"));
+    assert_eq!(
+        run("RUN cat <<A >x \\\n - <<-'B'\n1\nA\n\t2\n\tB").command,
+        shell("cat <<A >x  - <<-'B'\n1\nA\n\t2\nB")
+    );
+    assert_eq!(
+        run("RUN python3 3<<E\nprint()\nE").command,
+        shell("python3 3<<E\nprint()\nE")
+    );
+    let script = run("RUN <<-go\n\t#!/bin/cat\n\tx\n\tgo");
+    assert_eq!(script.command, exec(&["/dev/pipes/go"]));
+    assert_eq!(script.script.unwrap().text(), "#!/bin/cat\nx\n");
+    // What only looks like one is left to the shell.
+    assert_eq!(run("RUN cat <<<word").command, shell("cat <<<word"));
+    let Operation::Copy(files) = one_operation("COPY a <<b.txt <<\"c\" /to/\n$x\nb.txt\n$y\nc") else {
+        panic!("a COPY")
+    };
+    assert_eq!(files.sources, ["a"]);
+    let documents: Vec<_> = files
+        .documents
+        .iter()
+        .map(|document| {
+            (
+                document.name.as_str(),
+                document.content.as_str(),
+                document.expands,
+            )
+        })
+        .collect();
+    assert_eq!(documents, [("b.txt", "$x\n", true), ("c", "$y\n", false)]);
+    let trigger = one_operation("ONBUILD RUN <<E\nx\nE");
+    assert_eq!(trigger, Operation::Onbuild("RUN <<E\nx\nE".into()));
+    let text = "FROM a\nRUN <<EOF\necho 1\necho 2\nEOF\n# note\nENV a=b\n";
+    let stage = parse("Dockerfile", text).unwrap().stages.remove(0);
+    assert_eq!(stage.instructions[0].text, "RUN <<EOF (echo 1...)");
+    assert_eq!(stage.instructions[0].lines, Lines { first: 2, last: 5 });
+    assert_eq!(stage.instructions[1].lines, Lines { first: 7, last: 7 });
+    assert_eq!(stage.instructions[1].comments, ["note"]);
+    for (text, expected) in [
         (
-            "RUN --mount=type=cache,target=/x a",
-            "RUN --mount is not supported yet",
+            "RUN <<EOF\nx\n EOF",
+            "dockerfile parse error on line 2: unterminated heredoc: no line below it is \"EOF\" alone",
         ),
-        ("RUN --security=insecure a", "RUN --security is not supported yet"),
-        ("RUN --device=gpu a", "RUN --device is not supported yet"),
-        ("COPY --link a b", "COPY --link is not supported yet"),
-        ("COPY --parents a b", "COPY --parents is not supported yet"),
-        ("COPY --exclude=x a b", "COPY --exclude is not supported yet"),
-        ("ADD --link a b", "ADD --link is not supported yet"),
-        ("ADD --exclude=x a b", "ADD --exclude is not supported yet"),
         (
-            "ADD --checksum=sha256:0 a b",
-            "ADD --checksum is not supported yet",
-        ),
-        (
-            "ADD --keep-git-dir a b",
-            "ADD --keep-git-dir is not supported yet",
-        ),
-        (
-            "ADD https://example.com/a b",
-            "ADD of URLs and Git repositories is not supported yet",
-        ),
-        (
-            "ADD git@example.com:a.git b",
-            "ADD of URLs and Git repositories is not supported yet",
+            "COPY a <<EOF\nx\nEOF",
+            "dockerfile parse error on line 2: COPY cannot accept a heredoc as a destination",
         ),
     ] {
-        let error = parse("app/Dockerfile", &format!("FROM a\n\n{line}\nEOF\n")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("app/Dockerfile:3: {expected}"),
-            "{line}"
-        );
+        let error = parse("Dockerfile", &format!("FROM a\n{text}\n")).unwrap_err();
+        assert_eq!(error.to_string(), expected, "{text}");
     }
+}
+
+#[test]
+fn flags_of_run_copy_and_add_are_read() {
+    let Operation::Run(run) =
+        one_operation("RUN --mount=type=cache,target=/c --mount=target=/b --security=insecure a")
+    else {
+        panic!("a RUN")
+    };
+    assert_eq!(run.mounts.len(), 2);
+    assert_eq!(run.security, RunSecurity::Insecure);
+    assert_eq!(
+        one_operation("COPY --link --parents --exclude=*.o --exclude=b/ a b"),
+        Operation::Copy(CopyFiles {
+            link: true,
+            parents: true,
+            exclude: strings(&["*.o", "b/"]),
+            ..files(&["a"], "b")
+        })
+    );
+    assert_eq!(
+        one_operation("ADD --checksum=sha256:0 --keep-git-dir=true --link https://example.com/a b"),
+        Operation::Add(
+            CopyFiles {
+                link: true,
+                ..files(&["https://example.com/a"], "b")
+            },
+            AddFlags {
+                checksum: Some("sha256:0".into()),
+                keep_git_directory: Some(true),
+                unpack: None,
+            }
+        )
+    );
+}
+
+#[test]
+fn directives_configure_the_checks() {
+    let checks = |text: &str| parse("Dockerfile", &format!("{text}\nFROM a\n")).map(|file| file.checks);
+    let options = checks("# check=skip=A,B;error=true").unwrap();
+    assert_eq!(options.skip, ["A", "B"]);
+    assert!(options.error && !options.skip_all);
+    assert!(
+        checks("# syntax=docker/dockerfile:1\n# check=skip=all")
+            .unwrap()
+            .skip_all
+    );
+    assert!(checks("# check=experimental=all").unwrap().experimental_all);
+    for text in ["# check=frown=all", "# check=error=perhaps", "# check=skip"] {
+        assert!(checks(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_supported_is_refused_with_its_line() {
+    let error = parse("app/Dockerfile", "FROM a\n\nRUN --device=gpu a\n").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "app/Dockerfile:3: RUN --device is not supported yet"
+    );
     let error = parse("Dockerfile", "# syntax=me/mine:1\nFROM a").unwrap_err();
     assert!(
         error

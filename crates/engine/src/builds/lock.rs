@@ -4,7 +4,7 @@ use super::Builds;
 use super::services::EngineServices;
 use crate::EngineError;
 use crate::containers::request::PullPolicy;
-use builder::{Build, Lock, OutputStream, Pin, RunStep, ServiceError, Services};
+use builder::{Build, Downloaded, Lock, OutputStream, Pin, RunStep, ServiceError, Services};
 use oci::{Platform, Reference};
 use std::path::PathBuf;
 
@@ -53,6 +53,15 @@ impl Services for Locked<'_> {
                 )))
             }
         }
+    }
+
+    fn download(
+        &self,
+        url: &str,
+        authorization: Option<&str>,
+        into: std::fs::File,
+    ) -> Result<Downloaded, ServiceError> {
+        self.services.download(url, authorization, into)
     }
 
     fn run(

@@ -13,6 +13,7 @@ pub use verify::{UnequalStep, Verification};
 
 use crate::system::Filters;
 use crate::{Engine, EngineError, durable, events};
+use builder::cache_mounts::CacheMounts;
 use oci::Digest;
 use state::StateError;
 use std::collections::BTreeMap;
@@ -24,9 +25,13 @@ pub struct Builds<'e> {
     pub(crate) engine: &'e Engine,
 }
 
-/// A finished step that the cache remembers.
+/// A finished step that the cache remembers, or the directory of a `RUN --mount=type=cache`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedStep {
+    /// `regular`, or `exec.cachemount`.
+    pub kind: &'static str,
+    /// Whether a build uses it just now.
+    pub in_use: bool,
     /// Its key, hex digits.
     pub key: String,
     /// The instruction, for people.
@@ -40,6 +45,11 @@ pub struct CachedStep {
     /// Whether an image has that layer, too.
     pub shared: bool,
 }
+
+/// The kind of a step.
+const STEP: &str = "regular";
+/// The kind of a cache mount.
+pub(crate) const MOUNT: &str = "exec.cachemount";
 
 impl Builds<'_> {
     /// Builds an image. `cancelled` is looked at all the time; setting it ends the build within a second.
@@ -73,9 +83,14 @@ impl Builds<'_> {
         Ok(built)
     }
 
-    /// Returns the finished steps that the cache remembers, the last used first.
+    /// Makes the build checks without building anything.
+    pub fn check(&self, build: &builder::Build) -> Result<Vec<builder::Warning>, EngineError> {
+        Ok(builder::call::check(&self.engine.store, build).map_err(Box::new)?)
+    }
+
+    /// Returns the finished steps that the cache remembers, and the directories of cache mounts, the last used first.
     pub fn cache(&self) -> Result<Vec<CachedStep>, EngineError> {
-        let steps = self.engine.database.read(|connection| {
+        let mut steps = self.engine.database.read(|connection| {
             let mut query = connection.prepare(
                 "SELECT s.key, s.summary, s.created, s.last_used, coalesce(l.size, 0),
                         EXISTS (SELECT 1 FROM image_layers i WHERE i.layer = s.layer)
@@ -84,6 +99,8 @@ impl Builds<'_> {
             let rows = query.query_map([], |row| {
                 let size: i64 = row.get(4)?;
                 Ok(CachedStep {
+                    kind: STEP,
+                    in_use: false,
                     key: row.get(0)?,
                     summary: row.get(1)?,
                     created: row.get(2)?,
@@ -94,19 +111,42 @@ impl Builds<'_> {
             })?;
             Ok::<_, StateError>(rows.collect::<Result<Vec<_>, _>>()?)
         })?;
+        steps.extend(self.mounts().list()?.into_iter().map(|mount| CachedStep {
+            kind: MOUNT,
+            in_use: mount.in_use,
+            key: mount.key,
+            summary: format!("cached mount {}", mount.id),
+            created: mount.created,
+            last_used: mount.last_used,
+            size: mount.size,
+            shared: false,
+        }));
+        steps.sort_by(|a, b| b.last_used.cmp(&a.last_used).then_with(|| a.key.cmp(&b.key)));
         Ok(steps)
+    }
+
+    fn mounts(self) -> CacheMounts {
+        CacheMounts::new(self.engine.store.cache_mounts())
     }
 
     /// Removes build cache that no image needs; with `all` everything, so that the next build starts from its base.
     /// Returns the keys of what went and the bytes given back.
     pub fn prune(&self, all: bool, filters: &[(String, String)]) -> Result<(Vec<String>, u64), EngineError> {
-        let filters = Filters::parse(filters)?;
+        let (kinds, filters): (Vec<_>, Vec<_>) = filters.iter().cloned().partition(|(key, _)| key == "type");
+        let is_wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|(_, wanted)| wanted == kind);
+        if let Some((_, unknown)) = kinds.iter().find(|(_, kind)| kind != STEP && kind != MOUNT) {
+            return Err(EngineError::Invalid {
+                message: format!("there is no build cache of type '{unknown}'"),
+                hint: Some(format!("write type={STEP} or type={MOUNT}")),
+            });
+        }
+        let filters = Filters::parse(&filters)?;
         let unneeded = if all {
             "SELECT key, last_used FROM build_steps"
         } else {
             "SELECT key, last_used FROM build_steps WHERE layer IS NULL OR layer NOT IN (SELECT layer FROM image_layers)"
         };
-        let gone = self
+        let mut gone = self
             .engine
             .database
             .write(|transaction| -> Result<Vec<String>, StateError> {
@@ -116,7 +156,7 @@ impl Builds<'_> {
                     .collect::<Result<_, _>>()?;
                 let mut delete = transaction.prepare("DELETE FROM build_steps WHERE key = ?1")?;
                 let mut gone = Vec::new();
-                for (key, last_used) in steps {
+                for (key, last_used) in steps.into_iter().filter(|_| is_wanted(STEP)) {
                     // A step has no labels; a filter on one lets nothing through.
                     if filters.accept(last_used, &BTreeMap::new()) {
                         delete.execute([&key])?;
@@ -125,8 +165,42 @@ impl Builds<'_> {
                 }
                 Ok(gone)
             })?;
-        let bytes = self.engine.store.collect_garbage()?.bytes;
+        let mut bytes = self.engine.store.collect_garbage()?.bytes;
+        if is_wanted(MOUNT) {
+            let mounts = self.mounts();
+            for mount in mounts.list()? {
+                if filters.accept(mount.last_used, &BTreeMap::new()) && mounts.remove(&mount.key)? {
+                    bytes += mount.size;
+                    gone.push(mount.key);
+                }
+            }
+        }
         events::pruned(self.engine, "builder", bytes)?;
         Ok((gone, bytes))
+    }
+}
+
+impl<'e> Builds<'e> {
+    /// Unpacks a context that comes as a stream: a tar, or a Dockerfile alone.
+    pub fn context_from_stream(
+        self,
+        input: &mut dyn std::io::Read,
+    ) -> Result<builder::FetchedContext<'e>, EngineError> {
+        Ok(builder::from_stream(&self.engine.store, input).map_err(Box::new)?)
+    }
+
+    /// Fetches a context by its address: a Git repository, or an archive or a Dockerfile on the web.
+    pub fn context_from_address(
+        self,
+        address: &str,
+        keep_git_directory: bool,
+        cancelled: &AtomicBool,
+    ) -> Result<builder::FetchedContext<'e>, EngineError> {
+        let services = services::EngineServices {
+            engine: self.engine,
+            cancelled,
+        };
+        let store = &self.engine.store;
+        Ok(builder::from_address(store, &services, address, keep_git_directory).map_err(Box::new)?)
     }
 }

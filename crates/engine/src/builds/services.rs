@@ -7,6 +7,11 @@ use builder::{OutputStream, RunNetwork, RunStep, ServiceError};
 use oci::{Platform, Reference};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+/// How often a cancelled build is noticed while something is fetched.
+const GLANCE: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct EngineServices<'e> {
@@ -37,6 +42,39 @@ impl builder::Services for EngineServices<'_> {
             .images()
             .ensure(&reference.to_string(), Some(platform), policy, &tell)
             .map_err(service_error)
+    }
+
+    fn download(
+        &self,
+        url: &str,
+        authorization: Option<&str>,
+        into: std::fs::File,
+    ) -> Result<builder::Downloaded, ServiceError> {
+        let client = self.engine.registry_client().map_err(service_error)?;
+        let (url, authorization) = (url.to_owned(), authorization.map(str::to_owned));
+        let (give, take) = std::sync::mpsc::sync_channel(1);
+        // A server that says nothing must not hold up who has pressed Ctrl-C: nobody waits for this thread then.
+        std::thread::spawn(move || {
+            give.send(client.download(&url, authorization.as_deref(), into))
+                .is_ok()
+        });
+        loop {
+            match take.recv_timeout(GLANCE) {
+                Ok(Ok(downloaded)) => {
+                    return Ok(builder::Downloaded {
+                        file_name: downloaded.file_name,
+                    });
+                }
+                Ok(Err(error)) => return Err(service_error(error.into())),
+                Err(RecvTimeoutError::Timeout) if !self.cancelled() => {}
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    return Err(ServiceError {
+                        message: "the download was stopped".to_owned(),
+                        source: None,
+                    });
+                }
+            }
+        }
     }
 
     fn run(

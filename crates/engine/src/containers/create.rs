@@ -39,6 +39,7 @@ impl Containers<'_> {
         logs::options::check(config, &driver, &options)?;
         seat::check_parent(config, request.cgroup_parent.as_deref())?;
         self.resolve_peers(&mut request)?;
+        self.resolve_networks(&mut request)?;
         let image =
             self.engine
                 .images()

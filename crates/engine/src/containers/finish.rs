@@ -199,8 +199,8 @@ pub(super) fn sweep_removed(database: &Database, locations: &Locations) -> Resul
 pub(super) fn remove_run_directory(locations: &Locations, id: &ContainerId) {
     let directory = locations.run_directory(id);
     volumes::mounting::release(locations, id);
-    // The lock last: while it is there and held, nobody else takes the directory for theirs. The three files in the
-    // middle are a build step's; a container has them elsewhere.
+    // The lock last: while it is there and held, nobody else takes the directory for theirs. The three files before
+    // `networks` are a build step's; a container has them elsewhere.
     for name in [
         "control.sock",
         "process",
@@ -214,6 +214,8 @@ pub(super) fn remove_run_directory(locations: &Locations, id: &ContainerId) {
         "hostname",
         "hosts",
         "resolv.conf",
+        "networks",
+        "networks.new",
         "exit",
         "exit.new",
         "lock",

@@ -51,7 +51,7 @@ impl Containers<'_> {
     }
 
     /// Says what a container does now, and what its monitor tells of it.
-    pub(super) fn activity(self, record: &Record) -> Result<(Activity, Option<Running>), EngineError> {
+    pub(crate) fn activity(self, record: &Record) -> Result<(Activity, Option<Running>), EngineError> {
         let locations = self.engine.locations();
         if record.removing {
             return Ok((Activity::Removing, None));

@@ -21,11 +21,13 @@ pub mod logs;
 pub mod monitor;
 mod mounts;
 mod name;
-mod network_files;
+pub(crate) mod network_files;
+mod networks;
 pub(crate) mod places;
 pub mod policy;
 pub mod record;
 pub mod recover;
+mod rejoin;
 pub mod remove;
 pub mod request;
 pub(crate) mod rows;
@@ -37,6 +39,7 @@ pub(crate) mod spec;
 pub mod start;
 pub mod stats;
 pub(crate) mod step;
+mod step_mounts;
 mod still;
 pub mod stop;
 pub mod top;
@@ -44,6 +47,7 @@ pub mod update;
 pub(crate) mod validate;
 pub mod wait;
 
+pub(crate) use start::publications;
 pub use store::{Change, ChangeKind};
 
 use crate::{Engine, EngineError};
@@ -56,11 +60,16 @@ pub struct Containers<'e> {
 
 impl Containers<'_> {
     /// Returns the record of a container, or says that there is no such container.
-    fn record(self, id: &record::ContainerId) -> Result<rows::Record, EngineError> {
+    pub(crate) fn record(self, id: &record::ContainerId) -> Result<rows::Record, EngineError> {
         self.engine
             .database
             .read(|connection| Ok::<_, EngineError>(rows::by_id(connection, id)?))?
             .ok_or_else(|| not_found(id.as_str()))
+    }
+
+    /// Removes the run directory of a container that does not run; its lock is the caller's.
+    pub(crate) fn remove_run_directory(self, id: &record::ContainerId) {
+        finish::remove_run_directory(self.engine.locations(), id);
     }
 }
 

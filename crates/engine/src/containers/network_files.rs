@@ -2,35 +2,63 @@
 //! start and bind-mounted over the image's.
 
 use super::record::Settings;
+use super::rows::Record;
 use crate::EngineError;
+use crate::networks::connect::has_names;
+use crate::networks::joining::addresses_of;
+use network::names::Upstream;
 use std::fmt::Write;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// No resolver configuration or hosts file that anybody uses is larger.
 const LARGEST: u64 = 1 << 20;
+/// How a host resolves names.
+const RESOLVER: &str = "/etc/resolv.conf";
 /// Where systemd-resolved lists the real name servers when /etc/resolv.conf names only its stub on loopback.
 const BEHIND_THE_STUB: &str = "/run/systemd/resolve/resolv.conf";
 /// Docker's name servers where the host has none that a container could reach.
 const FALLBACK: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
 
 /// What a container's network looks like from inside, as far as the files tell of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum View {
     /// The host's own network: its files as they are.
     Host,
-    /// A namespace of its own; on the bridge, with its address and gateway.
-    Own(Option<(Ipv4Addr, Ipv4Addr)>),
+    /// A namespace of its own.
+    Own {
+        /// Its addresses, those of the way out first.
+        addresses: Vec<IpAddr>,
+        /// Where the host is found, if it can be.
+        gateway: Option<IpAddr>,
+        /// Whether a name server of ours answers in there.
+        has_names: bool,
+    },
 }
 
+impl View {
+    /// A namespace with nothing but `lo`.
+    pub(crate) const LONELY: Self = Self::Own {
+        addresses: Vec::new(),
+        gateway: None,
+        has_names: false,
+    };
+}
+
+/// The port that name servers listen on.
+const DOMAIN: u16 = 53;
+
 /// Writes the three files into `directory`.
-pub(crate) fn write(directory: &Path, settings: &Settings, view: View) -> Result<(), EngineError> {
+pub(crate) fn write(directory: &Path, settings: &Settings, view: &View) -> Result<(), EngineError> {
     let hosts = match view {
         View::Host => hosts_of_host(settings),
-        View::Own(addresses) => hosts(settings, addresses),
+        View::Own {
+            addresses, gateway, ..
+        } => hosts(settings, addresses, *gateway),
     };
     let resolver = match view {
-        View::Host if settings.request.dns.is_empty() => read_host(Path::new("/etc/resolv.conf")),
+        View::Host if settings.request.dns.is_empty() => read_host(Path::new(RESOLVER)),
+        View::Own { has_names: true, .. } => own_resolver(&read_host(Path::new(RESOLVER)), settings),
         _ => resolver(&host_resolver(), settings),
     };
     for (name, content) in [
@@ -65,20 +93,103 @@ fn put(path: &Path, content: &[u8]) -> Result<(), EngineError> {
     Ok(())
 }
 
-fn hosts(settings: &Settings, addresses: Option<(Ipv4Addr, Ipv4Addr)>) -> String {
+/// Brings the files of a running container to where it is now. It may have changed them itself: of `hosts` only our own
+/// lines are touched, and `resolv.conf` only if it is still what we wrote. They are mounted, so they are written in place.
+pub(crate) fn revise(directory: &Path, before: &Record, after: &Record) -> Result<(), EngineError> {
+    let lines = |record: &Record| -> Vec<String> {
+        let endpoints = record.status.endpoints.iter();
+        let addresses = endpoints.flat_map(|endpoint| addresses_of(&endpoint.endpoint));
+        addresses
+            .map(|address| host_line(&record.settings, address))
+            .collect()
+    };
+    let (former, new) = (lines(before), lines(after));
+    let path = directory.join("hosts");
+    let text = read_host(&path);
+    let mut revised: String = text
+        .split_inclusive('\n')
+        .filter(|line| new.iter().any(|ours| ours == line) || !former.iter().any(|ours| ours == line))
+        .collect();
+    for line in new {
+        if !revised.lines().any(|there| there == line.trim_end()) {
+            if !revised.is_empty() && !revised.ends_with('\n') {
+                revised.push('\n');
+            }
+            revised.push_str(&line);
+        }
+    }
+    if revised != text {
+        overwrite(&path, &revised)?;
+    }
+    if has_names(&after.status.endpoints) {
+        let path = directory.join("resolv.conf");
+        if read_host(&path) == resolver(&host_resolver(), &after.settings) {
+            overwrite(
+                &path,
+                &own_resolver(&read_host(Path::new(RESOLVER)), &after.settings),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn overwrite(path: &Path, content: &str) -> Result<(), EngineError> {
+    std::fs::write(path, content).map_err(|error| sys::SysError::io("write", path, &error).into())
+}
+
+/// Returns whom a container's name server asks for what it does not know: whoever was asked for, or whoever the host
+/// asks, the host's own loopback included.
+pub(crate) fn upstream(settings: &Settings) -> Vec<Upstream> {
+    let asked = &settings.request.dns;
+    if !asked.is_empty() {
+        let server = |address: &IpAddr| Upstream {
+            address: SocketAddr::new(*address, DOMAIN),
+            from_host: false,
+        };
+        return asked.iter().map(server).collect();
+    }
+    upstream_of_host(&read_host(Path::new(RESOLVER)))
+}
+
+fn upstream_of_host(text: &str) -> Vec<Upstream> {
+    let of_host: Vec<Upstream> = nameservers(text)
+        .filter_map(|server| server.parse::<IpAddr>().ok())
+        .map(|address| Upstream {
+            address: SocketAddr::new(address, DOMAIN),
+            // The container need not have IPv6 because the host has.
+            from_host: address.is_loopback() || address.is_ipv6(),
+        })
+        .collect();
+    if !of_host.is_empty() {
+        return of_host;
+    }
+    let fallback = FALLBACK.iter().filter_map(|server| server.parse().ok());
+    fallback
+        .map(|address| Upstream {
+            address: SocketAddr::new(address, DOMAIN),
+            from_host: false,
+        })
+        .collect()
+}
+
+fn hosts(settings: &Settings, addresses: &[IpAddr], gateway: Option<IpAddr>) -> String {
     let mut text = String::from(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n\
          ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
     );
-    add_extra_hosts(&mut text, settings, addresses.map(|(_, gateway)| gateway));
-    if let Some((address, _)) = addresses {
-        let line = match &settings.request.domain_name {
-            Some(domain) => format!("{address}\t{0}.{domain} {0}\n", settings.hostname),
-            None => format!("{address}\t{}\n", settings.hostname),
-        };
-        text.push_str(&line);
+    add_extra_hosts(&mut text, settings, gateway);
+    for address in addresses {
+        text.push_str(&host_line(settings, *address));
     }
     text
+}
+
+/// The line by which a container finds itself.
+fn host_line(settings: &Settings, address: IpAddr) -> String {
+    match &settings.request.domain_name {
+        Some(domain) => format!("{address}\t{0}.{domain} {0}\n", settings.hostname),
+        None => format!("{address}\t{}\n", settings.hostname),
+    }
 }
 
 fn hosts_of_host(settings: &Settings) -> String {
@@ -86,11 +197,11 @@ fn hosts_of_host(settings: &Settings) -> String {
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    add_extra_hosts(&mut text, settings, Some(Ipv4Addr::LOCALHOST));
+    add_extra_hosts(&mut text, settings, Some(Ipv4Addr::LOCALHOST.into()));
     text
 }
 
-fn add_extra_hosts(text: &mut String, settings: &Settings, gateway: Option<Ipv4Addr>) {
+fn add_extra_hosts(text: &mut String, settings: &Settings, gateway: Option<IpAddr>) {
     for (name, address) in &settings.request.extra_hosts {
         let line = match (address.as_str(), gateway) {
             ("host-gateway", Some(gateway)) => writeln!(text, "{gateway}\t{name}"),
@@ -105,7 +216,7 @@ fn add_extra_hosts(text: &mut String, settings: &Settings, gateway: Option<Ipv4A
 
 /// Returns what the host resolves names by, as far as a container can use it.
 fn host_resolver() -> String {
-    let text = read_host(Path::new("/etc/resolv.conf"));
+    let text = read_host(Path::new(RESOLVER));
     let servers: Vec<&str> = nameservers(&text).collect();
     if !servers.is_empty() && servers.into_iter().all(is_loopback) {
         let behind = read_host(Path::new(BEHIND_THE_STUB));
@@ -133,15 +244,14 @@ fn nameservers(text: &str) -> impl Iterator<Item = &str> {
 
 fn is_loopback(server: &str) -> bool {
     server
-        .parse::<std::net::IpAddr>()
+        .parse::<IpAddr>()
         .is_ok_and(|address| address.is_loopback())
 }
 
 /// Writes a container's resolv.conf: what was asked for, and for the rest what the host has, without name servers on
 /// the host's loopback.
 fn resolver(host: &str, settings: &Settings) -> String {
-    let request = &settings.request;
-    let mut servers: Vec<String> = request.dns.iter().map(ToString::to_string).collect();
+    let mut servers: Vec<String> = settings.request.dns.iter().map(ToString::to_string).collect();
     if servers.is_empty() {
         servers = nameservers(host)
             .filter(|server| !is_loopback(server))
@@ -155,27 +265,57 @@ fn resolver(host: &str, settings: &Settings) -> String {
     for server in servers {
         text.extend(["nameserver ", &server, "\n"]);
     }
-    let of_host = |word: &str| {
-        host.lines()
-            .filter(|line| line.split_whitespace().next() == Some(word))
-            .map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" "))
-            .next_back()
+    let options = options(host, settings);
+    add_search_and_options(text, host, settings, options.as_deref())
+}
+
+/// Writes the resolv.conf of a container in which our name server answers, and asks the others itself.
+fn own_resolver(host: &str, settings: &Settings) -> String {
+    let options = options(host, settings).unwrap_or_default();
+    // A name without a dot may well be another container's: it is asked for as it is, before any domain.
+    let options = if options
+        .split_whitespace()
+        .any(|option| option.starts_with("ndots:"))
+    {
+        options
+    } else {
+        format!("{options} ndots:0").trim_start().to_owned()
     };
+    let text = format!("nameserver {}\n", network::names::ADDRESS);
+    add_search_and_options(text, host, settings, Some(&options))
+}
+
+fn of_host(host: &str, word: &str) -> Option<String> {
+    host.lines()
+        .filter(|line| line.split_whitespace().next() == Some(word))
+        .map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" "))
+        .next_back()
+}
+
+fn options(host: &str, settings: &Settings) -> Option<String> {
+    match settings.request.dns_options.as_slice() {
+        [] => of_host(host, "options"),
+        list => Some(list.join(" ")),
+    }
+}
+
+fn add_search_and_options(
+    mut text: String,
+    host: &str,
+    settings: &Settings,
+    options: Option<&str>,
+) -> String {
     // A single dot asks for no search list at all.
-    let search = match request.dns_search.as_slice() {
-        [] => of_host("search"),
+    let search = match settings.request.dns_search.as_slice() {
+        [] => of_host(host, "search"),
         [dot] if dot == "." => None,
         list => Some(list.join(" ")),
     };
     if let Some(search) = search.filter(|search| !search.is_empty()) {
         text.extend(["search ", &search, "\n"]);
     }
-    let options = match request.dns_options.as_slice() {
-        [] => of_host("options"),
-        list => Some(list.join(" ")),
-    };
     if let Some(options) = options.filter(|options| !options.is_empty()) {
-        text.extend(["options ", &options, "\n"]);
+        text.extend(["options ", options, "\n"]);
     }
     text
 }
@@ -245,11 +385,47 @@ mod tests {
                 ("host.docker.internal".into(), "host-gateway".into()),
             ];
         });
-        let address = Ipv4Addr::new(172, 17, 0, 2);
-        let text = hosts(&settings, Some((address, Ipv4Addr::new(172, 17, 0, 1))));
+        let addresses = ["172.17.0.2".parse().unwrap(), "fd00::2".parse().unwrap()];
+        let text = hosts(&settings, &addresses, Some("172.17.0.1".parse().unwrap()));
         assert!(
-            text.ends_with("10.9.9.9\tdb\n172.17.0.1\thost.docker.internal\n172.17.0.2\tbox.lan box\n"),
+            text.ends_with(
+                "10.9.9.9\tdb\n172.17.0.1\thost.docker.internal\n172.17.0.2\tbox.lan box\nfd00::2\tbox.lan box\n"
+            ),
             "{text}"
         );
+    }
+
+    #[test]
+    fn our_own_name_server_is_asked_for_names_as_they_are() {
+        for (host, options, expected) in [
+            (
+                "nameserver 10.0.0.2\nsearch a b\noptions edns0\n",
+                &[][..],
+                "nameserver 127.0.0.11\nsearch a b\noptions edns0 ndots:0\n",
+            ),
+            ("", &["ndots:2"][..], "nameserver 127.0.0.11\noptions ndots:2\n"),
+            ("", &[][..], "nameserver 127.0.0.11\noptions ndots:0\n"),
+        ] {
+            let settings = settings(|settings| {
+                settings.request.dns_options = options.iter().map(ToString::to_string).collect();
+            });
+            assert_eq!(own_resolver(host, &settings), expected);
+        }
+    }
+
+    #[test]
+    fn the_hosts_own_name_server_is_asked_from_the_host() {
+        let found: Vec<(String, bool)> = upstream_of_host("nameserver 127.0.0.53\nnameserver 10.0.0.2\n")
+            .iter()
+            .map(|upstream| (upstream.address.to_string(), upstream.from_host))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("127.0.0.53:53".to_owned(), true),
+                ("10.0.0.2:53".to_owned(), false)
+            ]
+        );
+        assert_eq!(upstream_of_host("").len(), 2);
     }
 }

@@ -32,6 +32,16 @@ impl Locations {
         self.root.join("volumes").join(name)
     }
 
+    /// `<run root>/networks`: who is on which.
+    pub(crate) fn networks_directory(&self) -> PathBuf {
+        self.run_root.join("networks")
+    }
+
+    /// `<run root>/networks/<id>`.
+    pub(crate) fn network_directory(&self, network: &str) -> PathBuf {
+        self.networks_directory().join(network)
+    }
+
     /// A directory on the same filesystem as the containers, for what is about to be deleted.
     pub(crate) fn trash(&self) -> PathBuf {
         self.root.join("containers").join(".removed")

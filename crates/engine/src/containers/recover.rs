@@ -6,6 +6,7 @@ use super::record::{Cause, ContainerId, ExitRecord};
 use super::rows::{self, Record};
 use super::running::{self, Ended};
 use super::{Containers, finish};
+use crate::networks::names;
 use crate::{EngineError, events, volumes};
 use network::Endpoint;
 use std::collections::BTreeSet;
@@ -42,6 +43,7 @@ impl Containers<'_> {
             }
         }
         self.thaw_abandoned()?;
+        self.engine.networks().recover()?;
         volumes::mounting::sweep(locations)?;
         finish::sweep_removed(&self.engine.database, locations)
     }
@@ -105,21 +107,21 @@ impl Containers<'_> {
         Ok(())
     }
 
-    /// Takes away what a dead container or build step had on the bridge.
+    /// Takes away what a dead container or build step had on its networks.
     fn detach(self, id: &ContainerId, record: Option<&Record>) -> Result<(), EngineError> {
-        let endpoints: Vec<Endpoint> = match record {
-            Some(record) => record
-                .status
-                .endpoints
-                .iter()
-                .map(|there| there.endpoint.clone())
-                .collect(),
-            None => running::document(&self.engine.locations().run_directory(id).join("endpoint"))
-                .into_iter()
-                .collect(),
+        let networks = self.engine.networks();
+        let Some(record) = record else {
+            let path = self.engine.locations().run_directory(id).join("endpoint");
+            if let Some(endpoint) = running::document::<Endpoint>(&path) {
+                networks.leavings_of(None)?.detach(&endpoint)?;
+            }
+            return Ok(());
         };
-        for endpoint in &endpoints {
-            self.engine.networks().default_bridge()?.bridge.detach(endpoint)?;
+        for endpoint in &record.status.endpoints {
+            names::leave(self.engine.locations(), &endpoint.network_id, id);
+            networks
+                .leavings_of(Some(&endpoint.network_id))?
+                .detach(&endpoint.endpoint)?;
         }
         Ok(())
     }

@@ -154,6 +154,7 @@ impl Containers<'_> {
                 &record.settings,
                 &old,
             )?)
-        })
+        })?;
+        self.engine.networks().renew(id)
     }
 }

@@ -46,6 +46,8 @@ pub(super) enum Kind {
     Policy = 6,
     /// Client: end the container, for the host goes down.
     Leave = 7,
+    /// Client: bring about the networks that stand in the run directory.
+    Networks = 8,
     /// Monitor: the process runs.
     Started = 16,
     /// Monitor: it does not, a document.
@@ -73,6 +75,7 @@ impl Kind {
             Self::Stop,
             Self::Policy,
             Self::Leave,
+            Self::Networks,
             Self::Started,
             Self::Failed,
             Self::Stdout,
@@ -256,6 +259,20 @@ impl Session {
         loop {
             match self.read()? {
                 Frame::End | Frame::Noted => return Ok(()),
+                Frame::Event(event) => self.early.push_back(event),
+                Frame::Credit => {}
+            }
+        }
+    }
+
+    /// Has the monitor bring about the networks that stand in the run directory; returns when it has, or is gone. The
+    /// inner error is the monitor's.
+    pub(super) fn rejoin(&mut self) -> io::Result<Result<(), runtime::StartError>> {
+        self.send(Kind::Networks, &[])?;
+        loop {
+            match self.read()? {
+                Frame::End | Frame::Noted => return Ok(Ok(())),
+                Frame::Event(SessionEvent::Failed(error)) => return Ok(Err(error)),
                 Frame::Event(event) => self.early.push_back(event),
                 Frame::Credit => {}
             }

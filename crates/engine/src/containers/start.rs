@@ -11,9 +11,10 @@ use super::seat::{self, Seat};
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
 use super::{Containers, conflict, create, finish, history, launch, stop, wait};
-use crate::networks::{self, BridgeNetwork, Place};
+use crate::networks::joining::{self, Joining};
+use crate::networks::{DEFAULT, names::NamesPlan};
 use crate::{EngineError, ca, cdi, events, volumes};
-use network::{Protocol, Segment};
+use network::Protocol;
 use oci::Overlay;
 use runtime::StartError;
 use rusqlite::Connection;
@@ -43,6 +44,10 @@ struct Network {
     files: PathBuf,
     /// What they say; `None` if they are another container's.
     view: Option<View>,
+    /// What its name server answers, if it has one.
+    names: Option<NamesPlan>,
+    /// What keeps its host ports.
+    sockets: Vec<OwnedFd>,
 }
 
 impl Containers<'_> {
@@ -145,9 +150,9 @@ impl Containers<'_> {
             .map(|(number, _)| self.image_mount(&record.id, number))
             .collect::<Result<_, _>>()?;
         let edits = self.device_edits(&settings.request)?;
-        let (network, place) = self.prepare_network(record, started, request)?;
+        let network = self.prepare_network(record, started, request)?;
         failpoint::reach("start.placed")?;
-        if let Some(view) = network.view {
+        if let Some(view) = &network.view {
             network_files::write(&network.files, settings, view)?;
         }
         failpoint::reach("start.files")?;
@@ -185,6 +190,7 @@ impl Containers<'_> {
             stdin_once: settings.request.stdin_once,
             size: request.size,
             network: network.plan,
+            names: network.names,
             log,
             restart: settings.request.restart,
             care: Care {
@@ -201,11 +207,7 @@ impl Containers<'_> {
         let listener = listen(&locations.run_directory(&record.id))?;
         failpoint::reach("start.listening")?;
         let mut descriptors: Vec<BorrowedFd<'_>> = vec![lock.file().as_fd(), listener.as_fd()];
-        descriptors.extend(
-            place
-                .iter()
-                .flat_map(|place| place.sockets.iter().map(AsFd::as_fd)),
-        );
+        descriptors.extend(network.sockets.iter().map(AsFd::as_fd));
         let session = begin(&record.id, launched, &monitor_plan, &descriptors)?;
         failpoint::pass("start.begun");
         Ok(request.attach.then_some(session))
@@ -218,20 +220,18 @@ impl Containers<'_> {
         record: &Record,
         started: i64,
         request: StartRequest,
-    ) -> Result<(Network, Option<Place>), EngineError> {
+    ) -> Result<Network, EngineError> {
         let own_files = self.engine.locations().container_directory(&record.id);
         let mut network = Network {
             namespace: NetworkNamespace::Own,
             plan: NetworkPlan::Own(Vec::new()),
             files: own_files,
-            view: Some(View::Own(None)),
+            view: Some(View::LONELY),
+            names: None,
+            sockets: Vec::new(),
         };
-        let mut bridge = None;
         match &record.settings.request.network {
-            NetworkMode::Bridge | NetworkMode::Named(_) => {
-                bridge = Some(self.engine.networks().default_bridge()?);
-            }
-            NetworkMode::None => {}
+            NetworkMode::Bridge | NetworkMode::Named(_) | NetworkMode::None => {}
             NetworkMode::Host => {
                 network.namespace = NetworkNamespace::Host;
                 network.plan = NetworkPlan::Shared;
@@ -245,32 +245,41 @@ impl Containers<'_> {
                 network.view = None;
             }
         }
+        let attachments = joining::attachments(&record.settings);
+        let on_default = attachments.iter().any(|there| there.network == DEFAULT);
+        let default = if on_default {
+            Some(self.engine.networks().default_bridge()?)
+        } else {
+            None
+        };
         let boot = sys::fs::boot_id()?;
-        let place = self.engine.database.write(|transaction| {
-            let place = bridge
-                .as_ref()
-                .map(|network| place_on(transaction, network, record))
-                .transpose()?;
+        let publish = publications(record);
+        let (joining, names) = self.engine.database.write(|transaction| {
+            let joining = if attachments.is_empty() {
+                Joining::default()
+            } else {
+                joining::join(transaction, record, attachments, default.as_ref(), &publish)?
+            };
+            let names = joining::names_plan(transaction, record, &joining.places, false)?;
             let mut status = record.status.clone();
             status.started = Some(started);
             status.restarts = 0;
             status.stopped_by_user = false;
             status.interrupted = false;
             status.boot = boot;
-            status.endpoints = place.iter().map(|place: &Place| place.record.clone()).collect();
+            status.endpoints = joining.places.iter().map(|place| place.record.clone()).collect();
             rows::set_status(transaction, &record.id, &status)?;
             history::begin(transaction, record, started)?;
             note_start(transaction, record, request, &status.endpoints)?;
-            Ok::<_, EngineError>(place)
+            Ok::<_, EngineError>((joining, names))
         })?;
-        if let (Some(place), Some(bridge)) = (&place, bridge) {
-            let EndpointRecord {
-                endpoint, gateway, ..
-            } = &place.record;
-            network.view = Some(View::Own(gateway.map(|gateway| (endpoint.address, gateway))));
-            network.plan = NetworkPlan::Own(vec![(Segment::Bridge(bridge.bridge), endpoint.clone())]);
+        if !joining.places.is_empty() {
+            network.view = Some(joining::view(&joining.places, names.is_some()));
+            network.plan = NetworkPlan::Own(joining::plugs(&joining.places));
         }
-        Ok((network, place))
+        network.names = names;
+        network.sockets = joining.sockets;
+        Ok(network)
     }
 
     /// Returns what the devices that are given by name bring with them. They are looked for at every start: drivers are
@@ -451,17 +460,8 @@ fn hold_volumes(containers: Containers<'_>, record: &Record) -> Result<(), Engin
     volumes::mounting::hold(containers.engine, &record.id, &volumes)
 }
 
-fn place_on(connection: &Connection, network: &BridgeNetwork, record: &Record) -> Result<Place, EngineError> {
-    let publish = publications(record);
-    let mut place = networks::allot(connection, network, &record.id, &record.name, &publish)?;
-    if let Some(mac) = record.settings.request.mac_address {
-        place.record.endpoint.mac = mac;
-    }
-    Ok(place)
-}
-
 /// Returns what is published: what was asked for, and with `-P` every other exposed port on a free one.
-fn publications(record: &Record) -> Vec<PublishRequest> {
+pub(crate) fn publications(record: &Record) -> Vec<PublishRequest> {
     let request = &record.settings.request;
     let mut publish = request.publish.clone();
     if request.publish_all {

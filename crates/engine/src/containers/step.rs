@@ -3,12 +3,13 @@
 use super::monitor::{self, Care, MonitorPlan, NetworkPlan};
 use super::network_files::{self, View};
 use super::record::{ContainerId, ExitRecord, Settings};
-use super::request::{CreateContainer, NetworkMode, RestartPolicy};
+use super::request::{CreateContainer, NetworkAttachment, NetworkMode, RestartPolicy, Ulimit};
 use super::seat::{self, Seat};
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
-use super::{finish, launch, running, start, wait};
-use crate::networks::{self, Place};
+use super::{finish, launch, running, start, step_mounts, wait};
+use crate::networks::joining::{self, Place};
+use crate::networks::{Guest, allot};
 use crate::{Engine, EngineError, ca};
 use builder::{OutputStream, RunStep};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -60,24 +61,22 @@ fn run_claimed(
     follow: impl FnOnce(Session) -> Result<ExitRecord, EngineError>,
 ) -> Result<ExitRecord, EngineError> {
     let locations = engine.locations();
-    let Seat { cgroup, scope } = seat::assign(engine.config(), locations, id, None)?;
+    let parent = step.limits.cgroup_parent.as_deref();
+    let Seat { cgroup, scope } = seat::assign(engine.config(), locations, id, parent)?;
     let launched = launch::launch(monitor::CONTAINER, scope.as_ref())?;
     let directory = locations.run_directory(id);
     let settings = settings(step, network);
     let place = match network {
-        NetworkMode::Bridge => Some(allot(engine, id)?),
+        NetworkMode::Bridge => Some(take_place(engine, id)?),
         _ => None,
     };
     let view = match (network, &place) {
         (NetworkMode::Host, _) => View::Host,
-        (_, Some((_, place))) => {
-            let address = place.record.endpoint.address;
-            View::Own(place.record.gateway.map(|gateway| (address, gateway)))
-        }
-        _ => View::Own(None),
+        (_, Some(places)) => joining::view(places, false),
+        _ => View::LONELY,
     };
-    network_files::write(&directory, &settings, view)?;
-    let plan = spec::plan(PlanInput {
+    network_files::write(&directory, &settings, &view)?;
+    let mut plan = spec::plan(PlanInput {
         settings: &settings,
         rootfs: step.rootfs.clone(),
         cgroup: cgroup.clone(),
@@ -92,11 +91,9 @@ fn run_claimed(
         images: Vec::new(),
         edits: crate::cdi::Edits::default(),
     })?;
+    step_mounts::add(&mut plan, step.mounts)?;
     let network_plan = match (&place, network) {
-        (Some((bridge, place)), _) => NetworkPlan::Own(vec![(
-            network::Segment::Bridge(bridge.clone()),
-            place.record.endpoint.clone(),
-        )]),
+        (Some(places), _) => NetworkPlan::Own(joining::plugs(places)),
         (None, NetworkMode::Host) => NetworkPlan::Shared,
         (None, _) => NetworkPlan::Own(Vec::new()),
     };
@@ -111,6 +108,7 @@ fn run_claimed(
         stdin_once: false,
         size: None,
         network: network_plan,
+        names: None,
         log: None,
         restart: RestartPolicy::No,
         care: Care::default(),
@@ -127,6 +125,18 @@ fn settings(step: &RunStep<'_>, network: &NetworkMode) -> Settings {
         request: CreateContainer {
             network: network.clone(),
             extra_hosts: step.extra_hosts.to_vec(),
+            privileged: step.insecure,
+            shm_size: step.limits.shm_size,
+            ulimits: step
+                .limits
+                .ulimits
+                .iter()
+                .map(|(name, soft, hard)| Ulimit {
+                    name: name.clone(),
+                    soft: *soft,
+                    hard: *hard,
+                })
+                .collect(),
             ..CreateContainer::default()
         },
         command: step.arguments.to_vec(),
@@ -139,16 +149,30 @@ fn settings(step: &RunStep<'_>, network: &NetworkMode) -> Settings {
 }
 
 /// Gets an address on the default bridge, and leaves word of it for recovery.
-fn allot(engine: &Engine, id: &ContainerId) -> Result<(network::Bridge, Place), EngineError> {
-    let network = engine.networks().default_bridge()?;
-    let place = engine
+fn take_place(engine: &Engine, id: &ContainerId) -> Result<Vec<Place>, EngineError> {
+    let known = engine.networks().default_bridge()?;
+    let attachment = NetworkAttachment::default();
+    let guest = Guest {
+        id,
+        name: "build",
+        hostname: HOSTNAME,
+    };
+    let record = engine
         .database
-        .write(|transaction| networks::allot(transaction, &network, id, "build", &[]))?;
+        .write(|transaction| allot(transaction, &known, guest, &attachment))?;
     sys::failpoint::reach("step.allotted")?;
+    let mut places = vec![Place {
+        known,
+        attachment,
+        record,
+    }];
+    joining::arrange(&mut places, id, Vec::new());
     let directory = engine.locations().run_directory(id);
-    running::replace(&directory, "endpoint", &place.record.endpoint)?;
-    network.bridge.ensure()?;
-    Ok((network.bridge, place))
+    for place in &places {
+        running::replace(&directory, "endpoint", &place.record.endpoint)?;
+        place.known.segment().ensure()?;
+    }
+    Ok(places)
 }
 
 fn relay(

@@ -7,6 +7,7 @@ use super::Containers;
 use super::record::{Activity, ContainerId};
 use super::rows::Record;
 use crate::{EngineError, Locations};
+use rustix::io::Errno;
 use std::path::PathBuf;
 use sys::SysError;
 use sys::lock::Lock;
@@ -37,10 +38,16 @@ impl Containers<'_> {
     ) -> Result<T, EngineError> {
         let id = &record.id;
         let locations = self.engine.locations();
-        crate::make_private_directory(&frozen(locations))?;
         let path = frozen(locations).join(id.as_str());
         // One at a time: the second finds the container as it was before the first.
-        let lock = Lock::exclusive(&path)?;
+        let lock = loop {
+            crate::make_private_directory(&frozen(locations))?;
+            match Lock::exclusive(&path) {
+                // The last one has taken the directory away between our two steps.
+                Err(error) if error.errno == Errno::NOENT => {}
+                lock => break lock?,
+            }
+        };
         let paused = match self.activity(record)?.0 {
             Activity::Running => self.pause(id).map(|()| true),
             _ => Ok(false),
@@ -57,6 +64,7 @@ impl Containers<'_> {
         // While it is held, so that nobody can have taken the file's successor.
         let removed = sys::fs::remove_all(&path);
         drop(lock);
+        close(locations);
         let done = done?;
         removed?;
         Ok(done)
@@ -89,8 +97,15 @@ impl Containers<'_> {
             sys::fs::remove_all(&entry.path())?;
             drop(lock);
         }
+        close(locations);
         Ok(())
     }
+}
+
+/// Takes the directory of notes away if there are none left.
+fn close(locations: &Locations) {
+    // It fails while somebody else holds a container still.
+    std::fs::remove_dir(frozen(locations)).unwrap_or_default();
 }
 
 /// Where it is noted who holds which container still.

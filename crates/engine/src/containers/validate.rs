@@ -216,6 +216,16 @@ fn processor(limits: &Limits) -> Result<(), EngineError> {
 
 fn network(request: &CreateContainer, warnings: &mut Vec<String>) -> Result<(), EngineError> {
     let publishes = request.publish_all || !request.publish.is_empty();
+    let without_links = match &request.network {
+        NetworkMode::Container(_) => Some("container type network"),
+        NetworkMode::Host => Some("host type networking"),
+        _ => None,
+    };
+    if let Some(kind) = without_links.filter(|_| !request.links.is_empty()) {
+        return Err(invalid(format!(
+            "conflicting options: {kind} can't be used with links. This would result in undefined behavior"
+        )));
+    }
     match &request.network {
         NetworkMode::Host if publishes => {
             warnings.push("Published ports are discarded when using host network mode".into());
@@ -229,12 +239,6 @@ fn network(request: &CreateContainer, warnings: &mut Vec<String>) -> Result<(), 
                     "conflicting options: port publishing and the container type network mode",
                 ));
             }
-        }
-        NetworkMode::Named(name) if name != "bridge" && name != "default" => {
-            return Err(EngineError::NotFound {
-                kind: "network",
-                name: name.clone(),
-            });
         }
         _ => {}
     }
@@ -506,8 +510,11 @@ mod tests {
             "You should always set the Memory limit when using Memoryswap limit, see usage"
         );
         assert_eq!(
-            refusal(|r| r.network = NetworkMode::Named("lan".into())),
-            "No such network: lan"
+            refusal(|r| {
+                r.network = NetworkMode::Host;
+                r.links = vec!["db".into()];
+            }),
+            "conflicting options: host type networking can't be used with links. This would result in undefined behavior"
         );
         assert_eq!(
             refusal(|r| {

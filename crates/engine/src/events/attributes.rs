@@ -79,28 +79,42 @@ fn networks(
     endpoints: &[EndpointRecord],
 ) -> Result<(), StateError> {
     for endpoint in endpoints {
-        let (object, name) = (endpoint.network_id.as_str(), endpoint.network.as_str());
-        network(connection, action, id, object, name, "bridge")?;
+        network(connection, action, id, endpoint)?;
     }
-    match &settings.request.network {
-        NetworkMode::Host => network(connection, action, id, &stable_id("host"), "host", "host"),
-        NetworkMode::None => network(connection, action, id, &stable_id("none"), "none", "null"),
+    let (name, driver) = match &settings.request.network {
+        NetworkMode::Host => ("host", "host"),
+        NetworkMode::None => ("none", "null"),
         // It shares another's, or has been told of.
-        _ => Ok(()),
-    }
+        _ => return Ok(()),
+    };
+    tell_of_network(connection, action, id, (&stable_id(name), name, driver))
 }
 
 /// Records that a container joins a network, or leaves it.
-fn network(
+pub(crate) fn network(
     connection: &Connection,
     action: &str,
     id: &ContainerId,
-    network: &str,
-    name: &str,
-    driver: &str,
+    endpoint: &EndpointRecord,
+) -> Result<(), StateError> {
+    let (object, name) = (endpoint.network_id.as_str(), endpoint.network.as_str());
+    let known = if name == crate::networks::DEFAULT {
+        None
+    } else {
+        crate::networks::rows::by_id(connection, object)?
+    };
+    let driver = known.map_or_else(|| "bridge".to_owned(), |known| known.settings.driver);
+    tell_of_network(connection, action, id, (object, name, &driver))
+}
+
+fn tell_of_network(
+    connection: &Connection,
+    action: &str,
+    id: &ContainerId,
+    (object, name, driver): (&str, &str, &str),
 ) -> Result<(), StateError> {
     let attributes = [("container", id.as_str()), ("name", name), ("type", driver)];
-    record(connection, "network", action, network, &attributes)
+    record(connection, "network", action, object, &attributes)
 }
 
 fn volumes(settings: &Settings) -> impl Iterator<Item = (&str, &ContainerMount)> {

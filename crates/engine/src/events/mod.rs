@@ -10,7 +10,7 @@ mod filter;
 pub mod follow;
 
 pub(crate) use attributes::{
-    container, image, join_networks, leave_networks, mount_volumes, unmount_volumes,
+    container, image, join_networks, leave_networks, mount_volumes, network, unmount_volumes,
 };
 pub use filter::{FILTERS, Filter};
 

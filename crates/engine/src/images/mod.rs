@@ -1,11 +1,14 @@
-//! Images: found, fetched, loaded, saved, tagged, removed.
+//! Images: found, fetched, sent, loaded, saved, tagged, removed.
 
 mod archive;
 mod find;
 mod pull;
+mod push;
+mod push_content;
 mod remove;
 
 pub use pull::{PullEvent, Pulled};
+pub use push::{PushEvent, Pushed};
 pub use remove::Removed;
 pub(crate) use remove::is_alive;
 pub use store::{Image, Loaded};

@@ -3,7 +3,7 @@
 use super::{Image, Images};
 use crate::{EngineError, durable, events, hello};
 use oci::{Descriptor, Digest, ImageConfig, Platform, Reference, descriptor_digest};
-use registry::{Client, RegistryConfig, RemoteImage};
+use registry::{Client, RemoteImage};
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -61,7 +61,7 @@ impl Images<'_> {
         platform: Option<&Platform>,
         progress: &dyn Fn(PullEvent),
     ) -> Result<Pulled, EngineError> {
-        let client = self.client()?;
+        let client = self.engine.registry_client()?;
         let label = reference.tag().map_or_else(
             || reference.digest().map(Digest::to_string),
             |tag| Some(tag.into()),
@@ -108,20 +108,6 @@ impl Images<'_> {
             message: format!("Status: {what} for {}", reference.familiar()),
         });
         Ok(pulled)
-    }
-
-    fn client(self) -> Result<Client, EngineError> {
-        let config = self.engine.config();
-        let docker_config = std::env::var_os("DOCKER_CONFIG")
-            .map(std::path::PathBuf::from)
-            .or_else(|| std::env::var_os("HOME").map(|home| std::path::Path::new(&home).join(".docker")))
-            .map(|directory| directory.join("config.json"));
-        Ok(Client::new(RegistryConfig {
-            docker_config,
-            mirrors: config.mirrors.clone(),
-            insecure: config.insecure_registries.clone(),
-            user_agent: concat!("coracle/", env!("CARGO_PKG_VERSION")).into(),
-        })?)
     }
 
     fn take(

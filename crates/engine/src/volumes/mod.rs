@@ -26,7 +26,7 @@ use removal::Removal;
 use rusqlite::{Connection, OptionalExtension};
 use state::StateError;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use sys::path::Tree;
 
 /// The volumes of an engine.
@@ -161,6 +161,10 @@ impl Volumes<'_> {
                     hint: Some("remove the container first".into()),
                 });
             }
+            let data = data(&self.engine.locations, name);
+            if mounting::is_mounted(&data)? {
+                return Err(is_mounted_on(name, &data));
+            }
             let tags = versions::tags(transaction, name)?;
             if !(with_versions || tags.is_empty()) {
                 return Err(has_versions(name, &tags));
@@ -242,6 +246,16 @@ pub fn check_driver(driver: Option<&str>) -> Result<(), EngineError> {
             message: format!("error looking up volume plugin {other}: plugin \"{other}\" not found"),
             hint: Some("there is the volume driver 'local' and no other".into()),
         }),
+    }
+}
+
+fn is_mounted_on(name: &str, data: &Path) -> EngineError {
+    EngineError::Conflict {
+        message: format!("remove {name}: volume is in use: something is mounted on it"),
+        hint: Some(format!(
+            "if no container or command uses it, take away what you have mounted there: umount {}",
+            data.display()
+        )),
     }
 }
 
@@ -338,7 +352,8 @@ pub(crate) fn anonymous_of(
     Ok(names.collect::<Result<_, _>>()?)
 }
 
-/// Takes those volumes away that no container refers to and that have no versions; returns which. When the transaction that `connection` is in
+/// Takes those volumes away that no container refers to, that have no versions, and on which nothing is mounted; returns
+/// which. When the transaction that `connection` is in
 /// has been committed, they are to be finished; otherwise dropped, and all is as before.
 pub(crate) fn delete_unused<'n>(
     connection: &Connection,
@@ -347,6 +362,10 @@ pub(crate) fn delete_unused<'n>(
 ) -> Result<Vec<Removal>, EngineError> {
     let mut gone = Vec::new();
     for name in names {
+        // What somebody has mounted there is not ours, and would move with the directory.
+        if mounting::is_mounted(&data(locations, name))? {
+            continue;
+        }
         let created: Option<i64> = connection
             .prepare_cached(
                 "DELETE FROM volumes WHERE name = ?1

@@ -32,16 +32,6 @@ impl Removal {
     pub(super) fn begin(locations: &Locations, name: &str, created: i64) -> Result<Self, EngineError> {
         let lock = locations.open_trash()?;
         let from = locations.volume_directory(name);
-        // What is mounted there is somebody else's, and moves with the directory.
-        if super::mounting::is_mounted(&from.join("_data"))? {
-            return Err(EngineError::Conflict {
-                message: format!("remove {name}: volume is in use: something is mounted on it"),
-                hint: Some(format!(
-                    "if no container or command uses it, take away what you have mounted there: umount {}",
-                    from.join("_data").display()
-                )),
-            });
-        }
         let holder = locations.trash().join(format!(
             "{PREFIX}{created}-{}",
             places::hex(&places::random::<8>()?)

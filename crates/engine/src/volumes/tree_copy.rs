@@ -10,10 +10,9 @@
 //! program that writes through a mapping changes the ctime only with the first write to a page that is clean.
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, SeekFrom, Stat, Timespec, Timestamps, Uid,
-    XattrFlags, chownat, copy_file_range, fchmod, fchown, fgetxattr, flistxattr, fsetxattr, fstat, ftruncate,
-    futimens, ioctl_ficlone, linkat, mkdirat, mknodat, openat, readlinkat, statat, symlinkat, unlinkat,
-    utimensat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, XattrFlags,
+    chownat, copy_file_range, fchmod, fchown, fgetxattr, flistxattr, fsetxattr, fstat, ftruncate, futimens,
+    ioctl_ficlone, linkat, mkdirat, mknodat, openat, readlinkat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use std::collections::{BTreeSet, HashMap};
@@ -21,7 +20,7 @@ use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use sys::SysError;
-use sys::path::{Tree, entries_of, open_resolving, reopen, xattrs};
+use sys::path::{Tree, enter, entries_of, reopen, xattrs};
 
 /// Directories may lie this deep; each level holds three descriptors while it is copied.
 const DEEPEST: usize = 200;
@@ -529,16 +528,6 @@ impl Copier<'_> {
         }
         fchmod(to, Mode::from_raw_mode(stat.st_mode))?;
         futimens(to, &times(stat))
-    }
-}
-
-/// Opens a directory in a directory; `None` if something else is mounted there.
-fn enter(directory: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<Option<OwnedFd>> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    match open_resolving(directory, Path::new(name), flags, Mode::empty(), resolve) {
-        Err(Errno::XDEV) => Ok(None),
-        opened => opened.map(Some),
     }
 }
 

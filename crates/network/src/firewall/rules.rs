@@ -20,6 +20,7 @@ pub(super) const PUBLISHED_AT: &str = "published_at";
 pub(super) const PUBLISHED6_AT: &str = "published6_at";
 pub(super) const OPENED: &str = "opened";
 pub(super) const OPENED6: &str = "opened6";
+pub(super) const ANSWERED: &str = "answered";
 
 /// The sets whose elements stand for bridges.
 pub(super) const OF_BRIDGES: [&str; 9] = [
@@ -111,7 +112,7 @@ const TARGET: Option<(u32, u32)> = Some(((TYPE_IPV4 << 6) | TYPE_PORT, 8));
 const TARGET6: Option<(u32, u32)> = Some(((TYPE_IPV6 << 6) | TYPE_PORT, 20));
 const LINK_AND_FAMILY: u32 = (TYPE_LINK << 6) | TYPE_FAMILY;
 
-pub(super) const SETS: [Set; 15] = [
+pub(super) const SETS: [Set; 16] = [
     Set::of_links(BRIDGES, 1, TYPE_LINK, 16),
     Set::of_links(WITHIN, 2, (TYPE_LINK << 6) | TYPE_LINK, 32),
     Set::of_links(INTERNAL, 3, TYPE_LINK, 16),
@@ -127,6 +128,7 @@ pub(super) const SETS: [Set; 15] = [
     Set::of_ports(PUBLISHED6_AT, 13, SERVICE6_AT, TARGET6),
     Set::of_ports(OPENED, 14, SERVICE_AT, None),
     Set::of_ports(OPENED6, 15, SERVICE6_AT, None),
+    Set::of_ports(ANSWERED, 16, (TYPE_IPV6, 16), None),
 ];
 
 /// A chain, where it hooks in, and its rules.
@@ -163,7 +165,13 @@ pub(super) const CHAINS: [Chain; 5] = [
         kind: "nat",
         hook: nft::OUTPUT,
         priority: -100,
-        rules: &[to_published_at, to_published, to_published6_at, to_published6],
+        rules: &[
+            to_published_at,
+            to_published,
+            leave_loopback6,
+            to_published6_at,
+            to_published6,
+        ],
     },
     Chain {
         name: "forward",
@@ -200,7 +208,7 @@ pub(super) const CHAINS: [Chain; 5] = [
     },
 ];
 
-const LOOPBACK6: [u8; 16] = std::net::Ipv6Addr::LOCALHOST.octets();
+pub(super) const LOOPBACK6: [u8; 16] = std::net::Ipv6Addr::LOCALHOST.octets();
 const ICMP: u8 = 1;
 const ICMP6: u8 = 58;
 
@@ -265,6 +273,15 @@ fn to_published_at(rule: &mut Rule<'_, '_>) {
 fn to_published(rule: &mut Rule<'_, '_>) {
     rule.destination_is_local().ipv4();
     translate_any_address(rule);
+}
+
+/// Where answers to ::1 are lost, nothing is sent from there: who tries is refused at once, and tries 127.0.0.1.
+fn leave_loopback6(rule: &mut Rule<'_, '_>) {
+    rule.ipv6()
+        .destination6(Register::at(0))
+        .equals(&LOOPBACK6)
+        .is_not_in(ANSWERED)
+        .accept();
 }
 
 fn to_published6_at(rule: &mut Rule<'_, '_>) {

@@ -1,10 +1,11 @@
 //! Addresses and routes, of both versions of IP.
 
-use super::{AF_INET, AF_INET6};
+use super::{AF_INET, AF_INET6, PATIENCE, PAUSE};
 use crate::NetworkError;
 use ipnet::IpNet;
-use std::net::IpAddr;
-use sys::netlink::{ACK, Batch, CREATE, EXCLUSIVE, REPLACE, Socket, attributes};
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Instant;
+use sys::netlink::{ACK, APPEND, Batch, CREATE, EXCLUSIVE, REPLACE, Socket, attributes};
 
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
@@ -12,9 +13,11 @@ const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
+const RTM_GETMULTICAST: u16 = 58;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
+const IFA_MULTICAST: u16 = 7;
 const IFA_F_NODAD: u8 = 0x02;
 const RT_SCOPE_UNIVERSE: u8 = 0;
 const RT_SCOPE_LINK: u8 = 253;
@@ -61,7 +64,7 @@ impl Version {
     fn unspecified(self) -> IpAddr {
         match self {
             Self::Four => std::net::Ipv4Addr::UNSPECIFIED.into(),
-            Self::Six => std::net::Ipv6Addr::UNSPECIFIED.into(),
+            Self::Six => Ipv6Addr::UNSPECIFIED.into(),
         }
     }
 }
@@ -123,6 +126,27 @@ pub(crate) fn set_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) 
     })
 }
 
+/// Adds a message that lets answers to ::1 in by a link; it fails with `EEXIST` if they are let in. The kernel takes
+/// packets for a loopback address only by a link that has a route to it (`rt6_need_strict`), and what an endpoint
+/// answers to the host's own ::1 is one as soon as its translation is undone. This is to IPv6 what `route_localnet` is
+/// to IPv4, without its danger: packets that are addressed to ::1 on the wire are dropped before they are translated.
+pub(crate) fn add_way_to_loopback6(batch: &mut Batch, index: u32) -> usize {
+    const RT_TABLE_LOCAL: u8 = 255;
+    const RTN_LOCAL: u8 = 2;
+    // Behind that of `lo`, which the host's own packets go on taking.
+    const METRIC: u32 = 4096;
+    let mut header = default_route(Version::Six, RT_SCOPE_UNIVERSE);
+    header[1] = 128;
+    header[4] = RT_TABLE_LOCAL;
+    header[7] = RTN_LOCAL;
+    // Each bridge has one of the same metric: `NLM_F_EXCL` would refuse the second.
+    batch.message(RTM_NEWROUTE, ACK | CREATE | APPEND, &header, |list| {
+        list.bytes(RTA_DST, &Ipv6Addr::LOCALHOST.octets())
+            .number(RTA_OIF, index)
+            .number(RTA_PRIORITY, METRIC);
+    })
+}
+
 /// Adds a message that takes the default route away; it fails with `ESRCH` if there is none.
 pub(crate) fn remove_default_route(batch: &mut Batch, version: Version) -> usize {
     // Of any scope.
@@ -181,6 +205,43 @@ pub(crate) fn addresses(
         .collect())
 }
 
+/// Waits until others on a link can find an IPv6 address there. The kernel joins the group on which it is asked for the
+/// address in the background, once the link has its carrier; who asks earlier hears nothing, and asks again after a
+/// second (RFC 4861, 7.2.2). An address that is not found in the end is no error here.
+pub(crate) fn wait_until_found(
+    socket: &mut Socket,
+    index: u32,
+    address: Ipv6Addr,
+) -> Result<(), NetworkError> {
+    let group = solicited_node(address).octets();
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        let header = address_header(Version::Six, 0, 0, index);
+        let groups = socket
+            .dump(RTM_GETMULTICAST, &header, |_| {})?
+            .map_err(NetworkError::refused("list groups of link", &index.to_string()))?;
+        let joined = groups.iter().any(|reply| {
+            let link = reply.payload.get(4..ADDRESS_HEADER);
+            let list = attributes(reply.payload.get(ADDRESS_HEADER..).unwrap_or_default());
+            link == Some(&index.to_ne_bytes()[..])
+                && list
+                    .first(IFA_MULTICAST)
+                    .is_some_and(|found| found.value == group)
+        });
+        if joined {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// Returns the group on which an address is asked for (RFC 4291, 2.7.1).
+fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+    let [.., a, b, c] = address.octets();
+    Ipv6Addr::from([0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c])
+}
+
 /// Lists the routes of all tables.
 pub(crate) fn routes(socket: &mut Socket, version: Version) -> Result<Vec<Route>, NetworkError> {
     let mut header = [0; ROUTE_HEADER];
@@ -227,5 +288,16 @@ fn read_address(bytes: &[u8]) -> Option<IpAddr> {
         4 => Some(<[u8; 4]>::try_from(bytes).ok()?.into()),
         16 => Some(<[u8; 16]>::try_from(bytes).ok()?.into()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_asked_for_by_its_last_bytes() {
+        let group = solicited_node("fd17::1:2:345:6789".parse().unwrap());
+        assert_eq!(group.to_string(), "ff02::1:ff45:6789");
     }
 }

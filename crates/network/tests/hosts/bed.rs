@@ -3,11 +3,12 @@
 //!
 //! ```text
 //! outside 10.9.0.2 ──── 10.9.0.1 host ──── bridge 172.17.0.1 ──── containers 172.17.0.2 …
+//!      fd09::2              fd09::1               fd17::1                    fd17::2       (where there is IPv6)
 //! ```
 
-use network::{Bridge, Endpoint, Protocol, PublishedPort, Traffic};
+use network::{Bridge, Endpoint, Protocol, PublishedPort, Side6, Traffic};
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -71,10 +72,23 @@ impl Namespace {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Listens on a TCP port of all addresses.
+    /// Listens on a TCP port of all IPv4 addresses.
     pub(crate) fn serve(&self, port: u16) -> TcpListener {
         self.inside(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
             .unwrap()
+    }
+
+    /// The same for IPv6 alone.
+    pub(crate) fn serve6(&self, port: u16) -> TcpListener {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+        self.inside(|| {
+            let flags = SocketFlags::CLOEXEC;
+            let socket = socket_with(AddressFamily::INET6, SocketType::STREAM, flags, None).unwrap();
+            sockopt::set_ipv6_v6only(&socket, true).unwrap();
+            bind(&socket, &SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)).unwrap();
+            listen(&socket, 16).unwrap();
+            socket.into()
+        })
     }
 
     /// Connects, sends and receives a word; returns who the server sees, or `None` if nobody answers.
@@ -98,9 +112,15 @@ impl Namespace {
 
     /// The same over UDP.
     pub(crate) fn reaches_udp(&self, server: &UdpSocket, address: &str) -> Option<IpAddr> {
-        let client = self.inside(|| UdpSocket::bind("0.0.0.0:0")).unwrap();
+        let address: SocketAddr = address.parse().unwrap();
+        let any: IpAddr = if address.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
+        let client = self.inside(|| UdpSocket::bind((any, 0))).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
-        client.connect(address.parse::<SocketAddr>().unwrap()).unwrap();
+        client.connect(address).unwrap();
         client.send(b"ping").ok()?;
         server.set_read_timeout(Some(SILENCE)).unwrap();
         let mut word = [0; 4];
@@ -134,10 +154,17 @@ impl Bed {
         let far = format!("/proc/{}/fd/{}", std::process::id(), outside.fd.as_raw_fd());
         host.sh(&format!(
             "ip link add uplink mtu 1400 type veth peer name uplink mtu 1400 netns {far} &&
-             ip addr add 10.9.0.1/24 dev uplink && ip link set uplink up"
+             ip addr add 10.9.0.1/24 dev uplink && ip addr add fd09::1/64 dev uplink nodad &&
+             echo 0 > /proc/sys/net/ipv6/conf/uplink/accept_dad && ip link set uplink up"
         ));
-        outside.sh("ip addr add 10.9.0.2/24 dev uplink && ip link set uplink up");
-        host.sh("ip route add default via 10.9.0.2");
+        outside.sh(
+            "ip addr add 10.9.0.2/24 dev uplink && ip addr add fd09::2/64 dev uplink nodad &&
+             echo 0 > /proc/sys/net/ipv6/conf/uplink/accept_dad && ip link set uplink up",
+        );
+        host.sh(
+            "ip route add default via 10.9.0.2 && ip route add default via fd09::2 &&
+             for i in 1 2 3 4 5 6 7 8 9; do busybox ping -c1 -W1 fd09::2 >/dev/null && exit 0; done; exit 1",
+        );
         Self {
             host,
             outside,
@@ -151,6 +178,13 @@ impl Bed {
                 traffic: Traffic::default(),
             },
         }
+    }
+
+    /// Gives the bridge to come IPv6 as well.
+    pub(crate) fn dual() -> Self {
+        let mut bed = Self::new();
+        bed.bridge.ipv6 = Some(side6("fd17::"));
+        bed
     }
 
     /// Makes the bridge too.
@@ -194,10 +228,21 @@ pub(crate) fn endpoint(bridge: &Bridge, number: u8, ports: &[PublishedPort]) -> 
         host_link: format!("v-{}-{number}", bridge.name),
         link: "eth0".to_owned(),
         address: Ipv4Addr::new(a, b, 0, number),
-        address6: None,
+        address6: bridge.ipv6.map(|side| {
+            let base = u128::from(side.subnet.network());
+            Ipv6Addr::from(base + u128::from(number))
+        }),
         mac: [0x02, 0x42, a, b, 0, number],
         default_route: true,
         ports: ports.to_vec(),
+    }
+}
+
+/// Returns the IPv6 side `<network>/64` with the gateway `<network>1`.
+pub(crate) fn side6(network: &str) -> Side6 {
+    Side6 {
+        subnet: format!("{network}/64").parse().unwrap(),
+        gateway: format!("{network}1").parse().unwrap(),
     }
 }
 

@@ -397,8 +397,20 @@ fn one_of_several_networks_has_the_default_route_and_it_can_change() {
 
 #[test]
 fn detaching_and_removing_leave_nothing() {
-    let bed = Bed::new();
-    let before = (bed.host.sh("ip addr"), bed.rules(), bed.host.sh("ip route"));
+    for bed in [Bed::new(), Bed::dual()] {
+        detach_and_remove(&bed);
+    }
+}
+
+fn detach_and_remove(bed: &Bed) {
+    let now = || {
+        // A host that forwards has addresses for any router, and goes on forwarding.
+        let routes = bed
+            .host
+            .sh("ip route; ip -6 route show table all | grep -v ^anycast");
+        (bed.host.sh("ip addr"), bed.rules(), routes)
+    };
+    let before = now();
     bed.ensure();
     let (_one, first) = bed.container(2, &[tcp("0.0.0.0", 8080, 80), tcp("127.0.0.1", 8081, 80)]);
     let (two, second) = bed.container(3, &[tcp("0.0.0.0", 8082, 80)]);
@@ -417,10 +429,7 @@ fn detaching_and_removing_leave_nothing() {
     assert!(!two.sh("ip link").contains("eth0"));
     assert!(!bed.rules().contains("80"), "{}", bed.rules());
     bed.host.inside(|| bed.bridge.remove()).unwrap();
-    assert_eq!(
-        (bed.host.sh("ip addr"), bed.rules(), bed.host.sh("ip route")),
-        before
-    );
+    assert_eq!(now(), before);
     bed.host.inside(|| bed.bridge.remove()).unwrap();
 }
 
@@ -661,6 +670,54 @@ fn a_host_that_drops_is_told_about_and_left_alone() {
 }
 
 #[test]
+fn dockers_firewall_for_ipv6_is_passed_through_its_own_door() {
+    let bed = Bed::dual();
+    for iptables in ["iptables-nft", "ip6tables-nft"] {
+        bed.host.sh(&format!(
+            "{iptables} -P FORWARD DROP && {iptables} -N DOCKER-USER && {iptables} -A FORWARD -j DOCKER-USER"
+        ));
+    }
+    let rules = || bed.host.sh("iptables-nft -S; ip6tables-nft -S");
+    let before = rules();
+    bed.ensure();
+    assert_eq!(bed.ensure(), Ensured::Unchanged);
+    assert_eq!(bed.host.inside(|| bed.bridge.obstacles()).unwrap(), []);
+    assert_eq!(rules().matches("-i cora0").count(), 2, "{}", rules());
+    let (one, _) = bed.container(2, &[tcp("::", 8080, 80)]);
+    assert_eq!(
+        one.reaches(&bed.outside.serve6(82), "[fd09::2]:82"),
+        ip("fd09::1")
+    );
+    assert_eq!(
+        bed.outside.reaches(&one.serve6(80), "[fd09::1]:8080"),
+        ip("fd09::2")
+    );
+    bed.host.inside(|| bed.bridge.remove()).unwrap();
+    assert_eq!(rules(), before);
+    // Without the door we only tell.
+    bed.host
+        .sh("ip6tables-nft -F FORWARD; ip6tables-nft -X DOCKER-USER");
+    bed.ensure();
+    let obstacles = bed.host.inside(|| bed.bridge.obstacles()).unwrap();
+    assert_eq!(obstacles.len(), 1, "{obstacles:?}");
+    assert_eq!(obstacles[0].family, "ip6");
+    for command in obstacles[0].remedy(&bed.bridge) {
+        bed.host.sh(&command);
+    }
+    let (two, _) = bed.container(3, &[]);
+    assert_eq!(
+        two.reaches(&bed.outside.serve6(83), "[fd09::2]:83"),
+        ip("fd09::1")
+    );
+    // A bridge without IPv6 has nothing to do with it.
+    let four = Bridge {
+        ipv6: None,
+        ..bed.bridge.clone()
+    };
+    assert_eq!(bed.host.inside(|| four.obstacles()).unwrap(), []);
+}
+
+#[test]
 fn the_uplink_and_free_subnets_are_the_hosts() {
     let bed = Bed::new();
     assert_eq!(bed.host.inside(network::uplink_mtu).unwrap(), 1400);
@@ -680,6 +737,20 @@ fn the_uplink_and_free_subnets_are_the_hosts() {
     bed.host
         .sh("ip route add 172.16.0.0/12 via 10.9.0.2; ip route add blackhole 192.168.0.0/16 table 77");
     assert!(matches!(free(&[]), Err(NetworkError::NoFreeSubnet)));
+    let free6 = |taken: &[_]| bed.host.inside(|| network::free_subnet6(taken)).unwrap();
+    let first = free6(&[]);
+    assert!(first.to_string().starts_with("fd"), "{first}");
+    assert_eq!(first, free6(&[]), "it stays");
+    let second = free6(&[first]);
+    bed.host.sh(&format!("ip route add {first} via fd09::2"));
+    assert_eq!(free6(&[]), second);
+}
+
+#[test]
+fn a_host_of_ipv6_alone_has_an_uplink_too() {
+    let bed = Bed::new();
+    bed.host.sh("ip route del default");
+    assert_eq!(bed.host.inside(network::uplink_mtu).unwrap(), 1400);
 }
 
 #[test]

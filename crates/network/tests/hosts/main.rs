@@ -3,4 +3,8 @@
 
 mod bed;
 mod bridge;
+mod dual;
+mod lan;
+mod modes;
 mod names;
+mod watch;

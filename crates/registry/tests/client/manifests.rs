@@ -249,7 +249,7 @@ fn a_rate_limit_is_explained() {
     assert_eq!(
         failure(&client, &name),
         format!(
-            "toomanyrequests: registry {host} limits the rate of pulls and asks to wait 3600 s: log in to have a higher \
+            "toomanyrequests: registry {host} limits the rate of requests and asks to wait 3600 s: log in to have a higher \
              limit, or try again later"
         )
     );

@@ -9,12 +9,16 @@ use crate::{StartError, TreeSource};
 use oci_spec::runtime::LinuxNamespaceType;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
+use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use sys::mount::{self, Propagation};
+use sys::mount::{self, MountAttrFlags, Propagation};
 use sys::path::Tree;
 use sys::process::Namespaces;
 
+/// What a filesystem in memory needs besides its files.
+const PAGE: u64 = 64 << 10;
 /// What statfs(2) says of tmpfs.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
@@ -27,7 +31,9 @@ pub(super) fn open(source: &TreeSource, options: &Options) -> Result<Source, Sta
             flagged(copy, subpath, options)
         }
         TreeSource::Union { overlay, subpath } => {
-            let mount = mount::overlay(&overlay.lower, None, &[])?;
+            let top = overlay.upper.as_deref().zip(overlay.work.as_deref());
+            let settings: &[_] = if top.is_some() { &[mount::NEVER_SYNC] } else { &[] };
+            let mount = mount::overlay(&overlay.lower, top, settings)?;
             let copy =
                 rustix::io::fcntl_dupfd_cloexec(&mount, 3).map_err(failed("duplicate the image's root"))?;
             let part = locate(&Tree::new(copy), &Path::new("/").join(subpath))?;
@@ -38,12 +44,36 @@ pub(super) fn open(source: &TreeSource, options: &Options) -> Result<Source, Sta
                 is_directory: FileType::from_raw_mode(stat.st_mode) == FileType::Directory,
             })
         }
+        TreeSource::File { content, mode, owner } => file(content, *mode, *owner),
         TreeSource::SharedMemory(process) => Ok(Source::SharedMemory {
             namespace: process
                 .namespace(LinuxNamespaceType::Mount)
                 .map_err(|error| error.during("cannot share '/dev/shm'"))?,
         }),
     }
+}
+
+/// Makes a file in a filesystem of its own in memory.
+fn file(content: &[u8], mode: u32, owner: (u32, u32)) -> Result<Source, StartError> {
+    const NAME: &str = "file";
+    let size = (content.len() as u64 + PAGE).to_string();
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let options = [("size", size.as_str()), ("mode", "700")];
+    let mount = mount::filesystem("tmpfs", None, &options, attributes)?;
+    let copy = rustix::io::fcntl_dupfd_cloexec(&mount, 3).map_err(failed("duplicate a mount"))?;
+    let tree = Tree::new(copy);
+    let path = Path::new(NAME);
+    let mut made = File::from(tree.create_file(path, Mode::from_raw_mode(0o600))?);
+    made.write_all(content)
+        .map_err(|error| sys::SysError::io("write", path, &error))?;
+    // The owner goes first: changing it clears the set-id bits.
+    tree.set_owner(path, owner)?;
+    tree.set_mode(path, Mode::from_raw_mode(mode & 0o7777))?;
+    Ok(Source::Union {
+        mount,
+        subpath: path.to_owned(),
+        is_directory: false,
+    })
 }
 
 /// Opens a part of a tree; links lead nowhere but inside it, and whoever swaps them meanwhile changes nothing.

@@ -49,6 +49,8 @@ fn try_start(tls: Option<(&str, &str)>) -> Result<FakeRegistry, Failure> {
         log: Vec::new(),
         connections: 0,
         own_address: format!("{scheme}://{address}"),
+        uploads: HashMap::new(),
+        opened: 0,
     }));
     let (stop, stopped) = watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -128,7 +130,7 @@ async fn connection(
     lock(&content).connections -= 1;
 }
 
-fn lock(content: &Mutex<Content>) -> MutexGuard<'_, Content> {
+pub(super) fn lock(content: &Mutex<Content>) -> MutexGuard<'_, Content> {
     content.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -137,7 +139,12 @@ async fn answer(
     content: &Mutex<Content>,
 ) -> io::Result<Response<Scripted>> {
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let is_upload = parts.uri.path().contains("/blobs/uploads/");
+    let (body, upload) = if is_upload {
+        (Bytes::new(), Some(body))
+    } else {
+        (body.collect().await.map_err(io::Error::other)?.to_bytes(), None)
+    };
     let request = Request {
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
@@ -154,9 +161,22 @@ async fn answer(
             .collect(),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
+    let (fault, takes) = {
+        let mut content = lock(content);
+        content.log.push(request.clone());
+        let fault = content.fault(&request.path);
+        let takes = upload.is_some()
+            && matches!(
+                fault,
+                Fault::None | Fault::CutAfter(_) | Fault::StallAfter(_) | Fault::Header(..)
+            )
+            && content.challenge(&request).is_none();
+        (fault, takes)
+    };
+    if let (Some(upload), true) = (upload, takes) {
+        return super::upload::answer(&request, upload, fault, content).await;
+    }
     let mut content = lock(content);
-    content.log.push(request.clone());
-    let fault = content.fault(&request.path);
     match fault {
         Fault::Close => return Err(io::Error::other("closed on purpose")),
         Fault::Redirect(to) => return reply(307, &[("location", &to)], &[]),
@@ -176,6 +196,12 @@ async fn answer(
         let body = br#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#;
         return reply(401, &[("www-authenticate", &challenge)], body);
     }
+    if request.path == "/v2/" {
+        return reply(200, &[], b"{}");
+    }
+    if request.method == "PUT" && request.path.contains("/manifests/") {
+        return super::upload::manifest(&mut content, &request, &body);
+    }
     match content.objects.get(&request.path) {
         Some(object) => object.serve(&request, fault),
         None if request.path.contains("/manifests/") => {
@@ -190,7 +216,7 @@ async fn answer(
     }
 }
 
-fn reply(status: u16, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Response<Scripted>> {
+pub(super) fn reply(status: u16, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Response<Scripted>> {
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(*name, *value);
@@ -267,7 +293,14 @@ impl Content {
         }
         let token = format!("token-{}", self.tokens.len() + 1);
         let life = server.expires_in.unwrap_or(300);
-        let body = format!(r#"{{"token":"{token}","expires_in":{life}}}"#);
+        // As token servers do for who asks to stay.
+        let refresh = match refresh_token {
+            Some(refresh) if request.query.contains("offline_token=true") => {
+                format!(r#","refresh_token":"{refresh}""#)
+            }
+            _ => String::new(),
+        };
+        let body = format!(r#"{{"token":"{token}","expires_in":{life}{refresh}}}"#);
         self.tokens.push((token, 0));
         reply(200, &[("content-type", "application/json")], body.as_bytes())
     }
@@ -368,7 +401,7 @@ enum End {
 
 /// A body that ends as it is told to.
 #[derive(Debug)]
-struct Scripted {
+pub(super) struct Scripted {
     pieces: VecDeque<Bytes>,
     end: End,
     /// Whether what went before has had its chance to be written out.

@@ -41,6 +41,7 @@ pub(super) enum Message {
     Stop(i32),
     Policy(RestartPolicy),
     Leave,
+    Networks,
 }
 
 impl Client {
@@ -159,6 +160,7 @@ fn message(kind: u8, content: &[u8]) -> Option<Message> {
         Kind::Signal => Message::Signal(number()?),
         Kind::Stop => Message::Stop(number()?),
         Kind::Leave => Message::Leave,
+        Kind::Networks => Message::Networks,
         Kind::Policy => Message::Policy(serde_json::from_slice(content).ok()?),
         _ => return None,
     })

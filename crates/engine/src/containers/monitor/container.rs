@@ -3,6 +3,7 @@
 use super::cable::Cable;
 use super::health::Checks;
 use super::log::Log;
+use super::names::Names;
 use super::relay::{Relay, Request};
 use super::streams::{self, Shape};
 use crate::Locations;
@@ -15,7 +16,8 @@ use crate::containers::session::Mode;
 use crate::containers::sharing::{self, Join};
 use crate::containers::{finish, launch, update};
 use crate::events::now;
-use network::{Bridge, Endpoint, Segment};
+use crate::networks::names::NamesPlan;
+use network::{Endpoint, FirewallWatch, Segment};
 use runtime::cgroups::systemd::{Requested, ScopeError};
 use runtime::{Created, Plan, Process, StartError, StartFailure};
 use rustix::event::PollFlags;
@@ -57,6 +59,8 @@ pub(in crate::containers) struct MonitorPlan {
     pub(in crate::containers) stdin_once: bool,
     pub(in crate::containers) size: Option<(u16, u16)>,
     pub(in crate::containers) network: NetworkPlan,
+    /// What its name server answers, if it has one.
+    pub(in crate::containers) names: Option<NamesPlan>,
     pub(in crate::containers) log: Option<LogPlan>,
     pub(in crate::containers) restart: RestartPolicy,
     pub(in crate::containers) care: Care,
@@ -82,7 +86,7 @@ pub(in crate::containers) struct Care {
 /// What is done with the network namespace before the process runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::containers) enum NetworkPlan {
-    /// It gets `lo` and places on these networks; the first has the default route.
+    /// It gets `lo` and places on these networks.
     Own(Vec<(Segment, Endpoint)>),
     /// It is somebody else's.
     Shared,
@@ -134,6 +138,9 @@ pub(super) fn run(
         last_exit: None,
         oom_killed: false,
         checks,
+        names: None,
+        rules: None,
+        rules_due: None,
         signals,
         database: None,
         ports: descriptors.collect(),
@@ -164,6 +171,11 @@ pub(super) struct Life {
     /// The kernel has killed a process of this run for lack of memory, and that has been told.
     pub(super) oom_killed: bool,
     pub(super) checks: Option<Checks>,
+    /// While the process is there, in a container that has such.
+    pub(super) names: Option<Names>,
+    /// What tells us that somebody takes the host's firewall rules away, and when ours are put back then.
+    pub(super) rules: Option<FirewallWatch>,
+    pub(super) rules_due: Option<Instant>,
     /// What tells us that the host goes down.
     pub(super) signals: Option<SignalFd>,
     /// Open from when the end is near.
@@ -252,14 +264,7 @@ impl Life {
             message: chain(error),
         };
         if let Some(namespace) = created.network_namespace() {
-            match &self.plan.network {
-                NetworkPlan::Own(places) if places.is_empty() => network::raise_loopback(namespace),
-                NetworkPlan::Own(places) => places
-                    .iter()
-                    .try_for_each(|(segment, endpoint)| segment.attach(namespace, endpoint)),
-                NetworkPlan::Shared => Ok(()),
-            }
-            .map_err(|error| setup(&error))?;
+            self.plug(namespace)?;
         }
         failpoint::reach("monitor.equipped")?;
         if self.plan.terminal {
@@ -302,6 +307,8 @@ impl Life {
             self.restarts += 1;
             self.last_exit = Some(exit.clone());
             self.write_process(0);
+            // Whoever changed its networks may have died before it told us; without a process this cannot fail.
+            self.rejoin(None).unwrap_or_default();
             if !self.rest(pause)? {
                 break (exit, Cable::default());
             }
@@ -344,48 +351,6 @@ impl Life {
         plan.spec.process().as_ref()?.args().clone()
     }
 
-    /// Takes ports and the host's end of the cable away. What stays has the container's name on it and is swept.
-    fn take_network_away(&self) {
-        if let NetworkPlan::Own(places) = &self.plan.network {
-            for (segment, endpoint) in places {
-                segment.detach(endpoint).unwrap_or_default();
-            }
-        }
-    }
-
-    /// Likewise, but the cable in a thread of its own: the kernel lets its caller go only when no processor can still
-    /// be looking at the link, which is milliseconds after nobody can find it any more.
-    pub(super) fn unplug(&self) -> Cable {
-        let NetworkPlan::Own(places) = &self.plan.network else {
-            return Cable::default();
-        };
-        for (segment, endpoint) in places {
-            segment.unpublish(&endpoint.published()).unwrap_or_default();
-        }
-        let cables: Vec<(Bridge, String)> = places
-            .iter()
-            .filter_map(|(segment, endpoint)| Some((segment.bridge()?.clone(), endpoint.host_link.clone())))
-            .collect();
-        let host_links: Vec<String> = cables.iter().map(|(_, host_link)| host_link.clone()).collect();
-        if cables.is_empty() {
-            return Cable::default();
-        }
-        let removal = std::thread::Builder::new().spawn(move || {
-            for (bridge, host_link) in cables {
-                bridge.remove_link(&host_link).unwrap_or_default();
-            }
-        });
-        match removal {
-            Ok(thread) => Cable {
-                removal: Some((thread, host_links)),
-            },
-            Err(_no_thread) => {
-                self.take_network_away();
-                Cable::default()
-            }
-        }
-    }
-
     /// Opens the database, which takes a moment, when the process seems to be ending: it has closed its output, and
     /// the kernel is still busy with its mounts.
     pub(super) fn look_ahead(&mut self) {
@@ -426,6 +391,10 @@ impl Life {
                         }
                     }
                     Request::Leave => self.interrupted = true,
+                    Request::Networks(client) => {
+                        let done = self.rejoin(None);
+                        self.relay.tell_done(client, &done);
+                    }
                 }
             }
             self.interrupted |= told_to_leave;

@@ -40,6 +40,8 @@ pub(super) enum Request {
     Policy(RestartPolicy),
     /// The host goes down.
     Leave,
+    /// Its networks are to be others; the client of this number waits for an answer.
+    Networks(u32),
 }
 
 /// What a round has brought.
@@ -128,6 +130,21 @@ impl Relay {
         }
         self.flush_clients();
         Ok(())
+    }
+
+    /// Tells a client that what it asked for is done, or why it is not.
+    pub(super) fn tell_done(&mut self, number: u32, done: &Result<(), StartError>) {
+        if let Some(client) = self.clients.iter_mut().find(|client| client.number == number) {
+            match done {
+                Ok(()) => client.tell(Kind::Noted, &[]),
+                Err(error) => {
+                    // A message that cannot be written is told as none.
+                    let document = serde_json::to_vec(error).unwrap_or_default();
+                    client.tell(Kind::Failed, &document[..document.len().min(LONGEST)]);
+                }
+            }
+        }
+        self.flush_clients();
     }
 
     /// Says whether the client that came with the start has gone.
@@ -402,6 +419,7 @@ impl Relay {
                 Message::Signal(signal) => self.requests.push(Request::Signal(signal)),
                 Message::Stop(signal) => self.requests.push(Request::Stop(signal)),
                 Message::Leave => self.requests.push(Request::Leave),
+                Message::Networks => self.requests.push(Request::Networks(number)),
                 Message::Policy(policy) => {
                     self.requests.push(Request::Policy(policy));
                     client.tell(Kind::Noted, &[]);

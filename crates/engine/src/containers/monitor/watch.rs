@@ -4,6 +4,7 @@
 use super::cable::Cable;
 use super::container::{CGROUP_PATIENCE, Life, chain, leave_signal};
 use super::health::Verdict;
+use super::names::Names;
 use super::oom::OutOfMemory;
 use super::relay::Request;
 use crate::containers::record::{Cause, ExitRecord, Usage};
@@ -13,7 +14,7 @@ use crate::events::now;
 use runtime::cgroups::{Cgroup, Usage as Counted};
 use runtime::{Exit, Process};
 use rustix::event::PollFlags;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 use sys::failpoint;
 
@@ -141,7 +142,18 @@ impl Life {
         others.extend(run.memory.news());
         let after_memory = others.len();
         others.extend(self.checks.iter().flat_map(super::health::Checks::news));
-        let due = run.next(self.checks.as_ref().and_then(super::health::Checks::deadline));
+        let after_health = others.len();
+        others.extend(self.names.as_ref().map(Names::news));
+        let after_names = others.len();
+        others.extend(self.rules.as_ref().map(|rules| (rules.as_fd(), PollFlags::IN)));
+        let checks = self.checks.as_ref().and_then(super::health::Checks::deadline);
+        let names = self.names.as_ref().and_then(Names::deadline);
+        let due = run
+            .next(checks)
+            .into_iter()
+            .chain(names)
+            .chain(self.rules_due)
+            .min();
         let patience = due.map(|due| due.saturating_duration_since(Instant::now()));
         let round = self.relay.round(Some(process.pidfd()), &others, patience)?;
         let below = |count: usize| (1_u32 << count) - 1;
@@ -149,7 +161,10 @@ impl Life {
             ended: round.ended,
             leave: round.ready & below(after_leave) != 0,
             memory: round.ready & below(after_memory) & !below(after_leave) != 0,
-            health: round.ready & !below(after_memory) != 0,
+            health: round.ready & below(after_health) & !below(after_memory) != 0,
+            rules: round.ready & !below(after_names) != 0,
+            names: round.ready & below(after_names) & !below(after_health) != 0
+                || names.is_some_and(|names| Instant::now() >= names),
         })
     }
 
@@ -175,6 +190,12 @@ impl Life {
                     leave = true;
                     continue;
                 }
+                Request::Networks(client) => {
+                    let done = self.rejoin(Some(process.pid()));
+                    self.relay.tell_done(client, &done);
+                    sys::memory::release();
+                    continue;
+                }
             };
             // A process that is just ending cannot be signalled; it ends.
             process.kill(signal).unwrap_or_default();
@@ -196,6 +217,15 @@ impl Life {
 
     /// Does what is due.
     fn attend(&mut self, process: &Process, run: &mut Run, running: &mut Running, news: &News) {
+        if news.names
+            && let Some(names) = &mut self.names
+        {
+            names.answer(&self.locations);
+        }
+        if news.rules {
+            self.hear_of_rules();
+        }
+        self.restore_rules();
         let now = Instant::now();
         if self.relay.ends.are_silent() {
             self.look_ahead();
@@ -222,6 +252,9 @@ impl Life {
             run.settled = true;
             if self.plan.recorded {
                 run.memory.watch(&self.plan.cgroup);
+                if self.rules.is_none() {
+                    self.watch_rules();
+                }
             }
             sys::memory::release();
         }
@@ -339,6 +372,8 @@ struct News {
     leave: bool,
     memory: bool,
     health: bool,
+    names: bool,
+    rules: bool,
 }
 
 fn out_of_memory(memory: &OutOfMemory, usage: Option<Counted>, first: Option<String>) -> Cause {

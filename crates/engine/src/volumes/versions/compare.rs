@@ -7,14 +7,14 @@ use super::super::tree_copy::read_whole;
 use super::super::{Volumes, mounting};
 use super::{Source, open_directory};
 use crate::EngineError;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use sys::SysError;
-use sys::path::{entries_of, open_resolving, reopen, xattrs};
+use sys::path::{enter, entries_of, reopen, xattrs};
 
 /// Directories may lie this deep; each level holds two descriptors.
 const DEEPEST: usize = 200;
@@ -200,11 +200,7 @@ impl Comparison<'_> {
         let mut differs = !same_attributes(one.as_fd(), two.as_fd(), &about, &about_other);
         if kind == FileType::Directory {
             let place = self.differences.len();
-            let (one, two) = (enter(before, name), enter(after, name));
-            if let (Some(one), Some(two)) = (
-                one.map_err(SysError::on("open", path))?,
-                two.map_err(SysError::on("open", path))?,
-            ) {
+            if let (Some(one), Some(two)) = (go_in(before, name, path)?, go_in(after, name, path)?) {
                 differs |= self.children(one.as_fd(), two.as_fd(), path, depth + 1)?;
             }
             if differs {
@@ -272,7 +268,7 @@ impl Comparison<'_> {
             after: if is_added { size } else { 0 },
         });
         if file_type == FileType::Directory
-            && let Some(inner) = enter(directory, name).map_err(SysError::on("open", &path))?
+            && let Some(inner) = go_in(directory, name, &path)?
         {
             for name in names(inner.as_fd(), &path)? {
                 self.whole(inner.as_fd(), &name, &path, kind, depth + 1)?;
@@ -316,12 +312,10 @@ fn names(directory: BorrowedFd<'_>, path: &Path) -> Result<BTreeSet<OsString>, S
 }
 
 /// Opens a directory in a directory; `None` if it has gone, or something else is mounted there.
-fn enter(directory: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<Option<OwnedFd>> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    match open_resolving(directory, Path::new(name), flags, Mode::empty(), resolve) {
-        Err(Errno::XDEV | Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
-        opened => opened.map(Some),
+fn go_in(directory: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<Option<OwnedFd>, SysError> {
+    match enter(directory, name) {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        opened => opened.map_err(SysError::on("open", path)),
     }
 }
 

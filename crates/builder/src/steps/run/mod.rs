@@ -1,14 +1,18 @@
 //! `RUN`: a command in a snapshot.
 
-use super::snapshot::Draught;
+mod mounts;
+mod stubs;
+
+use super::snapshot::{Draught, mount};
 use crate::arguments::EPOCH;
+use crate::build::Job;
 use crate::cache::{KeyHasher, Record, chain};
 use crate::config::DEFAULT_PATH;
 use crate::error::{Failure, StepError};
 use crate::progress::Step;
 use crate::stage::StageRun;
 use crate::{OutputStream, RunNetwork, RunStep};
-use dockerfile::{Instruction, Run};
+use dockerfile::{Instruction, Run, RunSecurity};
 use std::collections::VecDeque;
 use store::Times;
 
@@ -40,12 +44,14 @@ pub(crate) fn run(
         None | Some(dockerfile::RunNetwork::Default) => job.request.network,
         Some(dockerfile::RunNetwork::None) => RunNetwork::None,
         Some(dockerfile::RunNetwork::Host) => {
-            if job.request.network != RunNetwork::Host {
+            if job.request.network != RunNetwork::Host && !job.request.allowed.host_network {
                 return Err(StepError::HostNetwork.into());
             }
             RunNetwork::Host
         }
     };
+    let insecure = is_insecure(job, command)?;
+    let mounts = mounts::plan(run, command)?;
     let below = chain(&run.draft.layers);
     let mut hasher = KeyHasher::new("run");
     hasher
@@ -63,14 +69,22 @@ pub(crate) fn run(
                 .iter()
                 .map(|(name, address)| format!("{name}={address}")),
         );
+    if !mounts.is_empty() {
+        hasher.part("mounts");
+        mounts.hash(&mut hasher);
+    }
+    if insecure {
+        hasher.part("insecure");
+    }
     let key = hasher.finish();
     let joined = words.join(" ");
-    let layer = match job.cache.find(&key)? {
+    let layer = match run.find(&key)? {
         Ok(finished) => {
             step.cached();
             finished.layer
         }
         Err(_turn) => {
+            let mut made = mounts.make(run)?;
             let permit = job.permit();
             if job.stopped() {
                 return Err(Failure::Cancelled);
@@ -92,20 +106,31 @@ pub(crate) fn run(
                     with_proxy.push(format!("{prefix}{value}"));
                 }
             }
+            with_proxy.append(&mut made.environment);
             if let Some(why) = crate::platforms::obstacle(&run.draft.image.platform()) {
                 return Err(StepError::ForeignProgram(why).into());
             }
             let draught = Draught::begin(job, &run.draft.layers)?;
+            let mut rootfs = draught.overlay(true);
+            if !made.mounts.is_empty() {
+                let ids: Vec<_> = run.draft.layers.iter().map(|layer| layer.id.clone()).collect();
+                let root = mount(&job.store.overlay(&ids, None, true))?;
+                // Between the image and what is written.
+                rootfs.lower.splice(0..0, made.places(job, &root)?);
+            }
             let mut tail = Tail::default();
             let code = job.services.run(
                 &RunStep {
-                    rootfs: draught.overlay(true),
+                    rootfs,
                     arguments: &words,
                     environment: &with_proxy,
                     working_directory: &directory,
                     user: &config.user,
                     network,
                     extra_hosts: &job.request.extra_hosts,
+                    mounts: &made.mounts,
+                    insecure,
+                    limits: &job.request.limits,
                 },
                 &mut |stream: OutputStream, bytes: &[u8]| {
                     tail.add(bytes);
@@ -125,6 +150,7 @@ pub(crate) fn run(
                     output: tail.lines(),
                 });
             }
+            drop(made);
             let layer = if job.request.reproducible {
                 draught.commit_tidied(job.file_epoch(), job.epoch)?
             } else {
@@ -155,6 +181,15 @@ pub(crate) fn run(
         None => run.draft.history(text, true),
     }
     Ok(())
+}
+
+/// Says whether the command gets all rights, and refuses that where the build does not allow it.
+pub(crate) fn is_insecure(job: &Job<'_>, command: &Run) -> Result<bool, StepError> {
+    match command.security {
+        RunSecurity::Sandbox => Ok(false),
+        RunSecurity::Insecure if job.request.allowed.insecure => Ok(true),
+        RunSecurity::Insecure => Err(StepError::Insecure),
+    }
 }
 
 fn network_name(network: RunNetwork) -> &'static str {

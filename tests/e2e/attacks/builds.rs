@@ -1,0 +1,220 @@
+//! Attacks by what is built: Dockerfiles, contexts and commands of steps.
+
+use crate::sandbox;
+use std::path::{Path, PathBuf};
+use testkit::{Outcome, Sandbox};
+
+fn build(coracle: &Sandbox, dockerfile: &str, arguments: &[&str]) -> Outcome {
+    coracle.write("context/Dockerfile", dockerfile);
+    let context = coracle.path().join("context");
+    coracle.run(
+        [
+            &["build", "--progress", "plain", "-t", "t"],
+            arguments,
+            &[context.to_str().unwrap()],
+        ]
+        .concat(),
+    )
+}
+
+/// A directory of the host that nobody may touch.
+fn canary(coracle: &Sandbox) -> PathBuf {
+    coracle.write("canary/file", "untouched");
+    std::fs::create_dir(coracle.path().join("canary/b")).unwrap();
+    coracle.path().join("canary")
+}
+
+#[track_caller]
+fn is_untouched(canary: &Path) {
+    assert_eq!(std::fs::read_to_string(canary.join("file")).unwrap(), "untouched");
+    let mut names: Vec<_> = std::fs::read_dir(canary)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["b", "file"]);
+}
+
+/// CVE-2024-23652: what is left of a mount's place is removed through a link that the command has put above it.
+#[test]
+fn places_of_mounts_are_not_cleaned_up_through_links() {
+    let coracle = sandbox();
+    let canary = canary(&coracle);
+    let outcome = build(
+        &coracle,
+        &format!(
+            "FROM busybox\nRUN --mount=type=cache,target=/a/b --mount=type=tmpfs,target=/c/b/d mv /a /moved; rm -rf /a /c; ln -s {0} /a; ln -s {0} /c; true\n\
+             RUN ls -d /a /a/b /c /moved > /seen 2>&1; true\n",
+            canary.display()
+        ),
+        &[],
+    );
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    is_untouched(&canary);
+}
+
+/// CVE-2024-23651, CVE-2024-1753: the source of a mount leads out of what is mounted.
+#[test]
+fn sources_of_mounts_stay_in_what_is_mounted() {
+    let coracle = sandbox();
+    let canary = canary(&coracle);
+    std::os::unix::fs::symlink("/", {
+        coracle.write("context/x", "x");
+        coracle.path().join("context/link")
+    })
+    .unwrap();
+    let shown = canary.display();
+    for mount in [
+        format!("type=cache,id=c,target=/m,source=link{shown}"),
+        "type=cache,id=c,target=/m,source=../../../../../../etc".to_owned(),
+        "type=cache,id=c,target=/m,source=/link/etc".to_owned(),
+        format!("type=bind,target=/m,source=link{shown}"),
+        format!("type=bind,from=evil,target=/m,source=/link{shown}"),
+        format!("type=bind,from=evil,target=/m,rw,source=/link{shown}"),
+    ] {
+        let outcome = build(
+            &coracle,
+            &format!(
+                "FROM busybox AS evil\nRUN ln -s / /link\nFROM busybox\nRUN --mount=type=cache,id=c,target=/m ln -sfn / /m/link\n\
+                 RUN --mount={mount} touch /m/evil; rm -f /m/file; ls -a /m\n"
+            ),
+            &["--no-cache"],
+        );
+        assert!(
+            !outcome.stderr.contains("untouched"),
+            "{mount}: {}",
+            outcome.stderr
+        );
+        is_untouched(&canary);
+        assert!(
+            !Path::new("/evil").exists() && !Path::new("/etc/evil").exists(),
+            "{mount}"
+        );
+    }
+}
+
+/// CVE-2024-11218 and its like: an id is taken for a path.
+#[test]
+fn ids_of_caches_are_no_paths() {
+    let coracle = sandbox();
+    let canary = canary(&coracle);
+    for id in [
+        "../../../../../../../../tmp/x",
+        "/etc",
+        "..",
+        "a/../../../canary",
+        canary.to_str().unwrap(),
+    ] {
+        let outcome = build(
+            &coracle,
+            &format!("FROM busybox\nRUN --mount=type=cache,id={id},target=/c touch /c/evil && ls -a /c\n"),
+            &["--no-cache"],
+        );
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+        is_untouched(&canary);
+        assert!(!Path::new("/etc/evil").exists() && !Path::new("/tmp/x/evil").exists());
+    }
+}
+
+/// CVE-2024-23653: rights without leave, and words that are no rights.
+#[test]
+fn rights_are_refused_before_anything_runs() {
+    let coracle = sandbox();
+    for flags in [
+        "--security=insecure",
+        "--security=Insecure",
+        "--security=2",
+        "--network=host",
+    ] {
+        let outcome = build(
+            &coracle,
+            &format!("FROM busybox\nRUN echo ran-early\nRUN {flags} id\n"),
+            &[],
+        );
+        assert_eq!(outcome.code, 1, "{flags}");
+        assert!(
+            !outcome.stderr.lines().any(|line| line.ends_with(" ran-early")),
+            "{}",
+            outcome.stderr
+        );
+    }
+}
+
+/// CVE-2019-13139: parts of addresses become options of git.
+#[test]
+fn addresses_are_no_options() {
+    let coracle = sandbox();
+    let canary = canary(&coracle);
+    let touch = format!("touch {}/evil", canary.display());
+    for address in [
+        format!("git://127.0.0.1:1/x#--upload-pack={touch}"),
+        format!("git://-oProxyCommand={}/x.git", touch.replace(' ', "${IFS}")),
+        format!("https://127.0.0.1:1/x.git?ref=--upload-pack={touch}"),
+        format!("ssh://-oProxyCommand={}/x", touch.replace(' ', "${IFS}")),
+    ] {
+        let outcome = coracle.run(["build", &address]);
+        assert_eq!(outcome.code, 1, "{address}: {}", outcome.stderr);
+        let outcome = build(
+            &coracle,
+            &format!(
+                "FROM busybox\nADD [\"{}\", \"/x\"]\n",
+                address.replace('$', "\\\\$")
+            ),
+            &[],
+        );
+        assert_eq!(outcome.code, 1, "{address}: {}", outcome.stderr);
+        is_untouched(&canary);
+    }
+}
+
+/// CVE-2026-33747 and -33748: traversal by destinations, names of documents, and archives.
+#[test]
+fn what_is_copied_stays_in_the_image() {
+    let coracle = sandbox();
+    let canary = canary(&coracle);
+    coracle.write("context/f", "evil");
+    let outcome = build(
+        &coracle,
+        &format!(
+            "FROM busybox\nRUN ln -s {0} /out && ln -s ../../../../../../../../.. /up\nCOPY f /out/evil\nCOPY f /up{0}/evil\n\
+             COPY f ../../../../../..{0}/evil2\nCOPY <<evil3 /out/\nevil\nevil3\nWORKDIR /out/evil4\nADD f /out/file\n",
+            canary.display()
+        ),
+        &[],
+    );
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    is_untouched(&canary);
+    let failed = build(&coracle, "FROM busybox\nCOPY <<../evil /x/\nx\n../evil\n", &[]).fails(1);
+    assert!(failed.contains("cannot be the name of a file"), "{failed}");
+}
+
+/// CVE-2024-24557: an image that differs in its configuration only is taken from the cache.
+#[test]
+fn the_configuration_of_the_base_is_part_of_the_key() {
+    let coracle = sandbox();
+    build(&coracle, "FROM busybox\nENV WHO=one\n", &[]).ok();
+    coracle.run(["tag", "t", "parent"]).ok();
+    build(&coracle, "FROM parent\nRUN echo $WHO > /who\n", &[]).ok();
+    build(&coracle, "FROM busybox\nENV WHO=two\n", &[]).ok();
+    coracle.run(["tag", "t", "parent"]).ok();
+    let again = build(&coracle, "FROM parent\nRUN echo $WHO > /who\n", &[]);
+    assert!(!again.stderr.contains("CACHED"), "{}", again.stderr);
+    again.ok();
+    assert_eq!(coracle.run(["run", "--rm", "t", "cat", "/who"]).ok(), "two\n");
+}
+
+/// Sockets of the host in the context are no way out of a step, and nothing in it is a device.
+#[test]
+fn a_mounted_context_shows_files_only() {
+    let coracle = sandbox();
+    coracle.write("context/dir/f", "f");
+    let socket = coracle.path().join("context/dir/socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let outcome = build(
+        &coracle,
+        "FROM busybox\nRUN --mount=source=dir,target=/d ls /d > /seen && ! touch /d/x && grep ' /d ' /proc/mounts | grep -c nosuid,nodev >> /seen\n",
+        &[],
+    );
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert_eq!(coracle.run(["run", "--rm", "t", "cat", "/seen"]).ok(), "f\n1\n");
+}

@@ -1,0 +1,2 @@
+FROM busybox
+ADD git://example.com/x#--upload-pack=x /x

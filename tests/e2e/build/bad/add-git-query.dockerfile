@@ -1,0 +1,2 @@
+FROM busybox
+ADD https://example.com/x.git?branhc=a /x

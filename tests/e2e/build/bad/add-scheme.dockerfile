@@ -1,0 +1,2 @@
+FROM busybox
+ADD ftp://example.com/x /x

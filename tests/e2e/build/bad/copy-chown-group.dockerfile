@@ -1,0 +1,2 @@
+FROM busybox
+COPY --chown=0:strangers file.txt /x

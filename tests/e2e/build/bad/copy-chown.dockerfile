@@ -1,0 +1,2 @@
+FROM busybox
+COPY --chown=stranger file.txt /x

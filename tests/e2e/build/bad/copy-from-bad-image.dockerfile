@@ -1,0 +1,2 @@
+FROM busybox
+COPY --from=Not:An:Image /a /b

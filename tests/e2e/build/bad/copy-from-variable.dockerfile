@@ -1,0 +1,3 @@
+FROM busybox
+ARG S=one
+COPY --from=$S /a /b

@@ -1,0 +1,2 @@
+FROM busybox
+COPY [1, "b"]

@@ -1,0 +1,3 @@
+FROM busybox
+RUN mkdir -p /d/file.txt
+COPY file.txt /d/

@@ -1,0 +1,2 @@
+FROM busybox
+COPY file.txt other.txt /x

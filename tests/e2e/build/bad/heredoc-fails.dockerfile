@@ -1,0 +1,7 @@
+FROM busybox
+RUN <<EOF
+set -e
+echo one
+false
+echo two
+EOF

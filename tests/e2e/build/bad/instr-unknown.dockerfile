@@ -1,0 +1,2 @@
+FROM busybox
+APT-GET install x

@@ -1,0 +1,2 @@
+FROM busybox
+RUN --mount=source=file.txt,target=/tmp true

@@ -1,0 +1,2 @@
+FROM busybox
+RUN --mount=from=5,target=/x true

@@ -1,0 +1,3 @@
+FROM busybox AS one
+FROM busybox
+RUN --mount=from=one,source=/nosuch,target=/x true

@@ -1,0 +1,3 @@
+FROM busybox
+ARG A=busybox
+RUN --mount=from=$A,target=/x true

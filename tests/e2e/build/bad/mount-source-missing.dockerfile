@@ -1,0 +1,2 @@
+FROM busybox
+RUN --mount=source=nosuch,target=/x true

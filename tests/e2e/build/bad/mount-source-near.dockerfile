@@ -1,0 +1,2 @@
+FROM busybox
+RUN --mount=source=fiel.txt,target=/x true

@@ -1,0 +1,2 @@
+FROM busybox
+RUN echo some output && exit 3

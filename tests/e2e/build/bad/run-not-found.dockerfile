@@ -1,0 +1,2 @@
+FROM busybox
+RUN no-such-program --flag

@@ -1,0 +1,3 @@
+FROM busybox
+USER nobody-knows
+RUN true

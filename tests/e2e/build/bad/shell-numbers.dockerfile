@@ -1,0 +1,2 @@
+FROM busybox
+SHELL [1]

@@ -1,0 +1,2 @@
+# syntax=example.com/mine:1
+FROM busybox
