@@ -215,7 +215,10 @@ fn dockers_archive_and_a_layout_directory() {
         assert_eq!(coracle.run(["run", "--rm", name]).ok(), "1,2\n");
     }
     let refused = build(&coracle, &["-o", "type=registry"]).fails(1);
-    assert!(refused.contains("does not push"), "{refused}");
+    assert!(
+        refused.contains("tag is needed when pushing to registry"),
+        "{refused}"
+    );
     let is_directory = build(&coracle, &["-o", &format!("type=tar,dest={}", layout.display())]).fails(1);
     assert!(is_directory.contains("is a directory"), "{is_directory}");
 }
@@ -501,4 +504,22 @@ fn a_cache_comes_back_from_files() {
     }
     let refused = build(&here, &["--cache-to", "type=gha"]).fails(1);
     assert!(refused.contains("type=local,dest=DIRECTORY"), "{refused}");
+}
+
+#[test]
+fn a_build_is_pushed_under_its_names() {
+    let coracle = sandbox();
+    let registry = crate::registry::Registry::start(coracle.path());
+    context(&coracle, "FROM busybox\nCOPY data.csv /\nCMD cat /data.csv\n");
+    let name = |tag: &str| format!("{}/built:{tag}", registry.address);
+    build(&coracle, &["-t", &name("1"), "--push"]).ok();
+    build(
+        &coracle,
+        &["-o", &format!("type=image,name={},push=true", name("2"))],
+    )
+    .ok();
+    for tag in ["1", "2"] {
+        coracle.run(["rmi", &name(tag)]).ok();
+        assert_eq!(coracle.run(["run", "--rm", &name(tag)]).ok(), "1,2\n");
+    }
 }

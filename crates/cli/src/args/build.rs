@@ -83,7 +83,7 @@ pub(crate) struct BuildFlags {
     force_rm: bool,
     /// Image identifier (format: "[registry/]repository[:tag]")
     #[arg(short, long, value_name = "list")]
-    tag: Vec<String>,
+    pub tag: Vec<String>,
     /// Set the target build stage to build
     #[arg(long, value_name = "string")]
     target: Option<String>,

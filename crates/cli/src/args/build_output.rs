@@ -17,20 +17,25 @@ pub(crate) enum Output {
     Archive(Option<PathBuf>, Box<LayoutOptions>),
     /// The image as a directory of an OCI layout.
     Layout(PathBuf, Box<LayoutOptions>),
-    /// Into the store, under further names.
-    Store(Vec<Reference>),
+    /// Into the store, under further names, and from there to registries if so wished.
+    Store {
+        /// The further names.
+        names: Vec<Reference>,
+        /// Whether it is pushed under all of its names.
+        push: bool,
+    },
 }
 
 impl Output {
     /// Says whether the image is to stay in the store.
     pub(crate) fn keeps_image(&self) -> bool {
-        matches!(self, Self::Store(_))
+        matches!(self, Self::Store { .. })
     }
 
     /// Returns the names that the image is to get in the store.
     pub(crate) fn names(&self) -> &[Reference] {
         match self {
-            Self::Store(names) => names,
+            Self::Store { names, .. } => names,
             _ => &[],
         }
     }
@@ -44,20 +49,21 @@ impl Output {
 /// Reads all of `-o`, `--push` and `--annotation`.
 pub(crate) fn parse(outputs: &[String], push: bool, annotations: &[String]) -> Result<Vec<Output>, Invalid> {
     let shared = annotations_of(annotations)?;
-    let parsed = outputs
+    let mut parsed = outputs
         .iter()
         .map(|output| one(output, &shared))
         .collect::<Result<Vec<_>, _>>()?;
     if push {
-        return invalid(PUSHING);
+        parsed.push(Output::Store {
+            names: Vec::new(),
+            push: true,
+        });
     }
     if parsed.iter().filter(|output| output.is_standard_output()).count() > 1 {
         return invalid("only one output can go to standard output: give the others a dest");
     }
     Ok(parsed)
 }
-
-const PUSHING: &str = "a build does not push: build with -t, and then 'push' the image";
 
 /// What `--annotation` and `annotation…` keys say, by what they annotate.
 #[derive(Debug, Clone, Default)]
@@ -191,22 +197,27 @@ fn one(text: &str, shared: &Annotations) -> Result<Output, Invalid> {
         })
     };
     match (kind.as_str(), dest) {
-        _ if push => invalid(PUSHING),
+        ("image" | "registry", _) if compression != Compression::Gzip || level.is_some() => {
+            invalid("what is pushed is compressed by gzip: leave compression out, or write type=oci")
+        }
         ("local", Some(dest)) => Ok(Output::Files(dest)),
         ("local", None) => invalid("dest is required for local exporter: write type=local,dest=DIRECTORY"),
         ("tar", dest) => Ok(Output::FilesTar(dest)),
         // Without a destination it goes where `docker load` would bring it.
-        ("docker", None) if !text.contains("dest") => Ok(Output::Store(names)),
+        ("docker", None) if !text.contains("dest") => Ok(Output::Store { names, push }),
         ("oci" | "docker", Some(dest)) if !as_tar => Ok(Output::Layout(dest, options())),
         ("oci" | "docker", None) if !as_tar => invalid(format!(
             "dest is required where tar=false: write type={kind},tar=false,dest=DIRECTORY"
         )),
         ("oci" | "docker", dest) => Ok(Output::Archive(dest, options())),
-        ("image", _) => Ok(Output::Store(names)),
-        ("cacheonly", _) => Ok(Output::Store(Vec::new())),
-        ("registry", _) => invalid(PUSHING),
+        ("image", _) => Ok(Output::Store { names, push }),
+        ("registry", _) => Ok(Output::Store { names, push: true }),
+        ("cacheonly", _) => Ok(Output::Store {
+            names: Vec::new(),
+            push: false,
+        }),
         (other, _) => invalid(format!(
-            "there is no output of type {other:?}: use local, tar, docker, oci or image"
+            "there is no output of type {other:?}: use local, tar, docker, oci, image or registry"
         )),
     }
 }
@@ -237,6 +248,7 @@ fn references(names: &str) -> Result<Vec<Reference>, Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn outputs(texts: &[&str]) -> Result<Vec<Output>, Invalid> {
         let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
@@ -247,7 +259,7 @@ mod tests {
     fn short_and_long_forms_mean_the_same() {
         for text in ["out", "type=local,dest=out", "dest=out,type=local"] {
             assert!(
-                matches!(&outputs(&[text]).unwrap()[..], [Output::Files(path)] if path == "out".as_ref())
+                matches!(&outputs(&[text]).unwrap()[..], [Output::Files(path)] if path == Path::new("out"))
             );
         }
         for text in ["-", "type=tar", "type=tar,dest=-"] {
@@ -287,8 +299,7 @@ mod tests {
             ("type=oci,compression-level=high", "write a number"),
             ("type=oci,tar=maybe", "write true or false"),
             ("type=oci,nosuch=1", "unknown key \"nosuch\""),
-            ("type=image,push=true", "does not push"),
-            ("type=registry", "does not push"),
+            ("type=registry,compression=zstd", "compressed by gzip"),
             ("type=oci,alone", "expected key=value"),
         ] {
             let error = outputs(&[text]).unwrap_err().0;

@@ -48,7 +48,7 @@ impl Verb for BuildCommand {
         };
         let platforms = self.flags.platforms()?;
         let outputs = build_output::parse(&self.flags.output, self.flags.push, &self.flags.annotation)?;
-        build_extras::check(&outputs, &platforms)?;
+        build_extras::check(&outputs, &platforms, !self.flags.tag.is_empty())?;
         let (cache_from, ignored) = build_cache::sources(&self.flags.cache_from)?;
         let cache_to = build_cache::targets(&self.flags.cache_to)?;
         let dockerfile = self.flags.file.clone();
@@ -141,7 +141,7 @@ impl Verb for BuildCommand {
             }
             images.push((platform, digest));
         }
-        let written = build_extras::write(builds, &outputs, &images, &tags)
+        let written = build_extras::write(engine, &outputs, &images, &tags)
             .and_then(|()| build_extras::export(builds, &cache_to, &all_reports, &images));
         if !keep_image {
             for (_, digest) in &images {

@@ -6,8 +6,10 @@ use crate::args::build_output::Output;
 use crate::failure::Failure;
 use crate::output::{self, table, time, units};
 use clap::Args;
+use engine::Engine;
 use engine::builder::{Build, Lock, StepReport};
 use engine::builds::{Builds, Verification};
+use engine::images::PushEvent;
 use oci::{Digest, Platform};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -64,8 +66,13 @@ pub(super) fn lock_path(given: Option<&Path>, dockerfile: Option<&Path>, context
     name.into()
 }
 
-/// Refuses what cannot be written before anything is built.
-pub(super) fn check(outputs: &[Output], platforms: &[Platform]) -> Result<(), Failure> {
+/// Refuses what cannot be written before anything is built. `is_named` says whether the image has a tag.
+pub(super) fn check(outputs: &[Output], platforms: &[Platform], is_named: bool) -> Result<(), Failure> {
+    let nameless = |output: &Output| matches!(output, Output::Store { names, push: true } if names.is_empty() && !is_named);
+    if outputs.iter().any(nameless) {
+        return Err(Failure::new("tag is needed when pushing to registry")
+            .with_hint("give the image a name with its registry: -t registry.example/name:tag"));
+    }
     if outputs.iter().any(Output::is_standard_output) && output::stdout_is_terminal() {
         return Err(Failure::new(
             "dest file is required for this output: refusing to write it to a terminal",
@@ -104,11 +111,12 @@ pub(super) fn check(outputs: &[Output], platforms: &[Platform]) -> Result<(), Fa
 
 /// Writes what was built to where it is to go. The images are one for each of the platforms.
 pub(super) fn write(
-    builds: Builds<'_>,
+    engine: &Engine,
     outputs: &[Output],
     images: &[(Platform, Digest)],
     tags: &[oci::Reference],
 ) -> Result<(), Failure> {
+    let builds = engine.builds();
     let digests: Vec<Digest> = images.iter().map(|(_, digest)| *digest).collect();
     let named = |options: &engine::builds::LayoutOptions| {
         let mut options = options.clone();
@@ -119,7 +127,19 @@ pub(super) fn write(
     };
     for output in outputs {
         match output {
-            Output::Store(_) => {}
+            Output::Store { push: false, .. } => {}
+            Output::Store { names, push: true } => {
+                let mut all: Vec<_> = tags.iter().chain(names).collect();
+                all.sort();
+                all.dedup();
+                for reference in all {
+                    engine.images().push(reference, None, &|event| {
+                        if let PushEvent::Status { message } = event {
+                            output::note(&message);
+                        }
+                    })?;
+                }
+            }
             Output::Files(directory) => {
                 for (platform, digest) in images {
                     let own = if images.len() == 1 {
