@@ -167,6 +167,7 @@ impl BuildProgress {
                     }
                 }
             }
+            BuildEvent::Report(_) => {}
             BuildEvent::Warning { message, line } => state.warnings.push((message, line)),
         }
     }

@@ -14,7 +14,7 @@ impl Raw {
     pub(super) fn line(&mut self, event: &BuildEvent) -> Option<String> {
         let now = jiff::Timestamp::now().to_string();
         let value = match event {
-            BuildEvent::Planned { .. } => return None,
+            BuildEvent::Planned { .. } | BuildEvent::Report(_) => return None,
             BuildEvent::Started { name, .. } => {
                 self.steps.push((name.clone(), now));
                 let (_, vertex) = self.vertex(self.steps.len())?;
