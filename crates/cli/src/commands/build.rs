@@ -1,5 +1,6 @@
 //! `build`.
 
+use crate::args::build::input::StandardInput;
 use crate::args::build::{BuildFlags, Call, Context, Prepared, is_remote};
 use crate::dispatch::Verb;
 use crate::failure::{Failure, INTERRUPTED};
@@ -8,6 +9,7 @@ use crate::output::build::{BuildProgress, Style, report};
 use crate::{output, signals};
 use clap::Args;
 use engine::EngineError;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
@@ -29,6 +31,7 @@ impl Verb for BuildCommand {
             _ if quiet => Style::Quiet,
             Some("quiet" | "none") => Style::Quiet,
             Some("plain") => Style::Plain,
+            Some("rawjson") => Style::Json,
             Some("tty") if !output::stderr_is_terminal() => {
                 return Err(
                     Failure::new("failed to get console: standard error is not a terminal")
@@ -48,7 +51,11 @@ impl Verb for BuildCommand {
         };
         let keep = self.flags.keeps_git_directory();
         let fetched = match words[0].as_str() {
-            "-" => Some(engine.builds().context_from_stream(&mut std::io::stdin().lock())),
+            "-" => Some(
+                engine
+                    .builds()
+                    .context_from_stream(&mut StandardInput::new(&cancelled)),
+            ),
             address if is_remote(address) => {
                 Some(engine.builds().context_from_address(address, keep, &cancelled))
             }
@@ -65,7 +72,24 @@ impl Verb for BuildCommand {
             Some(fetched) => Context::Fetched(fetched),
             None => Context::Directory(&words[0]),
         };
-        let prepared = self.flags.prepare(context, cli.client().proxy_variables())?;
+        let mut named = BTreeMap::new();
+        for (name, address) in self.flags.addresses() {
+            match engine.builds().context_from_address(&address, keep, &cancelled) {
+                Ok(fetched) => named.insert(name, fetched),
+                Err(_) if cancelled.load(Ordering::SeqCst) => return Err(interrupted()),
+                Err(error) => {
+                    let why = crate::failure::chain(&error);
+                    return Err(Failure::bare(format!("ERROR: --build-context {name}: {why}")));
+                }
+            };
+        }
+        let directories = named
+            .iter()
+            .map(|(name, fetched)| (name.clone(), fetched.path()))
+            .collect();
+        let prepared = self
+            .flags
+            .prepare(context, &directories, cli.client().proxy_variables())?;
         for warning in &prepared.warnings {
             output::warning(warning);
         }

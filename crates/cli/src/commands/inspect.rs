@@ -42,6 +42,9 @@ pub(super) struct InspectImages {
     /// Format output using a custom template: 'json' or 'TEMPLATE'
     #[arg(short, long, value_name = "string")]
     format: Option<String>,
+    /// Inspect a specific platform of the multi-platform image
+    #[arg(long, value_name = "string")]
+    platform: Option<String>,
 }
 
 /// Flags of `volume inspect`.
@@ -112,6 +115,10 @@ impl Verb for InspectContainers {
 
 impl Verb for InspectImages {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
+        let platforms = super::for_platform::parse(self.platform.as_slice())?;
+        if !platforms.is_empty() {
+            super::for_platform::require(cli.engine()?.images(), &words, &platforms)?;
+        }
         inspect(cli, &words, &[Class::Image], self.format.as_deref(), false)
     }
 }

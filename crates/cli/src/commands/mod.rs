@@ -14,6 +14,7 @@ mod diff;
 mod events;
 mod exec;
 mod export;
+mod for_platform;
 mod history;
 mod images;
 mod import;
@@ -23,6 +24,7 @@ mod kill;
 mod load;
 mod login;
 mod logs;
+mod manifest;
 mod network;
 mod pause;
 mod port;
@@ -104,6 +106,11 @@ pub(crate) const GROUPS: &[Group] = &[
         hidden: &["list", "remove"],
     },
     Group {
+        name: "manifest",
+        about: "Manage image manifests and manifest lists",
+        hidden: &[],
+    },
+    Group {
         name: "network",
         about: "Manage networks",
         hidden: &["list", "remove"],
@@ -127,13 +134,11 @@ pub(crate) const COMMON: &[&str] = &["run", "exec", "ps", "build", "pull", "imag
 pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("bake", "build each target with 'build'"),
     ("buildx bake", "build each target with 'buildx build'"),
-    ("buildx imagetools", ""),
     ("buildx dial-stdio", "there is no BuildKit daemon to talk to"),
     ("buildx history", "see 'history' and 'build --explain'"),
     ("buildx policy", ""),
     ("completion powershell", "there is bash, fish and zsh"),
     ("compose", "start the services one by one with 'run'"),
-    ("manifest", ""),
     ("search", "search on the registry's own pages"),
     ("system dial-stdio", ""),
     ("context create", "there is one context: this program itself"),
@@ -331,6 +336,18 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(buildx::Remove, "buildx rm", [], "[OPTIONS] [NAME] [NAME...]", "Forget a name of the builder", AtLeast(0), Nothing),
     entry!(buildx::Stop, "buildx stop", [], "[NAME]", "Do nothing: the builder runs only while it builds", AtMost(1), Nothing),
     entry!(buildx::Use, "buildx use", [], "[OPTIONS] NAME", "Choose the one builder there is", Exactly(1), Nothing),
+    entry!(manifest::ImageTools, "buildx imagetools", [], "[OPTIONS] inspect NAME\n[OPTIONS] create -t NAME SOURCE [SOURCE...]",
+        "Work on images in registries", AtLeast(1), Nothing),
+    entry!(manifest::Annotate, "manifest annotate", [], "[OPTIONS] MANIFEST_LIST MANIFEST",
+        "Add additional information to a local image manifest", Exactly(2), Nothing),
+    entry!(manifest::Create, "manifest create", [], "[OPTIONS] MANIFEST_LIST MANIFEST [MANIFEST...]",
+        "Create a local manifest list for annotating and pushing to a registry", AtLeast(2), Nothing),
+    entry!(manifest::Inspect, "manifest inspect", [], "[OPTIONS] [MANIFEST_LIST] MANIFEST",
+        "Display an image manifest, or manifest list", Between(1, 2), Nothing),
+    entry!(manifest::Push, "manifest push", [], "[OPTIONS] MANIFEST_LIST",
+        "Push a manifest list to a repository", Exactly(1), Nothing),
+    entry!(manifest::Remove, "manifest rm", [], "MANIFEST_LIST [MANIFEST_LIST...]",
+        "Delete one or more manifest lists from local storage", AtLeast(1), Nothing),
     entry!(version::BuildxVersion, "buildx version", [], "", "Show version information", Exactly(0), Nothing),
     entry!(context::Inspect, "context inspect", [], "[OPTIONS] [CONTEXT] [CONTEXT...]",
         "Display detailed information on the context", AtLeast(0), Contexts),
