@@ -177,6 +177,7 @@ fn every_point_of(scenario: &str, action: &str) {
                 "already",
                 "something in it",
                 "No such",
+                "not connected",
                 "not running",
                 "not found",
                 "no such",
