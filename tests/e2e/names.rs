@@ -132,6 +132,27 @@ mod both {
     }
 
     #[test]
+    fn links_on_the_default_bridge() {
+        let coracle = both();
+        // On the default bridge, where there is no name server, the link is a line of the file of hosts.
+        sleeper(&coracle, "old", "");
+        sleeper(&coracle, "linked", "--link old:store");
+        let file = inside(&coracle, "linked", "cat /etc/hosts").unwrap();
+        let old = address(&coracle, "old", "bridge");
+        let line = file
+            .lines()
+            .find(|line| line.split_whitespace().any(|word| word == "store"));
+        assert!(line.is_some_and(|line| line.starts_with(&old)), "{file}");
+        let links = coracle
+            .run(["inspect", "-f", "{{json .HostConfig.Links}}", "linked"])
+            .ok();
+        assert_eq!(links, "[\"/old:/linked/store\"]\n");
+        let missing = say(&coracle, "run --rm --link nobody busybox true").fails(125);
+        assert!(missing.contains("nobody"), "{missing}");
+        say(&coracle, "rm -f old linked").ok();
+    }
+
+    #[test]
     fn the_default_bridge_has_no_names() {
         let coracle = both();
         sleeper(&coracle, "web", "");
