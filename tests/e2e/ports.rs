@@ -211,9 +211,15 @@ fn both_families_are_published() {
     server(&coracle, "web", "--network lan -p 18140:8080 -p [::1]:18141:8080");
     let said = Some("web\n".to_owned());
     assert_eq!(fetch("127.0.0.1:18140"), said);
-    assert_eq!(fetch("[::1]:18140"), said);
-    assert_eq!(fetch("[::1]:18141"), said);
+    assert_eq!(fetch("[fd00:213:31::1]:18140"), said);
+    // Where packets of bridges pass the host's filters, the kernel drops the answers to ::1.
+    let setting = std::fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-ip6tables");
+    if setting.is_ok_and(|setting| setting.trim() == "0") {
+        assert_eq!(fetch("[::1]:18140"), said);
+        assert_eq!(fetch("[::1]:18141"), said);
+    }
     assert_eq!(fetch("127.0.0.1:18141"), None);
+    assert_eq!(fetch("[fd00:213:31::1]:18141"), None);
     let ports = told(&coracle, "ps --format {{.Ports}}");
     assert_eq!(
         ports,
