@@ -217,7 +217,7 @@ fn both_families_are_published() {
     let ports = told(&coracle, "ps --format {{.Ports}}");
     assert_eq!(
         ports,
-        "0.0.0.0:18140->8080/tcp, [::1]:18141->8080/tcp, [::]:18140->8080/tcp"
+        "0.0.0.0:18140->8080/tcp, [::]:18140->8080/tcp, [::1]:18141->8080/tcp"
     );
     assert_eq!(
         told(&coracle, "port web 8080"),

@@ -86,7 +86,7 @@ pub fn build(
         file,
         globals,
         graph,
-        cache: Cache::new(database, !build.no_cache)?,
+        cache: Cache::new(database, !build.no_cache, events)?,
         progress,
         ignore_shown: Once::new(),
         image_epoch: epoch
@@ -368,6 +368,11 @@ fn place(file: &str, instruction: &Instruction) -> Place {
         lines: instruction.lines,
         text: instruction.source.clone(),
     }
+}
+
+/// Says that reading an instruction went wrong.
+pub(crate) fn at(path: &Path, instruction: &Instruction, source: StepError) -> BuildError {
+    step_error(&path.display().to_string(), instruction, source)
 }
 
 pub(crate) fn step_error(file: &str, instruction: &Instruction, source: StepError) -> BuildError {

@@ -3,6 +3,7 @@
 //! A row of `build_steps` keeps its layer from garbage collection, so a layer found here needs no lease.
 
 use crate::error::StepError;
+use crate::{BuildEvent, StepReport};
 use oci::Digest;
 use ring::digest::{Context, SHA256};
 use state::{Database, StateError};
@@ -73,6 +74,7 @@ pub(crate) struct Finished {
 
 pub(crate) struct Cache<'a> {
     database: &'a Database,
+    events: &'a (dyn Fn(BuildEvent) + Sync),
     boot: String,
     /// Whether steps of earlier builds count.
     lookups: bool,
@@ -110,9 +112,14 @@ pub(crate) struct Record<'a> {
 }
 
 impl<'a> Cache<'a> {
-    pub(crate) fn new(database: &'a Database, lookups: bool) -> Result<Self, sys::SysError> {
+    pub(crate) fn new(
+        database: &'a Database,
+        lookups: bool,
+        events: &'a (dyn Fn(BuildEvent) + Sync),
+    ) -> Result<Self, sys::SysError> {
         Ok(Self {
             database,
+            events,
             boot: sys::fs::boot_id()?,
             lookups,
             done: Mutex::default(),
@@ -132,8 +139,9 @@ impl<'a> Cache<'a> {
         }
         if self.lookups
             && earlier
-            && let Some(finished) = self.look_up(key)?
+            && let Some((finished, report)) = self.look_up(key)?
         {
+            (self.events)(BuildEvent::Report(Box::new(report)));
             done.steps.insert(*key, finished.clone());
             done.used.push(*key);
             return Ok(Ok(finished));
@@ -145,33 +153,68 @@ impl<'a> Cache<'a> {
         }))
     }
 
-    fn look_up(&self, key: &Digest) -> Result<Option<Finished>, StateError> {
+    fn look_up(&self, key: &Digest) -> Result<Option<(Finished, StepReport)>, StateError> {
         self.database.read(|connection| {
             // A layer that may not have reached the disk before a power cut is not trusted.
             let mut query = connection.prepare_cached(
-                "SELECT s.layer, l.diff_id, l.size FROM build_steps s LEFT JOIN layers l ON l.id = s.layer
+                "SELECT s.layer, l.diff_id, l.size, s.summary, s.seconds
+                 FROM build_steps s LEFT JOIN layers l ON l.id = s.layer
                  WHERE s.key = ?1 AND (s.layer IS NULL
                     OR (l.diff_id IS NOT NULL AND (l.durable = 1 OR l.boot = ?2)))",
             )?;
             let mut rows = query.query((key.to_string(), &self.boot))?;
             let Some(row) = rows.next()? else { return Ok(None) };
             let id: Option<String> = row.get(0)?;
-            let Some(id) = id else {
-                return Ok(Some(Finished { layer: None }));
+            let layer = match id {
+                None => None,
+                Some(id) => {
+                    let diff_id: String = row.get(1)?;
+                    let size: i64 = row.get(2)?;
+                    let Ok(diff_id) = diff_id.parse() else {
+                        return Ok(None);
+                    };
+                    Some(Layer {
+                        id: LayerId::from_record(id),
+                        diff_id,
+                        size: size.unsigned_abs(),
+                    })
+                }
             };
-            let diff_id: String = row.get(1)?;
-            let size: i64 = row.get(2)?;
-            let layer = diff_id.parse().ok().map(|diff_id| Layer {
-                id: LayerId::from_record(id),
-                diff_id,
-                size: size.unsigned_abs(),
-            });
-            Ok(layer.map(|layer| Finished { layer: Some(layer) }))
+            let report = StepReport {
+                summary: row.get(3)?,
+                key: *key,
+                cached: true,
+                seconds: row.get(4)?,
+                layer: layer.clone(),
+                inputs: serde_json::Value::Null,
+            };
+            Ok(Some((Finished { layer }, report)))
         })
     }
 
-    /// Records a step as done, under each of its keys.
+    /// Records a step that was just done, under each of its keys.
     pub(crate) fn record(
+        &self,
+        keys: &[Digest],
+        layer: Option<&Layer>,
+        record: &Record<'_>,
+    ) -> Result<(), StepError> {
+        self.note(keys, layer, record)?;
+        if let Some(key) = keys.first() {
+            (self.events)(BuildEvent::Report(Box::new(StepReport {
+                summary: record.summary.to_owned(),
+                key: *key,
+                cached: false,
+                seconds: record.seconds,
+                layer: layer.cloned(),
+                inputs: record.inputs.clone(),
+            })));
+        }
+        Ok(())
+    }
+
+    /// Notes under which keys a step's result will be found.
+    pub(crate) fn note(
         &self,
         keys: &[Digest],
         layer: Option<&Layer>,

@@ -140,6 +140,9 @@ pub enum StepError {
         /// What may help.
         hint: String,
     },
+    /// `RUN` in an image for another processor.
+    #[error("{0}")]
+    ForeignProgram(String),
     /// `RUN --network=host` in a build that may not.
     #[error("the host's network is not allowed in this build")]
     HostNetwork,

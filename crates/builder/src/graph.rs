@@ -101,6 +101,11 @@ impl Graph {
         self.images.len() + self.on_images
     }
 
+    /// Returns the images that are needed, as written.
+    pub(crate) fn images(&self) -> &BTreeSet<String> {
+        &self.images
+    }
+
     /// Returns the latest stage before `index` that has this name.
     pub(crate) fn named_before(&self, index: usize, name: &str) -> Option<usize> {
         let name = name.to_lowercase();

@@ -44,9 +44,12 @@ mod exclude;
 mod fetched;
 pub mod git;
 mod graph;
+mod lock;
 mod mode;
 mod place;
+mod platforms;
 mod progress;
+mod report;
 mod scratch;
 mod source;
 mod stage;
@@ -59,6 +62,8 @@ pub use changes::apply_changes;
 pub use dockerfile::{CHECKS, Warning, rule_url};
 pub use error::{BuildError, CommandFailure, Place, StepError};
 pub use fetched::{FetchedContext, from_address, from_stream};
+pub use lock::{Lock, LockError, Pin, images};
+pub use report::{StepReport, first_difference};
 
 use oci::{Platform, Reference};
 use std::collections::BTreeMap;
@@ -97,6 +102,8 @@ pub struct Build {
     pub source_date_epoch: Option<i64>,
     /// Whether what `RUN` makes is brought into a form that is the same each time (`--reproducible`).
     pub reproducible: bool,
+    /// `--locked`: the lock file, and what it says.
+    pub lock: Option<(PathBuf, Lock)>,
     /// Proxy variables for `RUN`, which reach neither image nor cache keys.
     pub proxy: BTreeMap<String, String>,
     /// `--add-host` (name, address).
@@ -348,6 +355,8 @@ pub enum BuildEvent {
         /// What.
         message: String,
     },
+    /// What became of a step, in full.
+    Report(Box<StepReport>),
     /// The step's command printed something.
     Output {
         /// Its number.

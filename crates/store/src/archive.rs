@@ -1,12 +1,14 @@
 //! Images in files: docker-archives, OCI image layouts, plain root filesystems.
 
 mod import;
+mod layout;
 mod load;
 mod save;
 mod spool;
 
 use crate::Image;
 pub(crate) use import::with_sendable;
+pub use layout::LayoutOptions;
 use oci::Reference;
 
 /// An image out of an archive.

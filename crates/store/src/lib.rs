@@ -29,6 +29,7 @@
 mod archive;
 mod blobs;
 mod changes;
+mod compare;
 mod copy;
 mod duplicate;
 mod error;
@@ -50,8 +51,9 @@ mod snapshots;
 mod tar;
 mod tree_tar;
 
-pub use archive::Loaded;
+pub use archive::{LayoutOptions, Loaded};
 pub use changes::{Change, ChangeKind, changes};
+pub use compare::{Aspect, Difference};
 pub use copy::{unpack_into, unpack_tree, write_alone, write_root, write_tree};
 pub use error::StoreError;
 pub use extract::{ExtractError, Limits};

@@ -19,6 +19,7 @@ use dockerfile::{AddFlags, CopyFiles, Glob, Instruction, expand_document, is_rem
 use oci::Digest;
 use rustix::fs::Mode;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use store::{Layer, Times};
@@ -359,8 +360,8 @@ fn from_other(
     match run.find(&key)? {
         Ok(Finished { layer }) => {
             step.cached();
-            let record = record(run, plan, &[key], instruction, step);
-            job.cache.record(&[by_layers], layer.as_ref(), &record)?;
+            let record = record(run, plan, &[key], &parts, instruction, step);
+            job.cache.note(&[by_layers], layer.as_ref(), &record)?;
             Ok(layer)
         }
         Err(_turn) => execute(run, plan, &parts, &[key, by_layers], instruction, step),
@@ -483,7 +484,7 @@ fn execute(
         step.note("a source was changed while it was copied; the step will be done again next time");
         return Ok(Some(layer));
     }
-    let record = record(run, plan, keys, instruction, step);
+    let record = record(run, plan, keys, parts, instruction, step);
     job.cache.record(keys, Some(&layer), &record)?;
     Ok(Some(layer))
 }
@@ -524,6 +525,7 @@ fn record<'a>(
     run: &StageRun<'_>,
     plan: &Plan,
     keys: &[Digest],
+    parts: &[Part<'_>],
     instruction: &'a Instruction,
     step: &Step<'_>,
 ) -> Record<'a> {
@@ -533,8 +535,41 @@ fn record<'a>(
             "operation": plan.text,
             "below": chain(&run.draft.layers),
             "files": keys.first(),
+            "contents": contents(parts),
             "time": run.job.file_epoch(),
         }),
         seconds: step.seconds(),
     }
+}
+
+/// So many files are remembered each by itself; of more, the parts of a tree that they lie in.
+const REMEMBERED: usize = 2_000;
+
+/// Returns what tells later which of the files has changed: paths, and what stands for modes and contents.
+fn contents(parts: &[Part<'_>]) -> serde_json::Map<String, serde_json::Value> {
+    let found = || parts.iter().flat_map(|part| &part.found);
+    let count: usize = found().map(|source| source.items.len()).sum();
+    let mut hashers: BTreeMap<String, KeyHasher> = BTreeMap::new();
+    for source in found() {
+        for item in &source.items {
+            let path = item.below(&source.at);
+            let shown = path.to_string_lossy();
+            let shown = shown.trim_start_matches('/');
+            let kept = if count <= REMEMBERED {
+                shown.to_owned()
+            } else {
+                shown.split('/').take(2).collect::<Vec<_>>().join("/")
+            };
+            hashers
+                .entry(kept)
+                .or_insert_with(|| KeyHasher::new("content"))
+                .number(u64::from(item.mode))
+                .part(&item.target)
+                .part(item.digest.as_ref().map_or(&[][..], |digest| digest));
+        }
+    }
+    hashers
+        .into_iter()
+        .map(|(path, hasher)| (path, hasher.finish().hex()[..16].into()))
+        .collect()
 }

@@ -138,6 +138,7 @@ impl Workshop {
             platform: Platform::host(),
             source_date_epoch: None,
             reproducible: true,
+            lock: None,
             proxy: BTreeMap::new(),
             extra_hosts: Vec::new(),
             allowed: builder::Allowed::default(),

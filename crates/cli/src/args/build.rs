@@ -1,5 +1,6 @@
 //! The flags of `build`, and what is read from the context before the builder begins.
 
+pub(crate) mod input;
 mod named;
 mod secret;
 
@@ -22,7 +23,7 @@ pub(crate) struct BuildFlags {
     allow: Vec<String>,
     /// Add annotation to the image
     #[arg(long, value_name = "stringArray")]
-    annotation: Vec<String>,
+    pub annotation: Vec<String>,
     /// Set method for evaluating build ("check", "outline", "targets") (default "build")
     #[arg(long, value_name = "string")]
     call: Option<String>,
@@ -37,7 +38,7 @@ pub(crate) struct BuildFlags {
     build_arg: Vec<String>,
     /// Name of the Dockerfile (default: "PATH/Dockerfile")
     #[arg(short, long, value_name = "string")]
-    file: Option<PathBuf>,
+    pub file: Option<PathBuf>,
     /// Write the image ID to a file
     #[arg(long, value_name = "string")]
     pub iidfile: Option<PathBuf>,
@@ -59,9 +60,9 @@ pub(crate) struct BuildFlags {
     /// Write build result metadata to a file
     #[arg(long, value_name = "string")]
     pub metadata_file: Option<PathBuf>,
-    /// Set target platform for build
-    #[arg(long, value_name = "string")]
-    platform: Option<String>,
+    /// Set target platforms for build
+    #[arg(long, value_name = "list")]
+    platform: Vec<String>,
     /// Set type of progress output ("auto", "none", "plain", "quiet", "rawjson", "tty") (default "auto")
     #[arg(long, value_name = "string")]
     pub progress: Option<String>,
@@ -83,25 +84,25 @@ pub(crate) struct BuildFlags {
     force_rm: bool,
     /// Image identifier (format: "[registry/]repository[:tag]")
     #[arg(short, long, value_name = "list")]
-    tag: Vec<String>,
+    pub tag: Vec<String>,
     /// Set the target build stage to build
     #[arg(long, value_name = "string")]
     target: Option<String>,
-    /// Images to consider as cache sources (ignored: every step built here is one)
+    /// External cache sources (e.g., "type=local,src=path/to/dir")
     #[arg(long, value_name = "list")]
-    cache_from: Vec<String>,
-    /// Cache export destinations
+    pub cache_from: Vec<String>,
+    /// Cache export destinations (e.g., "type=local,dest=path/to/dir")
     #[arg(long, value_name = "list")]
-    cache_to: Vec<String>,
+    pub cache_to: Vec<String>,
     /// Additional build contexts (e.g., name=path)
     #[arg(long, value_name = "list")]
     build_context: Vec<String>,
     /// Output destination (format: "type=local,dest=path")
     #[arg(short, long, value_name = "list")]
-    output: Vec<String>,
+    pub output: Vec<String>,
     /// Push the result
     #[arg(long)]
-    push: bool,
+    pub push: bool,
     /// Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")
     #[arg(long, value_name = "list")]
     secret: Vec<String>,
@@ -180,6 +181,15 @@ pub(crate) enum Call {
 const LARGEST: u64 = 4 << 20;
 
 impl BuildFlags {
+    /// Returns the named contexts that have to be fetched, by name.
+    pub(crate) fn addresses(&self) -> Vec<(String, String)> {
+        self.build_context
+            .iter()
+            .filter_map(|text| named::address(text))
+            .map(|(name, address)| (name.to_owned(), address.to_owned()))
+            .collect()
+    }
+
     /// Says whether the context's `.git` is wanted.
     pub(crate) fn keeps_git_directory(&self) -> bool {
         self.build_arg
@@ -196,10 +206,11 @@ impl BuildFlags {
         Ok(())
     }
 
-    /// Makes the request.
+    /// Makes the request; `fetched` has the directories of the named contexts that are addresses.
     pub(crate) fn prepare(
         self,
         context: Context<'_>,
+        fetched: &BTreeMap<String, PathBuf>,
         proxy: BTreeMap<String, String>,
     ) -> Result<Prepared, Failure> {
         let warnings = self.judge()?;
@@ -230,12 +241,13 @@ impl BuildFlags {
             .iter()
             .map(|tag| reference(tag))
             .collect::<Result<Vec<_>, _>>()?;
+        let platform = self.platforms()?.into_iter().next();
         let call = self.call()?;
         let limits = self.limits();
         let allowed = self.allowed()?;
         let mut contexts = BTreeMap::new();
         for text in &self.build_context {
-            let (name, context) = named::context(text)?;
+            let (name, context) = named::context(text, fetched)?;
             contexts.insert(name, context);
         }
         let secrets = self
@@ -259,10 +271,10 @@ impl BuildFlags {
             no_cache: self.no_cache,
             pull: self.pull,
             network: network(self.network.as_deref())?,
-            platform: super::container::platform(self.platform.as_deref())?
-                .unwrap_or_else(oci::Platform::host),
+            platform: platform.unwrap_or_else(oci::Platform::host),
             source_date_epoch,
             reproducible: self.reproducible,
+            lock: None,
             proxy,
             extra_hosts: self.add_host,
             allowed,
@@ -332,45 +344,35 @@ impl BuildFlags {
         Ok(allowed)
     }
 
-    fn judge(&self) -> Result<Vec<String>, Invalid> {
-        for (given, flag, instead) in [
-            (self.push, "--push", "pushing comes later"),
-            (
-                !self.annotation.is_empty(),
-                "--annotation",
-                "the local store keeps no manifest to put it in; --label is in the image itself",
-            ),
-            (
-                self.platform
-                    .as_ref()
-                    .is_some_and(|platform| platform.contains(',')),
-                "--platform with several platforms",
-                "build one after the other, each with a tag of its own",
-            ),
-            (
-                self.output
-                    .iter()
-                    .any(|output| !matches!(output.as_str(), "type=docker" | "type=image")),
-                "--output",
-                "the image goes into the local image store; 'save' and 'export' write files",
-            ),
-            (
-                !self.cache_to.is_empty(),
-                "--cache-to",
-                "the cache stays in the local store",
-            ),
-        ] {
-            if given {
-                return invalid(format!("'{flag}' is not there yet: {instead}"));
+    /// Returns the platforms to build for, at least one.
+    pub(crate) fn platforms(&self) -> Result<Vec<oci::Platform>, Invalid> {
+        let given: Vec<&str> = self.platform.iter().flat_map(|text| text.split(',')).collect();
+        if given.is_empty() {
+            let preset = super::container::platform(None)?;
+            return Ok(vec![preset.unwrap_or_else(oci::Platform::host)]);
+        }
+        let mut platforms = Vec::new();
+        for text in given {
+            // Docker's builder has this word for the machine that it runs on.
+            let platform = match text.trim() {
+                "local" => Some(oci::Platform::host()),
+                text => super::container::platform(Some(text))?,
+            };
+            let platform = platform.unwrap_or_else(oci::Platform::host);
+            if !platforms.contains(&platform) {
+                platforms.push(platform);
             }
         }
+        Ok(platforms)
+    }
+
+    fn judge(&self) -> Result<Vec<String>, Invalid> {
         if let Some(progress) = self.progress.as_deref() {
             match progress {
-                "auto" | "plain" | "tty" | "quiet" | "none" | "" => {}
-                "rawjson" => return invalid("'--progress=rawjson' is not there yet: use plain"),
+                "auto" | "plain" | "tty" | "quiet" | "rawjson" | "none" | "" => {}
                 other => {
                     return invalid(format!(
-                        "invalid progress type: {other:?}; use auto, plain, tty or quiet"
+                        "invalid progress type: {other:?}; use auto, plain, tty, rawjson or quiet"
                     ));
                 }
             }
@@ -382,7 +384,6 @@ impl BuildFlags {
                 "attestations",
             ),
             (self.memory.is_some(), "--memory"),
-            (!self.cache_from.is_empty(), "--cache-from"),
         ]
         .iter()
         .filter(|(given, _)| *given)

@@ -5,6 +5,8 @@
 mod arbitrary;
 pub(crate) mod boolean;
 pub(crate) mod build;
+pub(crate) mod build_cache;
+pub(crate) mod build_output;
 pub(crate) mod container;
 pub(crate) mod csv;
 pub(crate) mod device;

@@ -68,7 +68,9 @@ fn long(text: &str) -> Result<NetworkAttachment, Invalid> {
             "mac-address" => attachment.mac = Some(mac_address(value)?),
             "link-local-ip" => attachment.link_local.push(link_local(value)?),
             "driver-opt" => {
-                let (name, value) = driver_option(value)?;
+                let pair = driver_option(value);
+                let wrong = |_invalid| Invalid("invalid key value pair format in driver options".into());
+                let (name, value) = pair.map_err(wrong)?;
                 attachment.driver_options.insert(name, value);
             }
             "gw-priority" => attachment.gateway_priority = priority(value)?,
@@ -250,7 +252,7 @@ mod tests {
             ),
             (
                 "name=x,driver-opt=a",
-                "invalid key/value pair format in driver options",
+                "invalid key value pair format in driver options",
             ),
             ("name=x,ip=fd00::1", "invalid IPv4 address: fd00::1"),
             ("name=x,ip6=1.2.3.4", "invalid IPv6 address: 1.2.3.4"),

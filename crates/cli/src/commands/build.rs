@@ -1,6 +1,10 @@
 //! `build`.
 
+use super::build_extras::{self, Extras};
+use crate::args::build::input::StandardInput;
 use crate::args::build::{BuildFlags, Call, Context, Prepared, is_remote};
+use crate::args::build_output::Output;
+use crate::args::{build_cache, build_output};
 use crate::dispatch::Verb;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::front::Cli;
@@ -8,14 +12,19 @@ use crate::output::build::{BuildProgress, Style, report};
 use crate::{output, signals};
 use clap::Args;
 use engine::EngineError;
+use engine::builder::{BuildEvent, StepReport};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 
 /// `build`.
 #[derive(Debug, Args)]
 pub(super) struct BuildCommand {
     #[command(flatten)]
     flags: BuildFlags,
+    #[command(flatten)]
+    extras: Extras,
 }
 
 impl Verb for BuildCommand {
@@ -29,6 +38,7 @@ impl Verb for BuildCommand {
             _ if quiet => Style::Quiet,
             Some("quiet" | "none") => Style::Quiet,
             Some("plain") => Style::Plain,
+            Some("rawjson") => Style::Json,
             Some("tty") if !output::stderr_is_terminal() => {
                 return Err(
                     Failure::new("failed to get console: standard error is not a terminal")
@@ -39,6 +49,12 @@ impl Verb for BuildCommand {
             _ if output::stderr_is_terminal() => Style::Terminal,
             _ => Style::Plain,
         };
+        let platforms = self.flags.platforms()?;
+        let outputs = build_output::parse(&self.flags.output, self.flags.push, &self.flags.annotation)?;
+        build_extras::check(&outputs, &platforms, !self.flags.tag.is_empty())?;
+        let (cache_from, ignored) = build_cache::sources(&self.flags.cache_from)?;
+        let cache_to = build_cache::targets(&self.flags.cache_to)?;
+        let dockerfile = self.flags.file.clone();
         self.flags.judge_context(&words[0])?;
         let engine = cli.engine()?;
         let cancelled = signals::cancellation()?;
@@ -48,7 +64,11 @@ impl Verb for BuildCommand {
         };
         let keep = self.flags.keeps_git_directory();
         let fetched = match words[0].as_str() {
-            "-" => Some(engine.builds().context_from_stream(&mut std::io::stdin().lock())),
+            "-" => Some(
+                engine
+                    .builds()
+                    .context_from_stream(&mut StandardInput::new(&cancelled)),
+            ),
             address if is_remote(address) => {
                 Some(engine.builds().context_from_address(address, keep, &cancelled))
             }
@@ -65,21 +85,96 @@ impl Verb for BuildCommand {
             Some(fetched) => Context::Fetched(fetched),
             None => Context::Directory(&words[0]),
         };
-        let prepared = self.flags.prepare(context, cli.client().proxy_variables())?;
+        let mut named = BTreeMap::new();
+        for (name, address) in self.flags.addresses() {
+            match engine.builds().context_from_address(&address, keep, &cancelled) {
+                Ok(fetched) => named.insert(name, fetched),
+                Err(_) if cancelled.load(Ordering::SeqCst) => return Err(interrupted()),
+                Err(error) => {
+                    let why = crate::failure::chain(&error);
+                    return Err(Failure::bare(format!("ERROR: --build-context {name}: {why}")));
+                }
+            };
+        }
+        let directories = named
+            .iter()
+            .map(|(name, fetched)| (name.clone(), fetched.path()))
+            .collect();
+        let prepared = self
+            .flags
+            .prepare(context, &directories, cli.client().proxy_variables())?;
         for warning in &prepared.warnings {
             output::warning(warning);
         }
         if prepared.call != Call::Build {
             return describe(engine, &prepared);
         }
-        let build = prepared.build;
-        let shown = BuildProgress::new(style);
-        let result = shown.while_it_runs(|events| engine.builds().build(&build, events, &cancelled));
-        shown.finish(result.is_ok());
-        let digest = match result {
-            Ok(digest) => digest,
-            Err(_) if cancelled.load(Ordering::SeqCst) => return Err(interrupted()),
-            Err(error) => return Err(failed(&shown, &error, &build.dockerfile)),
+        let mut build = prepared.build;
+        self.extras.lock(&mut build, dockerfile.as_deref())?;
+        let tags = build.tags.clone();
+        let keep_image = outputs.is_empty() || outputs.iter().any(Output::keeps_image);
+        if keep_image {
+            build.tags.extend(outputs.iter().flat_map(Output::names).cloned());
+        } else {
+            // The names are for what is written, and not for the store.
+            build.tags.clear();
+        }
+        for what in ignored {
+            output::warning(&format!("{what}: not there yet and ignored"));
+        }
+        let builds = engine.builds();
+        build_extras::import(builds, &cache_from);
+        let reporting = self.extras.explain || !cache_to.is_empty();
+        let mut images = Vec::new();
+        let mut all_reports = Vec::new();
+        for platform in platforms {
+            build.platform = platform.clone();
+            let shown = BuildProgress::new(style);
+            let reports = Mutex::new(Vec::new());
+            let since = build_extras::moment();
+            let result = shown.while_it_runs(|events| {
+                let collect = |event: BuildEvent| {
+                    if let (BuildEvent::Report(report), true) = (&event, reporting) {
+                        let mut reports = reports.lock().unwrap_or_else(PoisonError::into_inner);
+                        reports.push(StepReport::clone(report));
+                    }
+                    events(event);
+                };
+                if self.extras.verify {
+                    let verification = builds.verify(&build, &collect, &cancelled)?;
+                    return Ok((verification.first, Some(verification)));
+                }
+                Ok((builds.build(&build, &collect, &cancelled)?, None))
+            });
+            shown.finish(result.is_ok());
+            let (digest, verification) = match result {
+                Ok(built) => built,
+                Err(_) if cancelled.load(Ordering::SeqCst) => return Err(interrupted()),
+                Err(error) => return Err(failed(&shown, &error, &build.dockerfile)),
+            };
+            let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+            all_reports.extend(reports.iter().cloned());
+            if self.extras.explain {
+                build_extras::explain(builds, &build, &reports, since)?;
+            }
+            if let Some(verification) = verification {
+                let verdict = build_extras::verdict(&verification)?;
+                if verdict != ExitCode::SUCCESS {
+                    return Ok(verdict);
+                }
+            }
+            images.push((platform, digest));
+        }
+        let written = build_extras::write(engine, &outputs, &images, &tags)
+            .and_then(|()| build_extras::export(builds, &cache_to, &all_reports, &images));
+        if !keep_image {
+            for (_, digest) in &images {
+                builds.forget(digest)?;
+            }
+        }
+        written?;
+        let Some((_, digest)) = images.first() else {
+            return Ok(ExitCode::SUCCESS);
         };
         if let Some(path) = &iidfile {
             std::fs::write(path, digest.to_string()).map_err(|error| Failure::file("write", path, &error))?;
@@ -88,7 +183,8 @@ impl Verb for BuildCommand {
             let text = metadata(&digest.to_string(), &build.tags);
             std::fs::write(path, text).map_err(|error| Failure::file("write", path, &error))?;
         }
-        if quiet || style == Style::Quiet {
+        let out_is_taken = outputs.iter().any(Output::is_standard_output);
+        if (quiet || style == Style::Quiet) && !out_is_taken {
             output::line(&digest.to_string())?;
         }
         Ok(ExitCode::SUCCESS)

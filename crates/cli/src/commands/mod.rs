@@ -3,6 +3,7 @@
 mod attach;
 mod boot;
 mod build;
+mod build_extras;
 mod buildx;
 mod commit;
 mod completion;
@@ -22,6 +23,7 @@ mod info;
 mod inspect;
 mod kill;
 mod load;
+mod lock;
 mod login;
 mod logs;
 mod manifest;
@@ -104,6 +106,11 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "image",
         about: "Manage images",
         hidden: &["list", "remove"],
+    },
+    Group {
+        name: "lock",
+        about: "Manage lock files of builds",
+        hidden: &[],
     },
     Group {
         name: "manifest",
@@ -328,6 +335,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(network::Remove, "network rm", ["network remove"], "NETWORK [NETWORK...]",
         "Remove one or more networks", AtLeast(1), Networks),
 
+    entry!(lock::Update, "lock update", [], "[OPTIONS] PATH",
+        "Write down which images a Dockerfile's names mean now", Exactly(1), Files),
     entry!(buildx::DiskUsage, "builder du", ["buildx du"], "[OPTIONS]", "Disk usage of the build cache", Exactly(0), Nothing),
     entry!(prune::PruneBuilder, "builder prune", ["buildx prune"], "[OPTIONS]", "Remove build cache", Exactly(0), Nothing),
     entry!(buildx::Create, "buildx create", [], "[OPTIONS] [CONTEXT|ENDPOINT]", "Name the one builder there is", AtMost(1), Nothing),

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::front::Cli;
 use crate::output;
 use clap::Args;
-use engine::{EngineError, Kind};
+use engine::Kind;
 use std::process::ExitCode;
 
 /// Flags of `network rm`.
@@ -30,18 +30,7 @@ impl Verb for Remove {
         Ok(super::each(cli, &words, |name| match networks.remove(name) {
             Ok(()) => output::line(name),
             Err(error) if self.force && error.kind() == Kind::NotFound => Ok(()),
-            Err(error) => Err(failure(error)),
+            Err(error) => Err(error.into()),
         }))
-    }
-}
-
-/// Says that a network is not there as Docker says it of networks.
-pub(super) fn failure(error: EngineError) -> Failure {
-    match &error {
-        EngineError::NotFound {
-            kind: "network",
-            name,
-        } => Failure::new(format!("network {name} not found")),
-        _ => error.into(),
     }
 }

@@ -1,6 +1,15 @@
 //! Builds: the builder, given what it needs of the engine.
 
+mod cache_files;
+mod explain;
+mod lock;
+mod outputs;
 mod services;
+mod verify;
+
+pub use explain::Explanation;
+pub use store::{Aspect, Difference, LayoutOptions};
+pub use verify::{UnequalStep, Verification};
 
 use crate::system::Filters;
 use crate::{Engine, EngineError, durable, events};
@@ -54,13 +63,14 @@ impl Builds<'_> {
             engine: self.engine,
             cancelled,
         };
-        let built = builder::build(
-            &self.engine.store,
-            &self.engine.database,
-            &services,
-            build,
-            events,
-        );
+        let (store, database) = (&self.engine.store, &self.engine.database);
+        let built = match &build.lock {
+            None => builder::build(store, database, &services, build, events),
+            Some((file, lock)) => {
+                let locked = lock::Locked { services, lock, file };
+                builder::build(store, database, &locked, build, events)
+            }
+        };
         // A failed build, too, has finished steps that are kept.
         durable::sync_behind(self.engine);
         let built = built.map_err(Box::new)?;

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
-const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
-const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+pub(super) const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
+pub(super) const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 
 /// A blob of the archive.
 enum Content<'a> {
@@ -101,22 +101,22 @@ impl Store {
     }
 }
 
-fn descriptor(media_type: &str, digest: &Digest, size: u64) -> Value {
+pub(super) fn descriptor(media_type: &str, digest: &Digest, size: u64) -> Value {
     json!({ "mediaType": media_type, "digest": digest.to_string(), "size": size })
 }
 
-fn document(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
+pub(super) fn document(value: &impl serde::Serialize) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(value).map_err(|source| StoreError::Document {
         what: "a document of the archive".to_owned(),
         source,
     })
 }
 
-fn member(digest: &Digest) -> String {
+pub(super) fn member(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-fn header<'a>(path: &'a [u8], kind: MemberKind<'a>) -> Member<'a> {
+pub(super) fn header<'a>(path: &'a [u8], kind: MemberKind<'a>) -> Member<'a> {
     Member {
         path,
         kind,
@@ -132,7 +132,11 @@ fn header<'a>(path: &'a [u8], kind: MemberKind<'a>) -> Member<'a> {
     }
 }
 
-fn bytes_member(tar: &mut Writer<&mut dyn Write>, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+pub(super) fn bytes_member(
+    tar: &mut Writer<&mut dyn Write>,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), StoreError> {
     let kind = MemberKind::File(bytes.len() as u64);
     Ok(tar.append(&header(name.as_bytes(), kind), &mut &bytes[..])?)
 }

@@ -107,6 +107,9 @@ pub(crate) fn run(
                 }
             }
             with_proxy.append(&mut made.environment);
+            if let Some(why) = crate::platforms::obstacle(&run.draft.image.platform()) {
+                return Err(StepError::ForeignProgram(why).into());
+            }
             let draught = Draught::begin(job, &run.draft.layers)?;
             let mut rootfs = draught.overlay(true);
             if !made.mounts.is_empty() {

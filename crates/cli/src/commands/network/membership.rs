@@ -5,8 +5,8 @@ use crate::dispatch::Verb;
 use crate::failure::Failure;
 use crate::front::Cli;
 use clap::Args;
+use engine::EngineError;
 use engine::containers::request::NetworkAttachment;
-use engine::{EngineError, Kind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::ExitCode;
 
@@ -60,8 +60,7 @@ impl Verb for Connect {
             gateway_priority: self.gw_priority.unwrap_or(0),
             links: self.link,
         };
-        let connected = engine.networks().connect(&container, &attachment);
-        connected.map_err(super::failure)?;
+        engine.networks().connect(&container, &attachment)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -79,7 +78,6 @@ impl Verb for Disconnect {
             Err(EngineError::NotFound {
                 kind: "container", ..
             }) if self.force => Ok(ExitCode::SUCCESS),
-            Err(error) if error.kind() == Kind::NotFound => Err(super::failure(error)),
             Err(error) => Err(error.into()),
             Ok(()) => Ok(ExitCode::SUCCESS),
         }
