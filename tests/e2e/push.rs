@@ -4,6 +4,7 @@ use crate::registry::Registry;
 use crate::{empty, sandbox};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
+use testkit::registry::{FakeRegistry, Fault};
 
 /// The digest in `1: digest: sha256:… size: 528`.
 fn digest(pushed: &str) -> String {
@@ -230,4 +231,40 @@ fn interrupting_a_push_ends_it_at_once_and_leaves_nothing() {
     coracle.run(["images", "-aq"]).ok();
     let left = std::fs::read_dir(coracle.path().join("root/tmp")).map_or(0, Iterator::count);
     assert_eq!(left, 0, "temporary files are left");
+}
+
+#[test]
+fn a_failing_push_leaves_nothing_and_can_be_done_again() {
+    let coracle = sandbox();
+    let registry = FakeRegistry::start();
+    let name = format!("{}/tools:1", registry.host());
+    coracle.run(["tag", "busybox", &name]).ok();
+    for (part, fault, says) in [
+        (
+            "/blobs/uploads/",
+            Fault::error(403, "DENIED", "no"),
+            "push access denied for",
+        ),
+        (
+            "/manifests/",
+            Fault::error(400, "MANIFEST_INVALID", "not like this"),
+            "not like this (HTTP status 400)",
+        ),
+        (
+            "/uploads/",
+            Fault::Status(429, vec![("retry-after".into(), "3600".into())], String::new()),
+            "asks to wait 3600 s",
+        ),
+    ] {
+        registry.always(part, fault);
+        let told = coracle.run(["push", &name]).fails(1);
+        assert!(told.contains(says), "{told}");
+        registry.reset();
+        registry.remove("/blobs/");
+        let left = std::fs::read_dir(coracle.path().join("root/tmp")).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "{part}: temporary files are left");
+    }
+    registry.script("/uploads/1", [Fault::CutAfter(1000), Fault::CutAfter(100_000)]);
+    coracle.run(["push", "-q", &name]).ok();
+    assert!(registry.object("/v2/tools/manifests/1").is_some());
 }
