@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Commands one after the other. `{dir}` is the sandbox's directory, `{registry}` the registry's address.
-pub(crate) const SCENARIOS: [(&str, &[&str]); 13] = [
+pub(crate) const SCENARIOS: [(&str, &[&str]); 15] = [
     ("run", &["run --name it --network none busybox echo hello"]),
     (
         "run -d, stop",
@@ -71,6 +71,25 @@ pub(crate) const SCENARIOS: [(&str, &[&str]); 13] = [
             "volume import third {dir}/extra.tar",
             "volume forget fresh one",
             "volume rm --versions fresh other third",
+        ],
+    ),
+    (
+        "network",
+        &[
+            "network create net",
+            "run --rm --network net busybox true",
+            "network rm net",
+        ],
+    ),
+    (
+        "network connect",
+        &[
+            "network create net",
+            "run -d --name it busybox sleep 1000",
+            "network connect net it",
+            "network disconnect bridge it",
+            "rm -f it",
+            "network rm net",
         ],
     ),
     (
@@ -216,6 +235,8 @@ scenarios! {
     volume "volume";
     volume_with_options "volume with options";
     versions "versions";
+    network "network";
+    network_connect "network connect";
     prune "prune";
 }
 

@@ -49,7 +49,7 @@ fn each_mistake_is_named() {
         (
             &["run", "--network", "nosuch", "busybox", "true"],
             125,
-            "No such network: nosuch",
+            "network nosuch not found",
         ),
         (
             &["run", "--restart", "sometimes", "busybox", "true"],

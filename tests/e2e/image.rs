@@ -146,3 +146,40 @@ fn nothing_is_nothing() {
     );
     assert_eq!(coracle.run(["images", "-q"]).ok(), "");
 }
+
+#[test]
+fn a_platform_that_the_image_is_not_for_is_said() {
+    let coracle = sandbox();
+    let archive = coracle.path().join("saved.tar");
+    let archive = archive.to_str().unwrap();
+    let host = coracle
+        .run(["image", "inspect", "-f", "{{.Os}}/{{.Architecture}}", "busybox"])
+        .ok();
+    let host = host.trim();
+    coracle
+        .run(["save", "--platform", host, "-o", archive, "busybox"])
+        .ok();
+    for command in [
+        vec!["save", "--platform", "linux/riscv64", "busybox"],
+        vec!["history", "--platform", "linux/riscv64", "busybox"],
+        vec!["image", "inspect", "--platform", "linux/riscv64", "busybox"],
+        vec!["rmi", "--platform", "linux/riscv64", "busybox"],
+    ] {
+        let told = coracle.run(&command).fails(1);
+        assert!(
+            told.contains("does not provide the specified platform (linux/riscv64)"),
+            "{command:?}: {told}"
+        );
+    }
+    coracle.run(["rmi", "--platform", host, "busybox"]).ok();
+    let none = coracle
+        .run(["load", "--platform", "linux/riscv64", "-i", archive])
+        .fails(1);
+    assert!(none.contains("no image for linux/riscv64"), "{none}");
+    coracle
+        .run(["load", "--platform", host, "-q", "-i", archive])
+        .ok();
+    coracle
+        .run(["image", "inspect", "--platform", host, "busybox"])
+        .ok();
+}

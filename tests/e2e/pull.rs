@@ -53,6 +53,33 @@ fn an_image_comes_from_a_registry_and_runs() {
     assert!(missing.contains("not found"), "{missing}");
 }
 
+mod both {
+    use super::*;
+
+    #[test]
+    fn all_tags_of_a_repository_come_at_once() {
+        let coracle = crate::both();
+        let registry = Registry::start(coracle.path());
+        let name = format!("{}/tools", registry.address);
+        for tag in ["1", "2"] {
+            let tagged = format!("{name}:{tag}");
+            coracle.run(["tag", "busybox", &tagged]).ok();
+            coracle.run(["push", "-q", &tagged]).ok();
+            coracle.run(["rmi", &tagged]).ok();
+        }
+        let pulled = coracle.run(["pull", "-a", &name]).ok();
+        assert!(
+            pulled.contains("1: Pulling from ") && pulled.contains("2: Pulling from "),
+            "{pulled}"
+        );
+        for tag in ["1", "2"] {
+            coracle.run(["image", "inspect", &format!("{name}:{tag}")]).ok();
+        }
+        let mixed = coracle.run(["pull", "-a", &format!("{name}:1")]).fails(1);
+        assert!(mixed.contains("tag can't be used with --all-tags/-a"), "{mixed}");
+    }
+}
+
 #[test]
 fn run_pulls_what_is_missing_and_says_so_on_standard_error() {
     let coracle = empty();

@@ -192,9 +192,9 @@ fn several_names_a_platform_and_an_event() {
         .run([
             "events",
             "--since",
-            "0",
+            "1h",
             "--until",
-            "9999999999",
+            "0s",
             "--filter",
             "event=push",
             "--format",

@@ -514,8 +514,8 @@ fn where_files_share_blocks_a_version_takes_no_room() {
     let disk = Loop::mount(&coracle, "btrfs", &["-q"]);
     coracle.run(["volume", "create", "vv"]).ok();
     let file = data(&coracle, "vv").join("big");
-    // Of different bytes, so that nothing else makes it small. Two copies of it would not fit.
-    let mut bytes: Vec<u8> = (0..300_u32 << 18)
+    // Of different bytes, so that nothing else makes it small. Three copies of it would not fit.
+    let mut bytes: Vec<u8> = (0..200_u32 << 18)
         .flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes())
         .collect();
     std::fs::write(&file, &bytes).unwrap();

@@ -3,15 +3,17 @@
 //! what may be left out. Not in the lists is what belongs to other systems, to swarm mode and to another image store.
 #![cfg(test)]
 
-use api::wire::{ContainerInspect, ImageInspect, VolumeInspect};
+use api::wire::{ContainerInspect, ImageInspect, NetworkInspect, VolumeInspect};
 use engine::containers::record::{
     Activity, Check, Container, ContainerMount, EndpointRecord, Health, HealthStatus, Settings, Status,
 };
 use engine::containers::request::{
-    Below, CreateContainer, DeviceRequest, GpuRequest, Limits, MountRequest, MountSource, PublishRequest,
-    Ulimit,
+    Below, CreateContainer, DeviceRequest, GpuRequest, Limits, MountRequest, MountSource, NetworkAttachment,
+    NetworkMode, PublishRequest, Ulimit,
 };
 use engine::network::{Endpoint, Protocol, PublishedPort};
+use engine::networks::record::{Member, Network};
+use engine::networks::request::Pool;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -318,10 +320,126 @@ fn a_volume_has_every_field() {
 
 #[test]
 fn a_network_has_every_field() {
-    let networks = api::wire::NetworkInspect::defaults(&[container()], Some("172.30.0.0/16"));
-    assert_eq!(networks.len(), 3);
-    for network in networks {
-        let document = serde_json::to_value(&network).unwrap();
-        assert!(compare(network.name(), &document, include_str!("fields/network.txt")) > 14);
+    let own = Network {
+        id: "ab".repeat(32),
+        name: "lan".into(),
+        driver: "bridge".into(),
+        created: 1,
+        internal: true,
+        attachable: false,
+        ipv6: true,
+        pools: vec![
+            Pool {
+                subnet: Some("10.1.0.0/16".parse().unwrap()),
+                range: Some("10.1.2.0/24".parse().unwrap()),
+                gateway: Some("10.1.0.1".parse().unwrap()),
+                auxiliary: [("printer".to_owned(), "10.1.0.9".parse().unwrap())].into(),
+            },
+            Pool {
+                subnet: Some("fd00::/64".parse().unwrap()),
+                gateway: Some("fd00::1".parse().unwrap()),
+                ..Pool::default()
+            },
+        ],
+        ipam_options: map([("a", "b")]),
+        options: map([("com.docker.network.driver.mtu", "1400")]),
+        labels: map([("a", "b")]),
+        members: vec![Member {
+            container: container().id,
+            name: "it".into(),
+            endpoint: container().status.endpoints.pop(),
+        }],
+    };
+    let bare = Network {
+        id: "cd".repeat(32),
+        name: "none".into(),
+        driver: "null".into(),
+        created: 0,
+        internal: false,
+        ipv6: false,
+        pools: Vec::new(),
+        ipam_options: BTreeMap::new(),
+        options: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        members: Vec::new(),
+        ..own.clone()
+    };
+    for (network, least) in [(own, 28), (bare, 14)] {
+        let document = serde_json::to_value(NetworkInspect::new(&network)).unwrap();
+        let compared = compare(&network.name, &document, include_str!("fields/network.txt"));
+        assert!(compared >= least, "{}: {compared}", network.name);
+    }
+}
+
+#[test]
+fn a_container_shows_its_networks_whether_it_runs_or_not() {
+    let mut container = container();
+    container.settings.request.network = NetworkMode::Named("lan".into());
+    container.settings.request.links = list(["db:store"]);
+    container.settings.hostname = "it.example".into();
+    container.settings.networks = vec![NetworkAttachment {
+        network: "lan".into(),
+        aliases: list(["web"]),
+        address: Some(Ipv4Addr::new(10, 1, 0, 9)),
+        address6: Some("fd00::9".parse().unwrap()),
+        link_local: vec!["169.254.1.1".parse().unwrap()],
+        mac: Some([2; 6]),
+        driver_options: map([("a", "b")]),
+        gateway_priority: 7,
+        links: Vec::new(),
+    }];
+    let record = &mut container.status.endpoints[0];
+    record.network = "lan".into();
+    record.endpoint.address6 = Some("fd00::9".parse().unwrap());
+    record.ipv6 = Some(("fd00::1".parse().unwrap(), 64));
+    record.names = list(["it", "web"]);
+    let show = |container: &Container| {
+        let inspected = ContainerInspect::new(container, Path::new("/root"), &[]);
+        serde_json::to_value(inspected).unwrap()
+    };
+    let document = show(&container);
+    assert_eq!(
+        document["HostConfig"]["Links"],
+        serde_json::json!(["/db:/it/store"])
+    );
+    assert_eq!(document["HostConfig"]["NetworkMode"], "lan");
+    assert_eq!(document["NetworkSettings"]["IPAddress"], "");
+    let lan = document["NetworkSettings"]["Networks"]["lan"].clone();
+    let expected = serde_json::json!({
+        "IPAMConfig": {"IPv4Address": "10.1.0.9", "IPv6Address": "fd00::9", "LinkLocalIPs": ["169.254.1.1"]},
+        "Links": ["db:store"],
+        "Aliases": ["web"],
+        "MacAddress": "02:42:ac:11:00:02",
+        "DriverOpts": {"a": "b"},
+        "GwPriority": 7,
+        "NetworkID": "ab".repeat(32),
+        "EndpointID": "ef".repeat(32),
+        "Gateway": "172.17.0.1",
+        "IPAddress": "172.17.0.2",
+        "IPPrefixLen": 16,
+        "IPv6Gateway": "fd00::1",
+        "GlobalIPv6Address": "fd00::9",
+        "GlobalIPv6PrefixLen": 64,
+        "DNSNames": ["it", "web"],
+    });
+    assert_eq!(lan, expected);
+    container.pid = None;
+    container.activity = Activity::Exited;
+    let stopped = show(&container)["NetworkSettings"]["Networks"]["lan"].clone();
+    for (field, expected) in [
+        ("IPAMConfig", lan["IPAMConfig"].clone()),
+        ("Links", lan["Links"].clone()),
+        ("Aliases", lan["Aliases"].clone()),
+        ("DriverOpts", lan["DriverOpts"].clone()),
+        ("GwPriority", 7.into()),
+        ("MacAddress", "02:02:02:02:02:02".into()),
+        ("IPAddress", "".into()),
+        ("EndpointID", "".into()),
+        (
+            "DNSNames",
+            serde_json::json!(["it", "web", "0123456789ab", "it.example"]),
+        ),
+    ] {
+        assert_eq!(stopped[field], expected, "{field}");
     }
 }

@@ -146,6 +146,7 @@ fn words_of(cli: &Cli, entry: &Entry, given: &[&String], current: &str) -> Vec<C
             "container rename" | "container port" | "container commit" | "volume clone" | "volume snapshot",
             1..,
         ) => Vec::new(),
+        ("network connect" | "network disconnect", 1) => values::names(cli, Names::Containers),
         (_, count) => {
             let has_room = match entry.arity {
                 crate::dispatch::Arity::Exactly(most)

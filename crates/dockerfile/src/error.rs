@@ -163,8 +163,10 @@ pub enum Problem {
     #[error("unterminated heredoc: no line below it is \"{0}\" alone")]
     UnterminatedHeredoc(String),
     /// No instruction of this name.
-    #[error("unknown instruction: {name}{}", suggestion(*nearest))]
+    #[error("unknown instruction: {name}{}{}", suggestion(*nearest), if *torn { " (the line above goes on: end it with a backslash, or whatever escapes here)" } else { "" })]
     UnknownInstruction {
+        /// Whether the instruction above it looks as if it went on.
+        torn: bool,
         /// As written.
         name: String,
         /// The one that was probably meant.

@@ -62,9 +62,13 @@ pub fn parse(file: &str, text: &str) -> Result<Dockerfile, ParseError> {
     let logical = lexer::logical_lines(&lines, directives.escape)
         .map_err(|(range, problem)| fail(Some(range), problem))?;
     let empty = logical.is_empty();
+    let mut torn = false;
     for line in logical {
         let operation = operation(&line.text, &line.documents, directives.escape)
-            .map_err(|problem| fail(Some(line.lines), problem))?;
+            .map_err(|problem| fail(Some(line.lines), after(problem, torn)))?;
+        torn = ["&&", "||", "|", ";", ","]
+            .iter()
+            .any(|end| line.text.ends_with(end));
         let instruction = Instruction {
             text: titled(line.text, &operation, &line.documents),
             operation,
@@ -94,6 +98,16 @@ pub fn parse(file: &str, text: &str) -> Result<Dockerfile, ParseError> {
         return Err(fail(None, Problem::NoStage));
     }
     Ok(dockerfile)
+}
+
+/// Adds to an unknown instruction that it may be the rest of the one above.
+fn after(problem: Problem, torn: bool) -> Problem {
+    match problem {
+        Problem::UnknownInstruction { name, nearest, .. } => {
+            Problem::UnknownInstruction { name, nearest, torn }
+        }
+        other => other,
+    }
 }
 
 /// Reads the one instruction that an image's `ONBUILD` has kept. `from` names the image, for messages; the result
@@ -166,6 +180,7 @@ fn operation(text: &str, documents: &[Heredoc], escape: char) -> Result<Operatio
         return Err(Problem::UnknownInstruction {
             name: written.to_owned(),
             nearest: nearest(written, KEYWORDS),
+            torn: false,
         });
     };
     if keyword == "ONBUILD" {

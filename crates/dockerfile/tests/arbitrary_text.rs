@@ -2,9 +2,19 @@
 
 #![expect(clippy::tests_outside_test_module, reason = "the whole crate is tests")]
 
-use dockerfile::{IgnoreRules, ParentMatches, expand_word, expand_words, parse};
+use dockerfile::{
+    CHECKS, CheckOptions, Dockerfile, IgnoreRules, ParentMatches, Surroundings, check, expand_word,
+    expand_words, parse,
+};
+use std::collections::BTreeMap;
 
-const PIECES: [&str; 58] = [
+const PIECES: [&str; 64] = [
+    "<<E",
+    "<<-\"E\"",
+    "\nE\n",
+    "--mount=type=",
+    "cache,target=/a,",
+    "# check=skip=",
     "FROM ",
     "RUN ",
     "COPY ",
@@ -83,6 +93,27 @@ impl Texts {
     }
 }
 
+fn checked(dockerfile: &Dockerfile) {
+    let none = BTreeMap::new();
+    let surroundings = Surroundings {
+        predefined: &none,
+        given: &none,
+        environment: &|_| Some(Vec::new()),
+        is_excluded: &|_| true,
+        is_image_name: &|_| true,
+    };
+    let options = CheckOptions {
+        experimental_all: true,
+        ..CheckOptions::default()
+    };
+    for warning in check(dockerfile, &options, &surroundings) {
+        assert!(
+            CHECKS.iter().any(|check| check.name == warning.check),
+            "{warning:?}"
+        );
+    }
+}
+
 #[test]
 fn any_text_is_answered() {
     let mut texts = Texts(1);
@@ -92,6 +123,7 @@ fn any_text_is_answered() {
         for whole in [text.clone(), format!("FROM a\n{text}")] {
             if let Ok(dockerfile) = parse("Dockerfile", &whole) {
                 parsed += 1;
+                checked(&dockerfile);
                 for stage in &dockerfile.stages {
                     for instruction in &stage.instructions {
                         assert!(instruction.lines.first <= instruction.lines.last);

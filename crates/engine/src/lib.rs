@@ -124,21 +124,48 @@ impl Engine {
         self.client_directory = Some(directory.to_owned());
     }
 
-    /// Makes a client for registries, with the user's credentials.
-    pub(crate) fn registry_client(&self) -> Result<registry::Client, EngineError> {
-        let directory = self
-            .client_directory
+    /// Returns the directory of the user's `config.json`.
+    pub(crate) fn client_directory(&self) -> Option<PathBuf> {
+        self.client_directory
             .clone()
             .or_else(|| {
                 std::env::var_os("DOCKER_CONFIG")
                     .filter(|value| !value.is_empty())
                     .map(PathBuf::from)
             })
-            .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")));
+            .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")))
+    }
+
+    /// Makes a client for registries, with the user's credentials.
+    pub(crate) fn registry_client(&self) -> Result<registry::Client, EngineError> {
+        self.registry_client_trusting(None)
+    }
+
+    /// The same, which also takes any certificate, or none, of one more registry.
+    pub(crate) fn registry_client_trusting(
+        &self,
+        more: Option<String>,
+    ) -> Result<registry::Client, EngineError> {
+        let directory = self.client_directory();
+        let mut certificates = vec![
+            PathBuf::from("/etc/coracle/certs.d"),
+            PathBuf::from("/etc/docker/certs.d"),
+        ];
+        // The user's own come first.
+        if let Some(directory) = &directory {
+            certificates.insert(0, directory.join("certs.d"));
+        }
         Ok(registry::Client::new(registry::RegistryConfig {
+            certificates,
             docker_config: directory.map(|directory| directory.join("config.json")),
             mirrors: self.config.mirrors.clone(),
-            insecure: self.config.insecure_registries.clone(),
+            insecure: self
+                .config
+                .insecure_registries
+                .iter()
+                .cloned()
+                .chain(more)
+                .collect(),
             user_agent: concat!("coracle/", env!("CARGO_PKG_VERSION")).into(),
         })?)
     }

@@ -22,6 +22,15 @@ pub enum RegistryError {
         /// Familiar name of the repository.
         repository: String,
     },
+    /// A certificate that was put down for a registry cannot be used.
+    #[error("cannot use the certificate {path}")]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Cause,
+    },
     /// The image's configuration does not fit its manifest or cannot be read.
     #[error("the configuration of {reference} cannot be used: {why}")]
     Config {

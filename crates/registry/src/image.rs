@@ -35,6 +35,29 @@ pub(crate) async fn resolve(
     }
 }
 
+/// Fetches what a reference names, at the mirrors first.
+pub(crate) async fn raw(
+    session: &Session,
+    reference: &Reference,
+) -> Result<(Vec<u8>, Digest, Option<String>), RegistryError> {
+    let (digest, tag) = (reference.digest().copied(), reference.tag().unwrap_or("latest"));
+    let name = digest.map_or_else(|| tag.to_owned(), |digest| digest.to_string());
+    let mut result = Err(RegistryError::NotFound(reference.familiar()));
+    for place in endpoints(&session.config, reference)? {
+        // The last one is the registry itself; its error is the one that counts.
+        result = fetch_manifest(session, &place, reference, &name, digest, None).await;
+        if result.is_ok() {
+            break;
+        }
+    }
+    let Document {
+        bytes,
+        digest,
+        content_type,
+    } = result?;
+    Ok((bytes, digest, content_type))
+}
+
 async fn resolve_at(
     session: &Session,
     endpoint: &Endpoint,

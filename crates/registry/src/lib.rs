@@ -12,6 +12,7 @@
 //! printed has no control characters, credentials are for the origin they were stored for and its token server.
 
 mod blob;
+mod certificates;
 mod challenge;
 mod credentials;
 mod download;
@@ -25,6 +26,7 @@ mod platform;
 mod put;
 mod retry;
 mod session;
+mod tags;
 mod tls;
 mod token;
 mod transport;
@@ -49,6 +51,9 @@ use std::time::Duration;
 pub struct RegistryConfig {
     /// Docker's `config.json` with auths and credential helpers; normally `~/.docker/config.json`.
     pub docker_config: Option<PathBuf>,
+    /// Directories with certificates for single registries, `<host[:port]>/*.crt` and so on; the first one that has a
+    /// registry counts.
+    pub certificates: Vec<PathBuf>,
     /// Where to look instead, first match wins.
     pub mirrors: Vec<Mirror>,
     /// Registries (`host[:port]`) that are spoken to over plain HTTP or with certificates nobody vouches for.
@@ -158,6 +163,16 @@ impl Client {
             .run(async move { image::resolve(&session, &reference, &platform).await })
     }
 
+    /// Fetches what a reference names as it is: its bytes, their digest, and the type that the registry tells.
+    pub fn manifest(
+        &self,
+        reference: &Reference,
+    ) -> Result<(Vec<u8>, Digest, Option<String>), RegistryError> {
+        let (session, reference) = (self.session.clone(), reference.clone());
+        self.worker()?
+            .run(async move { image::raw(&session, &reference).await })
+    }
+
     /// Opens a blob of `image` as a stream that resumes by range when the connection breaks, retries with backoff,
     /// and gives up after 30 s of silence. The reader's caller verifies digest and size; the stream is never longer
     /// than the descriptor says, and a shorter one ends in an error.
@@ -189,6 +204,13 @@ impl Client {
             Ok((transfer, flow))
         })?;
         Ok(Box::new(blob::BlobReader::start(worker, transfer, flow)))
+    }
+
+    /// Lists the tags of the repository that `reference` names.
+    pub fn tags(&self, reference: &Reference) -> Result<Vec<String>, RegistryError> {
+        let (session, reference) = (self.session.clone(), reference.clone());
+        self.worker()?
+            .run(async move { tags::list(&session, &reference).await })
     }
 
     /// Names the repository of `reference` as one to push to; never a mirror. Blobs may be mounted from `sources`, other

@@ -1,6 +1,8 @@
-//! Whom we trust: the host's own certificate authorities, by `rustls` with `ring`.
+//! Whom we trust: the host's own certificate authorities, and those that were put down for a registry; by `rustls` with
+//! `ring`.
 
 use crate::RegistryError;
+use crate::certificates::Certificates;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -8,12 +10,13 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use std::sync::Arc;
 
 /// Makes a configuration that trusts what the host trusts: `SSL_CERT_FILE` and `SSL_CERT_DIR` where they are set, the
-/// distribution's store otherwise.
-pub(crate) fn verified() -> Result<ClientConfig, RegistryError> {
+/// distribution's store otherwise; and what was put down for the registry.
+pub(crate) fn verified(own: Certificates) -> Result<ClientConfig, RegistryError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
+    let extra = own.authorities.clone();
     // A store may hold certificates that rustls does not take; the others still count.
-    let (added, _ignored) = roots.add_parsable_certificates(found.certs);
+    let (added, _ignored) = roots.add_parsable_certificates(found.certs.into_iter().chain(extra));
     if added == 0 {
         return Err(RegistryError::Tls {
             host: "any".to_owned(),
@@ -25,20 +28,16 @@ pub(crate) fn verified() -> Result<ClientConfig, RegistryError> {
             ),
         });
     }
-    Ok(finish(
-        builder()?.with_root_certificates(roots).with_no_client_auth(),
-    ))
+    finish(builder()?.with_root_certificates(roots), own)
 }
 
 /// Makes a configuration that takes any certificate: for loopback, and for hosts that the user listed as insecure.
-pub(crate) fn unverified() -> Result<ClientConfig, RegistryError> {
+pub(crate) fn unverified(own: Certificates) -> Result<ClientConfig, RegistryError> {
     let provider = Arc::new(ring::default_provider());
-    Ok(finish(
-        builder()?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-            .with_no_client_auth(),
-    ))
+    let builder = builder()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anyone(provider)));
+    finish(builder, own)
 }
 
 fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, RegistryError> {
@@ -52,11 +51,26 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier
         })
 }
 
-fn finish(mut config: ClientConfig) -> ClientConfig {
+fn finish(
+    builder: rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>,
+    own: Certificates,
+) -> Result<ClientConfig, RegistryError> {
+    let mut config = match own.own {
+        Some((chain, key)) => {
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|source| RegistryError::Tls {
+                    host: "any".to_owned(),
+                    why: "the certificate that was put down for us and its key do not fit".to_owned(),
+                    source: Box::new(source),
+                })?
+        }
+        None => builder.with_no_client_auth(),
+    };
     // One connection per transfer: in HTTP/2 a layer that waits to be unpacked holds the window that all the
     // others need.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config
+    Ok(config)
 }
 
 /// Takes any certificate, but checks that the server holds its key.

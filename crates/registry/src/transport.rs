@@ -1,5 +1,6 @@
 //! Requests and answers: connections, redirects, and what the network's failures mean.
 
+use crate::certificates::{self, Certificates};
 use crate::endpoint::{is_insecure, is_loopback};
 use crate::error::{Cause, printable};
 use crate::names::{NameError, Names};
@@ -7,10 +8,11 @@ use crate::{RegistryConfig, RegistryError, Tuning, tls};
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, Method, Response, StatusCode};
+use std::collections::HashMap;
 use std::error::Error;
 use std::io;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use url::Url;
 
@@ -69,6 +71,15 @@ pub(crate) struct Answer {
     idle: Duration,
 }
 
+/// Whom a client takes for who they say they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    Anyone,
+    Authorities,
+    /// Anyone, and by no proxy.
+    Loopback,
+}
+
 /// Connections to all hosts. One client per way of trusting, made when the first such host is asked.
 #[derive(Debug)]
 pub(crate) struct Transport {
@@ -77,6 +88,8 @@ pub(crate) struct Transport {
     loopback: OnceLock<Client>,
     unverified: OnceLock<Client>,
     verified: OnceLock<Client>,
+    /// For hosts that have certificates of their own; `None` for those that have been looked for.
+    own: Mutex<HashMap<String, Option<Client>>>,
 }
 
 impl Transport {
@@ -87,6 +100,7 @@ impl Transport {
             loopback: OnceLock::new(),
             unverified: OnceLock::new(),
             verified: OnceLock::new(),
+            own: Mutex::default(),
         }
     }
 
@@ -214,22 +228,47 @@ impl Transport {
     }
 
     /// Picks the client by whom we talk to: loopback knows no proxy, and neither it nor what is listed as insecure
-    /// needs a certificate.
-    fn client(&self, url: &Url) -> Result<&Client, RegistryError> {
+    /// needs a certificate. A host with certificates put down for it has a client of its own.
+    fn client(&self, url: &Url) -> Result<Client, RegistryError> {
         let name = url.host_str().unwrap_or_default();
-        let (slot, loopback, insecure) = if is_loopback(name) {
-            (&self.loopback, true, true)
-        } else if is_insecure(&self.config, &host_and_port(url)) {
-            (&self.unverified, false, true)
+        let host = host_and_port(url);
+        let (slot, trust) = if is_loopback(name) {
+            (&self.loopback, Trust::Loopback)
+        } else if is_insecure(&self.config, &host) {
+            (&self.unverified, Trust::Anyone)
         } else {
-            (&self.verified, false, false)
+            (&self.verified, Trust::Authorities)
         };
-        if let Some(client) = slot.get() {
+        if url.scheme() == "https"
+            && let Some(client) = self.own_client(url, &host, trust)?
+        {
             return Ok(client);
         }
+        if let Some(client) = slot.get() {
+            return Ok(client.clone());
+        }
+        let client = self.make(url, trust, Certificates::default())?;
+        Ok(slot.get_or_init(|| client).clone())
+    }
+
+    fn own_client(&self, url: &Url, host: &str, trust: Trust) -> Result<Option<Client>, RegistryError> {
+        // Nothing is left half done under this lock.
+        let mut known = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = known.get(host) {
+            return Ok(client.clone());
+        }
+        let found = certificates::find(&self.config.certificates, host)?;
+        let client = found
+            .map(|certificates| self.make(url, trust, certificates))
+            .transpose()?;
+        known.insert(host.to_owned(), client.clone());
+        Ok(client)
+    }
+
+    fn make(&self, url: &Url, trust: Trust, certificates: Certificates) -> Result<Client, RegistryError> {
         let connect = self.tuning.connect_timeout;
         let mut builder = Client::builder()
-            .connect_timeout(if loopback {
+            .connect_timeout(if trust == Trust::Loopback {
                 connect.min(LOOPBACK_CONNECT)
             } else {
                 connect
@@ -238,19 +277,18 @@ impl Transport {
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
-            .tls_backend_preconfigured(if insecure {
-                tls::unverified()?
+            .tls_backend_preconfigured(if trust == Trust::Authorities {
+                tls::verified(certificates)?
             } else {
-                tls::verified()?
+                tls::unverified(certificates)?
             });
-        if loopback || self.tuning.no_proxy {
+        if trust == Trust::Loopback || self.tuning.no_proxy {
             builder = builder.no_proxy();
         }
         if !self.config.user_agent.is_empty() {
             builder = builder.user_agent(self.config.user_agent.clone());
         }
-        let client = builder.build().map_err(|error| self.failure(error, url))?;
-        Ok(slot.get_or_init(|| client))
+        builder.build().map_err(|error| self.failure(error, url))
     }
 
     /// Returns the address of the proxy that requests to a host go through, if they do.

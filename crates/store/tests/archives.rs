@@ -78,7 +78,7 @@ fn save(fixture: &Fixture, image: &Image, tags: &[Reference]) -> Vec<u8> {
 }
 
 fn load(fixture: &Fixture, archive: &[u8]) -> Result<Vec<store::Loaded>, StoreError> {
-    fixture.store.load(&mut &archive[..])
+    fixture.store.load(&mut &archive[..], &[])
 }
 
 #[test]

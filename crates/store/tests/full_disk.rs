@@ -63,7 +63,13 @@ fn a_full_disk_is_named_and_left_as_it_was() {
             .raw(b'0', b"layer", b"", 0o644, &vec![0; 4 << 20])
             .finish();
         if options.starts_with("size=3m") {
-            assert!(fixture.store.load(&mut &archive[..]).unwrap_err().is_no_space());
+            assert!(
+                fixture
+                    .store
+                    .load(&mut &archive[..], &[])
+                    .unwrap_err()
+                    .is_no_space()
+            );
             assert_eq!(fixture.leftovers(), before, "{options}");
         }
         // What is there can be taken away, and then there is space again.

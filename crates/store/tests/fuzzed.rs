@@ -110,7 +110,7 @@ proptest! {
         FIXTURE.with(|fixture| {
             let archive = Tar::default().file("manifest.json", &manifest).file("index.json", &manifest).finish();
             for archive in [&bytes[..], &archive] {
-                assert!(fixture.store.load(&mut &archive[..]).is_err());
+                assert!(fixture.store.load(&mut &archive[..], &[]).is_err());
                 assert_eq!(fixture.leftovers(), Vec::<PathBuf>::new());
             }
         });

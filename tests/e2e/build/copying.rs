@@ -115,6 +115,12 @@ fn named_contexts_are_directories_and_images() {
         inside(&coracle, "cat /f; ls -A /more"),
         "named\n.dockerignore\nfile\n.dockerignore\nfile\n"
     );
+    built(
+        &coracle,
+        "FROM more AS files\nFROM busybox\nCOPY --from=files / /all/\n",
+        &arguments,
+    );
+    assert_eq!(inside(&coracle, "ls -A /all"), ".dockerignore\nfile\n");
     coracle.write("context/Dockerfile", "FROM alpine\nCOPY --from=more nosuch /\n");
     let failed = build(&coracle, &arguments).fails(1);
     assert!(

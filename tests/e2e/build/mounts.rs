@@ -87,14 +87,14 @@ mod both {
     fn secrets_are_files_or_variables() {
         let coracle = both();
         let file = coracle.path().join("secret");
-        std::fs::write(&file, "s3cr3t\n").unwrap();
+        std::fs::write(&file, "s3cr3t").unwrap();
         let secret = format!("id=pw,src={}", file.display());
         built(
             &coracle,
             "FROM busybox\n\
              RUN --mount=type=secret,id=pw stat -c '%a %u:%g' /run/secrets/pw > /stat && cat /run/secrets/pw | wc -c > /count\n\
              RUN --mount=type=secret,id=pw,target=/deep/pw,mode=0444,uid=5 stat -c '%a %u' /deep/pw >> /stat\n\
-             RUN --mount=type=secret,id=pw,env=PW test \"$PW\" = s3cr3t && echo variable >> /stat; ls /run/secrets 2>&1 | grep -c pw >> /stat\n\
+             RUN --mount=type=secret,id=pw,env=PW test \"$PW\" = s3cr3t && echo variable >> /stat; ls /run/secrets 2>&1 | grep -c pw >> /stat; true\n\
              RUN --mount=type=secret,id=other ls /run/secrets/other 2>/dev/null | wc -l >> /stat\n",
             &["--secret", &secret],
         );
@@ -103,7 +103,7 @@ mod both {
                 &coracle,
                 "cat /count /stat; ls -d /run/secrets /deep 2>/dev/null | wc -l"
             ),
-            "7\n400 0:0\n444 5\nvariable\n0\n0\n0\n"
+            "6\n400 0:0\n444 5\nvariable\n0\n0\n0\n"
         );
     }
 
@@ -143,13 +143,10 @@ fn a_refused_right_is_refused_before_anything_runs() {
     let coracle = sandbox();
     coracle.write(
         "context/Dockerfile",
-        "FROM busybox\nRUN echo early\nRUN --security=insecure id\n",
+        "FROM busybox\nRUN echo ran early | tr e E\nRUN --security=insecure id\n",
     );
     let failed = build(&coracle, &[]).fails(1);
-    assert!(
-        !failed.contains("early\n#") && !failed.contains(" early\n"),
-        "{failed}"
-    );
+    assert!(!failed.contains("ran Early"), "{failed}");
     assert!(failed.contains("--allow security.insecure"), "{failed}");
     built(
         &coracle,
@@ -246,7 +243,7 @@ fn an_agent_lists_its_keys_and_no_more() {
     );
     let said = inside(
         &coracle,
-        "cat /socket; ls -d /run/buildkit 2>&1 | grep -c '^/run'",
+        "cat /socket; ls -d /run/buildkit 2>&1 | grep -c '^/run'; true",
     );
     assert!(said.starts_with("/run/buildkit/ssh_agent.0\n600\n"), "{said}");
     assert!(said.contains("00 00 00 01 05 00 00 00 05 0c"), "{said}");
@@ -305,4 +302,20 @@ fn limits_reach_the_steps() {
         ],
     );
     assert_eq!(inside(&coracle, "cat /l"), "123\n2048\n1\n");
+}
+
+#[test]
+fn locked_caches_are_used_by_one_step_at_a_time() {
+    let coracle = sandbox();
+    let mut dockerfile = String::new();
+    let mut last = "FROM busybox\n".to_owned();
+    for stage in 0..6 {
+        dockerfile.extend([format!(
+            "FROM busybox AS s{stage}\nRUN --mount=type=cache,id=b,target=/b,sharing=locked --mount=type=cache,id=a,target=/a,sharing=locked \
+             n=$(cat /a/n || echo 0); sleep 0.1; echo $((n+1)) > /a/n; cp /a/n /n; : {stage}\n"
+        )]);
+        last.extend([format!("COPY --from=s{stage} /n /n{stage}\n")]);
+    }
+    built(&coracle, &(dockerfile + &last), &[]);
+    assert_eq!(inside(&coracle, "cat /n? | sort | tr '\\n' ' '"), "1 2 3 4 5 6 ");
 }

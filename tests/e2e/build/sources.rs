@@ -216,7 +216,7 @@ fn add_fetches_files_and_repositories() {
     assert_eq!(
         inside(
             &coracle,
-            "cat /one /dir/file.txt; stat -c %a /one /dir/file.txt; ls /kept; cat /unpacked/inner /repo/file /with/file /part/inner; ls -d /repo/.git /with/.git 2>/dev/null"
+            "cat /one /dir/file.txt; stat -c %a /one /dir/file.txt; ls /kept; cat /unpacked/inner /repo/file /with/file /part/inner; ls -d /repo/.git /with/.git 2>/dev/null; true"
         ),
         "from the web\nfrom the web\n600\n644\ntree.tar.gz\ninner\nfirst\nsecond\ninner\n/with/.git\n"
     );
@@ -270,6 +270,55 @@ fn a_context_can_be_an_archive_on_the_web() {
         .run(["build", "-t", "t", &format!("{web}/Dockerfile")])
         .ok();
     assert_eq!(inside(&coracle, "cat /web"), "web\n");
+}
+
+#[test]
+fn a_named_context_can_be_fetched() {
+    let coracle = sandbox();
+    let (address, _) = repository(&coracle);
+    let more = format!("more={address}#v1:sub");
+    built(
+        &coracle,
+        "FROM busybox\nCOPY --from=more inner /inner\n",
+        &["--build-context", &more],
+    );
+    assert_eq!(inside(&coracle, "cat /inner"), "inner\n");
+}
+
+#[test]
+fn progress_can_be_json() {
+    let coracle = sandbox();
+    coracle.write("context/Dockerfile", "FROM busybox\nRUN echo hello\n");
+    let context = coracle.path().join("context");
+    let outcome = coracle.run(["build", "--progress", "rawjson", context.to_str().unwrap()]);
+    let lines: Vec<serde_json::Value> = outcome
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let has = |key: &str, wanted: &str| lines.iter().any(|line| line[key].to_string().contains(wanted));
+    assert!(
+        has("vertexes", "RUN echo hello") && has("logs", "aGVsbG8K"),
+        "{}",
+        outcome.stderr
+    );
+    outcome.ok();
+}
+
+#[test]
+fn waiting_for_a_context_can_be_interrupted() {
+    let coracle = sandbox();
+    let mut child = coracle
+        .command(["build", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _open = child.stdin.take().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]

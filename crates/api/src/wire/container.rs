@@ -5,8 +5,9 @@
 )]
 
 use super::fate::{EndCause, HealthState, RunUsage};
+use super::network_settings::NetworkSettings;
 use super::{HostConfig, none_if_empty, time};
-use engine::containers::record::{Activity, Container, EndpointRecord};
+use engine::containers::record::{Activity, Container};
 use engine::network::Protocol;
 use oci::{Empty, Healthcheck};
 use serde::Serialize;
@@ -124,74 +125,11 @@ struct Config {
     stop_timeout: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct NetworkSettings {
-    bridge: String,
-    #[serde(rename = "SandboxID")]
-    sandbox_id: String,
-    sandbox_key: String,
-    ports: BTreeMap<String, Option<Vec<HostPort>>>,
-    hairpin_mode: bool,
-    #[serde(rename = "LinkLocalIPv6Address")]
-    link_local_ipv6_address: String,
-    #[serde(rename = "LinkLocalIPv6PrefixLen")]
-    link_local_ipv6_prefix_len: u8,
-    #[serde(rename = "SecondaryIPAddresses")]
-    secondary_ip_addresses: Option<Vec<String>>,
-    #[serde(rename = "SecondaryIPv6Addresses")]
-    secondary_ipv6_addresses: Option<Vec<String>>,
-    #[serde(rename = "EndpointID")]
-    endpoint_id: String,
-    gateway: String,
-    #[serde(rename = "GlobalIPv6Address")]
-    global_ipv6_address: String,
-    #[serde(rename = "GlobalIPv6PrefixLen")]
-    global_ipv6_prefix_len: u8,
-    #[serde(rename = "IPAddress")]
-    ip_address: String,
-    #[serde(rename = "IPPrefixLen")]
-    ip_prefix_len: u8,
-    #[serde(rename = "IPv6Gateway")]
-    ipv6_gateway: String,
-    mac_address: String,
-    networks: BTreeMap<String, EndpointSettings>,
-}
-
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct HostPort {
     pub(super) host_ip: String,
     pub(super) host_port: String,
-}
-
-#[derive(Debug, Default, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct EndpointSettings {
-    #[serde(rename = "IPAMConfig")]
-    ipam_config: Option<Empty>,
-    links: Option<Vec<String>>,
-    aliases: Option<Vec<String>>,
-    mac_address: String,
-    driver_opts: Option<BTreeMap<String, String>>,
-    gw_priority: i32,
-    #[serde(rename = "NetworkID")]
-    network_id: String,
-    #[serde(rename = "EndpointID")]
-    endpoint_id: String,
-    gateway: String,
-    #[serde(rename = "IPAddress")]
-    ip_address: String,
-    #[serde(rename = "IPPrefixLen")]
-    ip_prefix_len: u8,
-    #[serde(rename = "IPv6Gateway")]
-    ipv6_gateway: String,
-    #[serde(rename = "GlobalIPv6Address")]
-    global_ipv6_address: String,
-    #[serde(rename = "GlobalIPv6PrefixLen")]
-    global_ipv6_prefix_len: u8,
-    #[serde(rename = "DNSNames")]
-    dns_names: Option<Vec<String>>,
 }
 
 /// Returns Docker's word for what a container does.
@@ -240,7 +178,7 @@ impl ContainerInspect {
             process_label: "",
             app_armor_profile: settings.request.security.apparmor.clone().unwrap_or_default(),
             exec_ids: None,
-            host_config: HostConfig::new(settings),
+            host_config: HostConfig::new(&container.name, settings),
             graph_driver: GraphDriver {
                 data: [
                     ("ID", container.id.to_string()),
@@ -363,92 +301,5 @@ pub(super) fn protocol(protocol: Protocol) -> &'static str {
         Protocol::Sctp => "sctp",
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
-    }
-}
-
-fn mac(bytes: [u8; 6]) -> String {
-    bytes.map(|byte| format!("{byte:02x}")).join(":")
-}
-
-impl NetworkSettings {
-    fn new(container: &Container) -> Self {
-        let endpoints: &[EndpointRecord] = if container.pid.is_some() {
-            &container.status.endpoints
-        } else {
-            &[]
-        };
-        let endpoint = endpoints.first();
-        let mut ports: BTreeMap<String, Option<Vec<HostPort>>> = BTreeMap::new();
-        if endpoint.is_some() {
-            ports.extend(container.settings.exposed.iter().map(|port| (port.clone(), None)));
-        }
-        for port in endpoints.iter().flat_map(|endpoint| &endpoint.endpoint.ports) {
-            let key = format!("{}/{}", port.port, protocol(port.protocol));
-            ports
-                .entry(key)
-                .or_default()
-                .get_or_insert_default()
-                .push(HostPort {
-                    host_ip: port.host.to_string(),
-                    host_port: port.host_port.to_string(),
-                });
-        }
-        let mut networks: BTreeMap<String, EndpointSettings> = endpoints
-            .iter()
-            .map(|endpoint| (endpoint.network.clone(), EndpointSettings::new(endpoint)))
-            .collect();
-        if let (true, Some(name)) = (networks.is_empty(), network_name(container)) {
-            networks.insert(name, EndpointSettings::default());
-        }
-        let text = |text: Option<String>| text.unwrap_or_default();
-        Self {
-            bridge: String::new(),
-            sandbox_id: text(endpoint.map(|_| container.id.to_string())),
-            sandbox_key: text(container.pid.map(|pid| format!("/proc/{pid}/ns/net"))),
-            ports,
-            hairpin_mode: false,
-            link_local_ipv6_address: String::new(),
-            link_local_ipv6_prefix_len: 0,
-            secondary_ip_addresses: None,
-            secondary_ipv6_addresses: None,
-            endpoint_id: text(endpoint.map(|_| container.id.to_string())),
-            gateway: text(endpoint.and_then(|endpoint| Some(endpoint.gateway?.to_string()))),
-            global_ipv6_address: String::new(),
-            global_ipv6_prefix_len: 0,
-            ip_address: text(endpoint.map(|endpoint| endpoint.endpoint.address.to_string())),
-            ip_prefix_len: endpoint.map_or(0, |endpoint| endpoint.prefix),
-            ipv6_gateway: String::new(),
-            mac_address: text(endpoint.map(|endpoint| mac(endpoint.endpoint.mac))),
-            networks,
-        }
-    }
-}
-
-/// The network that a container without an endpoint belongs to.
-fn network_name(container: &Container) -> Option<String> {
-    use engine::containers::request::NetworkMode;
-    match &container.settings.request.network {
-        NetworkMode::Bridge => Some("bridge".into()),
-        NetworkMode::Host => Some("host".into()),
-        NetworkMode::None => Some("none".into()),
-        NetworkMode::Named(name) => Some(name.clone()),
-        NetworkMode::Container(_) => None,
-    }
-}
-
-impl EndpointSettings {
-    fn new(endpoint: &EndpointRecord) -> Self {
-        Self {
-            mac_address: mac(endpoint.endpoint.mac),
-            network_id: endpoint.network_id.clone(),
-            endpoint_id: endpoint.endpoint.host_link.clone(),
-            gateway: endpoint
-                .gateway
-                .map(|gateway| gateway.to_string())
-                .unwrap_or_default(),
-            ip_address: endpoint.endpoint.address.to_string(),
-            ip_prefix_len: endpoint.prefix,
-            ..Self::default()
-        }
     }
 }

@@ -114,7 +114,7 @@ const READ_ONLY: &[&str] = &[
 ];
 
 impl HostConfig {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(super) fn new(name: &str, settings: &Settings) -> Self {
         let request = &settings.request;
         let open_paths = request.privileged || request.security.system_paths_unconfined;
         let paths = |paths: &[&'static str]| if open_paths { None } else { Some(paths.to_vec()) };
@@ -163,7 +163,7 @@ impl HostConfig {
                 IpcMode::Shareable => "shareable".into(),
             },
             cgroup: "",
-            links: None,
+            links: none_if_empty(request.links.iter().map(|text| link(name, text)).collect()),
             oom_score_adj: request.oom_score_adj,
             pid_mode: match &request.pid {
                 NamespaceMode::Container(container) => format!("container:{container}"),
@@ -205,6 +205,12 @@ fn network_mode(mode: &NetworkMode) -> String {
         NetworkMode::Named(name) => name.clone(),
         NetworkMode::None => "none".into(),
     }
+}
+
+/// Writes a link as Docker keeps it: the other container, then this one with the name that it has in it.
+fn link(name: &str, text: &str) -> String {
+    let (other, alias) = text.split_once(':').unwrap_or((text, text));
+    format!("/{other}:/{name}/{alias}")
 }
 
 fn port_bindings(settings: &Settings) -> BTreeMap<String, Vec<HostPort>> {

@@ -7,6 +7,7 @@ mod host_config;
 mod image;
 mod info;
 mod network;
+mod network_settings;
 mod volume;
 
 pub use container::{ContainerInspect, status_text};
@@ -32,6 +33,11 @@ pub fn time(moment: Option<i64>) -> String {
 /// Go writes an empty list that was never made as `null`.
 fn none_if_empty<T>(list: Vec<T>) -> Option<Vec<T>> {
     if list.is_empty() { None } else { Some(list) }
+}
+
+/// Writes a hardware address.
+fn mac(bytes: [u8; 6]) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A network, as `docker network inspect` shows it.
 
-use engine::containers::record::Container;
-use engine::networks::stable_id;
+use super::mac;
+use engine::networks::record::{Member, Network};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct NetworkInspect {
-    name: &'static str,
+    name: String,
     id: String,
     created: String,
     scope: &'static str,
-    driver: &'static str,
+    driver: String,
     #[serde(rename = "EnableIPv4")]
     enable_ipv4: bool,
     #[serde(rename = "EnableIPv6")]
@@ -42,14 +42,20 @@ struct ConfigFrom {
 struct Ipam {
     driver: &'static str,
     options: Option<BTreeMap<String, String>>,
-    config: Vec<Pool>,
+    config: Option<Vec<Pool>>,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Pool {
-    subnet: String,
-    gateway: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subnet: Option<String>,
+    #[serde(rename = "IPRange", skip_serializing_if = "Option::is_none")]
+    range: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    auxiliary_addresses: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,98 +71,80 @@ struct Endpoint {
     ipv6_address: String,
 }
 
-/// The networks that are always there, with their drivers.
-const DEFAULTS: &[(&str, &str)] = &[("bridge", "bridge"), ("host", "host"), ("none", "null")];
-
 impl NetworkInspect {
-    /// Makes the default networks; `running` are the containers that may be on them, `subnet` the configured one.
-    pub fn defaults(running: &[Container], subnet: Option<&str>) -> Vec<Self> {
-        DEFAULTS
-            .iter()
-            .map(|(name, driver)| Self::new(name, driver, running, subnet))
-            .collect()
-    }
-
-    fn new(name: &'static str, driver: &'static str, running: &[Container], subnet: Option<&str>) -> Self {
-        let mut containers = BTreeMap::new();
-        let mut pools: Vec<Pool> = Vec::new();
-        let mut id = None;
-        for container in running.iter().filter(|container| container.pid.is_some()) {
-            let Some(record) = container
-                .status
-                .endpoints
-                .iter()
-                .find(|record| record.network == name)
-            else {
-                continue;
-            };
-            let mask = u32::MAX
-                .checked_shl(u32::from(32 - record.prefix.min(32)))
-                .unwrap_or(0);
-            let gateway = record.gateway.unwrap_or(record.endpoint.address);
-            let base = std::net::Ipv4Addr::from(u32::from(gateway) & mask);
-            let pool = Pool {
-                subnet: format!("{base}/{}", record.prefix),
-                gateway: gateway.to_string(),
-            };
-            if !pools.contains(&pool) {
-                pools.push(pool);
-            }
-            id = Some(record.network_id.clone());
-            containers.insert(
-                container.id.to_string(),
-                Endpoint {
-                    name: container.name.clone(),
-                    id: record.endpoint.host_link.clone(),
-                    mac_address: record.endpoint.mac.map(|byte| format!("{byte:02x}")).join(":"),
-                    ipv4_address: format!("{}/{}", record.endpoint.address, record.prefix),
-                    ipv6_address: String::new(),
-                },
-            );
-        }
-        if let (true, "bridge", Some(subnet)) = (pools.is_empty(), name, subnet) {
-            pools.push(Pool {
-                subnet: subnet.to_owned(),
-                gateway: String::new(),
-            });
-        }
+    /// Makes it of a network.
+    pub fn new(network: &Network) -> Self {
+        let pools: Vec<Pool> = network.pools.iter().map(Pool::new).collect();
+        let members = network.members.iter();
         Self {
-            name,
-            id: id.unwrap_or_else(|| stable_id(name)),
-            // They come and go with their containers.
-            created: super::time(None),
+            name: network.name.clone(),
+            id: network.id.clone(),
+            // One that comes and goes with its containers may not have come yet.
+            created: super::time(Some(network.created).filter(|created| *created != 0)),
             scope: "local",
-            driver,
+            driver: network.driver.clone(),
             enable_ipv4: true,
-            enable_ipv6: false,
+            enable_ipv6: network.ipv6,
             ipam: Ipam {
                 driver: "default",
-                options: None,
-                config: pools,
+                options: if network.is_predefined() {
+                    None
+                } else {
+                    Some(network.ipam_options.clone())
+                },
+                config: super::none_if_empty(pools),
             },
-            internal: false,
-            attachable: false,
+            internal: network.internal,
+            attachable: network.attachable,
             ingress: false,
             config_from: ConfigFrom { network: "" },
             config_only: false,
-            containers,
-            options: BTreeMap::new(),
-            labels: BTreeMap::new(),
+            containers: members
+                .map(|member| (member.container.to_string(), Endpoint::new(member)))
+                .collect(),
+            options: network.options.clone(),
+            labels: network.labels.clone(),
         }
     }
+}
 
-    /// Returns its name.
-    pub fn name(&self) -> &'static str {
-        self.name
+impl Pool {
+    fn new(pool: &engine::networks::request::Pool) -> Self {
+        let auxiliary = pool.auxiliary.iter();
+        Self {
+            subnet: pool.subnet.map(|subnet| subnet.to_string()),
+            range: pool.range.map(|range| range.to_string()),
+            gateway: pool.gateway.map(|gateway| gateway.to_string()),
+            auxiliary_addresses: auxiliary
+                .map(|(name, address)| (name.clone(), address.to_string()))
+                .collect(),
+        }
     }
+}
 
-    /// Returns its id.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// Returns its driver.
-    pub fn driver(&self) -> &'static str {
-        self.driver
+impl Endpoint {
+    fn new(member: &Member) -> Self {
+        let name = member.name.clone();
+        let Some(record) = &member.endpoint else {
+            return Self {
+                name,
+                id: String::new(),
+                mac_address: String::new(),
+                ipv4_address: String::new(),
+                ipv6_address: String::new(),
+            };
+        };
+        let endpoint = &record.endpoint;
+        let ipv6_address = endpoint
+            .address6
+            .zip(record.ipv6)
+            .map(|(address, (_, prefix))| format!("{address}/{prefix}"));
+        Self {
+            name,
+            id: record.id.clone(),
+            mac_address: mac(endpoint.mac),
+            ipv4_address: format!("{}/{}", endpoint.address, record.prefix),
+            ipv6_address: ipv6_address.unwrap_or_default(),
+        }
     }
 }

@@ -10,6 +10,8 @@ use std::sync::{Arc, PoisonError};
 
 /// What a stage stands on.
 pub(crate) enum Base {
+    /// The files of a named context, and nothing else.
+    Context(Platform, String),
     Image(Box<store::Image>, Reference),
     Scratch(Platform),
     Stage(Arc<Draft>),
@@ -36,7 +38,7 @@ pub(crate) fn base(job: &Job<'_>, index: usize) -> Result<Base, Failure> {
         return Ok(Base::Image(Box::new(image), reference));
     }
     if job.contexts.contains_key(&name.to_lowercase()) {
-        return Err(StepError::Unsupported("FROM of a context that is a directory is").into());
+        return Ok(Base::Context(platform, name));
     }
     if let Some(stage) = job.graph.named_before(index, &name) {
         return job.stage(stage).map(Base::Stage).ok_or(Failure::Elsewhere);
@@ -133,6 +135,10 @@ pub(crate) fn triggers(base: &Base, name: &str, from: &Instruction) -> Result<Ve
         Base::Image(image, _) => &image.config,
         Base::Stage(draft) => &draft.image,
         Base::Scratch(_) => return Ok(Vec::new()),
+        Base::Context(_, context) => {
+            let copy = format!("COPY --from={context} . /");
+            return Ok(vec![parse_trigger(name, &copy, from).map_err(StepError::from)?]);
+        }
     };
     config
         .config
@@ -148,7 +154,7 @@ pub(crate) fn begin(job: &Job<'_>, index: usize, base: Base, total: usize) -> Dr
     job.show_ignore_file();
     match base {
         Base::Stage(draft) => Draft::on_stage(&draft),
-        Base::Scratch(platform) => Draft::scratch(&platform, epoch),
+        Base::Context(platform, _) | Base::Scratch(platform) => Draft::scratch(&platform, epoch),
         Base::Image(image, reference) => {
             let step = job.progress.start(step_name(
                 job,

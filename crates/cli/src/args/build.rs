@@ -1,5 +1,6 @@
 //! The flags of `build`, and what is read from the context before the builder begins.
 
+pub(crate) mod input;
 mod named;
 mod secret;
 
@@ -180,6 +181,15 @@ pub(crate) enum Call {
 const LARGEST: u64 = 4 << 20;
 
 impl BuildFlags {
+    /// Returns the named contexts that have to be fetched, by name.
+    pub(crate) fn addresses(&self) -> Vec<(String, String)> {
+        self.build_context
+            .iter()
+            .filter_map(|text| named::address(text))
+            .map(|(name, address)| (name.to_owned(), address.to_owned()))
+            .collect()
+    }
+
     /// Says whether the context's `.git` is wanted.
     pub(crate) fn keeps_git_directory(&self) -> bool {
         self.build_arg
@@ -196,10 +206,11 @@ impl BuildFlags {
         Ok(())
     }
 
-    /// Makes the request.
+    /// Makes the request; `fetched` has the directories of the named contexts that are addresses.
     pub(crate) fn prepare(
         self,
         context: Context<'_>,
+        fetched: &BTreeMap<String, PathBuf>,
         proxy: BTreeMap<String, String>,
     ) -> Result<Prepared, Failure> {
         let warnings = self.judge()?;
@@ -236,7 +247,7 @@ impl BuildFlags {
         let allowed = self.allowed()?;
         let mut contexts = BTreeMap::new();
         for text in &self.build_context {
-            let (name, context) = named::context(text)?;
+            let (name, context) = named::context(text, fetched)?;
             contexts.insert(name, context);
         }
         let secrets = self
@@ -358,11 +369,10 @@ impl BuildFlags {
     fn judge(&self) -> Result<Vec<String>, Invalid> {
         if let Some(progress) = self.progress.as_deref() {
             match progress {
-                "auto" | "plain" | "tty" | "quiet" | "none" | "" => {}
-                "rawjson" => return invalid("'--progress=rawjson' is not there yet: use plain"),
+                "auto" | "plain" | "tty" | "quiet" | "rawjson" | "none" | "" => {}
                 other => {
                     return invalid(format!(
-                        "invalid progress type: {other:?}; use auto, plain, tty or quiet"
+                        "invalid progress type: {other:?}; use auto, plain, tty, rawjson or quiet"
                     ));
                 }
             }

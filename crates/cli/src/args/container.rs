@@ -4,13 +4,14 @@ use super::health::HealthFlags;
 use super::limits::LimitFlags;
 use super::namespaces::NamespaceFlags;
 use super::others::Others;
+use super::placement::NetworkFlags;
 use super::{
-    Invalid, device, environment, extra_host, gpus, integer, invalid, label, mount, network, publish,
-    restart, security, tmpfs, volume,
+    Invalid, device, environment, extra_host, gpus, integer, invalid, label, mount, publish, restart,
+    security, tmpfs, volume,
 };
 use clap::{ArgMatches, Args};
 use engine::containers::request::{
-    Attach, CreateContainer, GpuRequest, MountRequest, NetworkMode, PullPolicy, RestartPolicy,
+    Attach, CreateContainer, GpuRequest, MountRequest, PullPolicy, RestartPolicy,
 };
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -100,18 +101,12 @@ pub(crate) struct ContainerFlags {
     /// Log driver options
     #[arg(long, value_parser = label::pair, value_name = "list")]
     log_opt: Vec<(String, String)>,
-    /// Container MAC address (e.g., 92:d0:c6:0a:29:33)
-    #[arg(long, value_parser = network::mac_address, value_name = "string")]
-    mac_address: Option<[u8; 6]>,
     /// Attach a filesystem mount to the container
     #[arg(long, value_parser = mount::parse, value_name = "mount")]
     mount: Vec<MountRequest>,
     /// Assign a name to the container
     #[arg(long, value_name = "string")]
     name: Option<String>,
-    /// Connect a container to a network
-    #[arg(long, alias = "net", value_parser = network::parse, value_name = "network")]
-    network: Vec<NetworkMode>,
     /// Set platform if server is multi-platform capable
     #[arg(long, value_name = "string")]
     platform: Option<String>,
@@ -185,6 +180,8 @@ pub(crate) struct ContainerFlags {
     #[command(flatten)]
     namespaces: NamespaceFlags,
     #[command(flatten)]
+    networks: NetworkFlags,
+    #[command(flatten)]
     others: Others,
 }
 
@@ -239,6 +236,7 @@ impl ContainerFlags {
         let mounts = mounts(self.volume, self.mount, self.tmpfs, order)?;
         let publish = flatten(&self.publish, publish::parse)?;
         let namespaces = self.namespaces.modes()?;
+        let placement = self.networks.placement()?;
         let (cdi_devices, devices) = self
             .device
             .iter()
@@ -281,7 +279,9 @@ impl ContainerFlags {
             capabilities_drop: self.cap_drop,
             security: security::parse(&self.security_opt)?,
             mounts,
-            network: one_network(self.network)?,
+            network: placement.mode,
+            attachments: placement.attachments,
+            links: placement.links,
             publish,
             publish_all: self.publish_all,
             expose: flatten(&self.expose, publish::expose)?,
@@ -306,7 +306,7 @@ impl ContainerFlags {
             storage_options: self.storage_opt.into_iter().collect(),
             runtime: self.runtime.filter(|runtime| !runtime.is_empty()),
             isolation: self.isolation.filter(|isolation| !isolation.is_empty()),
-            mac_address: self.mac_address,
+            mac_address: placement.mac_address,
             volume_driver: self.volume_driver.filter(|driver| !driver.is_empty()),
             volumes_from: self.volumes_from,
             id_file: self.cidfile,
@@ -317,7 +317,6 @@ impl ContainerFlags {
             host_ca,
             timeout: self.health.time_limit(),
             health: self.health.request()?,
-            ..CreateContainer::default()
         };
         Ok(Prepared { request, warnings })
     }
@@ -433,15 +432,6 @@ fn storage_option(text: &str) -> Result<(String, String), Invalid> {
     match text.split_once('=') {
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
         None => invalid("invalid storage option"),
-    }
-}
-
-fn one_network(networks: Vec<NetworkMode>) -> Result<NetworkMode, Invalid> {
-    let mut networks = networks.into_iter();
-    let first = networks.next().unwrap_or_default();
-    match networks.next() {
-        None => Ok(first),
-        Some(_) => invalid("more than one '--network' is not there yet: give one"),
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) mod mount;
 pub(crate) mod namespaces;
 pub(crate) mod network;
 pub(crate) mod others;
+pub(crate) mod placement;
+pub(crate) mod pool;
 pub(crate) mod publish;
 pub(crate) mod rates;
 pub(crate) mod restart;

@@ -37,22 +37,7 @@ const FLAGS: &[(&str, &str, &str, Treatment)] = &[
         "Maximum IOps limit for the system drive (Windows only)",
         Windows,
     ),
-    ("ip", "string", "IPv4 address (e.g., 172.30.100.104)", Refuse),
-    ("ip6", "string", "IPv6 address (e.g., 2001:db8::33)", Refuse),
     ("kernel-memory", "bytes", "Kernel memory limit", Ignore),
-    ("link", "list", "Add link to another container", Refuse),
-    (
-        "link-local-ip",
-        "list",
-        "Container IPv4/IPv6 link-local addresses",
-        Refuse,
-    ),
-    (
-        "network-alias",
-        "list",
-        "Add network-scoped alias for the container",
-        Ignore,
-    ),
     (
         "use-api-socket",
         "",
@@ -112,12 +97,6 @@ impl clap::Args for Others {
     fn augment_args(command: Command) -> Command {
         command.args(FLAGS.iter().map(|(name, kind, help, _)| {
             let arg = Arg::new(*name).long(*name).help(*help);
-            // A spelling that Docker takes and does not tell of.
-            let arg = if *name == "network-alias" {
-                arg.alias("net-alias")
-            } else {
-                arg
-            };
             if kind.is_empty() {
                 arg.action(ArgAction::SetTrue)
             } else {

@@ -1,6 +1,7 @@
 //! `build`.
 
 use super::build_extras::{self, Extras};
+use crate::args::build::input::StandardInput;
 use crate::args::build::{BuildFlags, Call, Context, Prepared, is_remote};
 use crate::args::build_output::Output;
 use crate::args::{build_cache, build_output};
@@ -12,6 +13,7 @@ use crate::{output, signals};
 use clap::Args;
 use engine::EngineError;
 use engine::builder::{BuildEvent, StepReport};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
@@ -36,6 +38,7 @@ impl Verb for BuildCommand {
             _ if quiet => Style::Quiet,
             Some("quiet" | "none") => Style::Quiet,
             Some("plain") => Style::Plain,
+            Some("rawjson") => Style::Json,
             Some("tty") if !output::stderr_is_terminal() => {
                 return Err(
                     Failure::new("failed to get console: standard error is not a terminal")
@@ -61,7 +64,11 @@ impl Verb for BuildCommand {
         };
         let keep = self.flags.keeps_git_directory();
         let fetched = match words[0].as_str() {
-            "-" => Some(engine.builds().context_from_stream(&mut std::io::stdin().lock())),
+            "-" => Some(
+                engine
+                    .builds()
+                    .context_from_stream(&mut StandardInput::new(&cancelled)),
+            ),
             address if is_remote(address) => {
                 Some(engine.builds().context_from_address(address, keep, &cancelled))
             }
@@ -78,7 +85,24 @@ impl Verb for BuildCommand {
             Some(fetched) => Context::Fetched(fetched),
             None => Context::Directory(&words[0]),
         };
-        let prepared = self.flags.prepare(context, cli.client().proxy_variables())?;
+        let mut named = BTreeMap::new();
+        for (name, address) in self.flags.addresses() {
+            match engine.builds().context_from_address(&address, keep, &cancelled) {
+                Ok(fetched) => named.insert(name, fetched),
+                Err(_) if cancelled.load(Ordering::SeqCst) => return Err(interrupted()),
+                Err(error) => {
+                    let why = crate::failure::chain(&error);
+                    return Err(Failure::bare(format!("ERROR: --build-context {name}: {why}")));
+                }
+            };
+        }
+        let directories = named
+            .iter()
+            .map(|(name, fetched)| (name.clone(), fetched.path()))
+            .collect();
+        let prepared = self
+            .flags
+            .prepare(context, &directories, cli.client().proxy_variables())?;
         for warning in &prepared.warnings {
             output::warning(warning);
         }

@@ -22,6 +22,9 @@ pub(super) struct History {
     /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
+    /// Show history for the given platform
+    #[arg(long, value_name = "string")]
+    platform: Option<String>,
     /// Only show image IDs
     #[arg(short, long)]
     quiet: bool,
@@ -43,7 +46,10 @@ const LAYOUT: Layout<'_> = Layout {
 
 impl Verb for History {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
-        let image = cli.engine()?.images().find(&words[0])?;
+        let images = cli.engine()?.images();
+        let platforms = super::for_platform::parse(self.platform.as_slice())?;
+        super::for_platform::require(images, &words, &platforms)?;
+        let image = images.find(&words[0])?;
         let now = time::now();
         let human = self.human.unwrap_or(true);
         let rows: Vec<Row> = HistoryEntry::all(&image)

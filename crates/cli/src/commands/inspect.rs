@@ -42,6 +42,9 @@ pub(super) struct InspectImages {
     /// Format output using a custom template: 'json' or 'TEMPLATE'
     #[arg(short, long, value_name = "string")]
     format: Option<String>,
+    /// Inspect a specific platform of the multi-platform image
+    #[arg(long, value_name = "string")]
+    platform: Option<String>,
 }
 
 /// Flags of `volume inspect`.
@@ -112,6 +115,10 @@ impl Verb for InspectContainers {
 
 impl Verb for InspectImages {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
+        let platforms = super::for_platform::parse(self.platform.as_slice())?;
+        if !platforms.is_empty() {
+            super::for_platform::require(cli.engine()?.images(), &words, &platforms)?;
+        }
         inspect(cli, &words, &[Class::Image], self.format.as_deref(), false)
     }
 }
@@ -150,6 +157,9 @@ fn inspect(
             Ok(Some(object)) => found.push(object),
             Ok(None) if classes.len() > 1 => {
                 missing.push(Failure::bare(format!("Error: No such object: {name}")));
+            }
+            Ok(None) if classes == [Class::Network] => {
+                missing.push(Failure::new(format!("network {name} not found")));
             }
             Ok(None) => missing.push(Failure::new(format!("No such {}: {name}", word(classes)))),
             Err(failure) => missing.push(failure),
@@ -223,10 +233,10 @@ fn find(cli: &Cli, name: &str, classes: &[Class], size: bool) -> Result<Option<O
                 .volumes()
                 .inspect(name)
                 .map(|volume| Object::Volume(Box::new(VolumeInspect::new(&volume)))),
-            Class::Network => match network(cli, name)? {
-                Some(network) => Ok(Object::Network(Box::new(network))),
-                None => continue,
-            },
+            Class::Network => engine
+                .networks()
+                .inspect(name)
+                .map(|network| Object::Network(Box::new(NetworkInspect::new(&network)))),
         };
         match found {
             Ok(object) => return Ok(Some(object)),
@@ -237,12 +247,4 @@ fn find(cli: &Cli, name: &str, classes: &[Class], size: bool) -> Result<Option<O
         }
     }
     Ok(None)
-}
-
-fn network(cli: &Cli, name: &str) -> Result<Option<NetworkInspect>, Failure> {
-    let networks = super::network::all(cli)?;
-    let is_meant = |network: &NetworkInspect| {
-        network.name() == name || (name.len() >= 3 && network.id().starts_with(name))
-    };
-    Ok(networks.into_iter().find(is_meant))
 }

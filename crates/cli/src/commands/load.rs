@@ -16,6 +16,9 @@ pub(super) struct Load {
     /// Read from tar archive file, instead of STDIN
     #[arg(short, long, value_name = "string")]
     input: Option<PathBuf>,
+    /// Load only the given platform(s)
+    #[arg(long, value_name = "strings", value_delimiter = ',')]
+    platform: Vec<String>,
     /// Suppress the load output
     #[arg(short, long)]
     quiet: bool,
@@ -23,6 +26,7 @@ pub(super) struct Load {
 
 impl Verb for Load {
     fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
+        let platforms = super::for_platform::parse(&self.platform)?;
         let mut archive = match &self.input {
             Some(path) => open(path)?,
             None if terminal::stdin_is_terminal() => {
@@ -30,7 +34,7 @@ impl Verb for Load {
             }
             None => Box::new(std::io::stdin().lock()),
         };
-        let loaded = cli.engine()?.images().load(archive.as_mut())?;
+        let loaded = cli.engine()?.images().load(archive.as_mut(), &platforms)?;
         for image in &loaded {
             if image.tags.is_empty() {
                 output::line(&format!("Loaded image ID: {}", image.image.id))?;

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::front::Cli;
 use crate::output;
 use clap::Args;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -27,7 +28,11 @@ impl Verb for Update {
         let platforms = self.flags.platforms()?;
         let mut build = self
             .flags
-            .prepare(Context::Directory(&words[0]), cli.client().proxy_variables())?
+            .prepare(
+                Context::Directory(&words[0]),
+                &BTreeMap::new(),
+                cli.client().proxy_variables(),
+            )?
             .build;
         let path = lock_path(self.lock_file.as_deref(), dockerfile.as_deref(), &build.context);
         let builds = cli.engine()?.builds();

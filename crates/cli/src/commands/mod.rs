@@ -15,6 +15,7 @@ mod diff;
 mod events;
 mod exec;
 mod export;
+mod for_platform;
 mod history;
 mod images;
 mod import;
@@ -25,7 +26,8 @@ mod load;
 mod lock;
 mod login;
 mod logs;
-pub(crate) mod network;
+mod manifest;
+mod network;
 mod pause;
 mod port;
 mod prune;
@@ -111,9 +113,14 @@ pub(crate) const GROUPS: &[Group] = &[
         hidden: &[],
     },
     Group {
+        name: "manifest",
+        about: "Manage image manifests and manifest lists",
+        hidden: &[],
+    },
+    Group {
         name: "network",
         about: "Manage networks",
-        hidden: &["list"],
+        hidden: &["list", "remove"],
     },
     Group {
         name: "system",
@@ -134,17 +141,11 @@ pub(crate) const COMMON: &[&str] = &["run", "exec", "ps", "build", "pull", "imag
 pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("bake", "build each target with 'build'"),
     ("buildx bake", "build each target with 'buildx build'"),
-    ("buildx imagetools", "'image inspect' shows an image that is here"),
     ("buildx dial-stdio", "there is no BuildKit daemon to talk to"),
     ("buildx history", "see 'history' and 'build --explain'"),
     ("buildx policy", ""),
     ("completion powershell", "there is bash, fish and zsh"),
     ("compose", "start the services one by one with 'run'"),
-    ("manifest", ""),
-    ("network connect", "give the network to 'run'"),
-    ("network create", "there are bridge, host and none"),
-    ("network disconnect", ""),
-    ("network rm", "the default networks stay"),
     ("search", "search on the registry's own pages"),
     ("system dial-stdio", ""),
     ("context create", "there is one context: this program itself"),
@@ -322,10 +323,17 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(volume_versions::Versions, "volume versions", [], "[OPTIONS] [VOLUME]",
         "List the versions of a volume, or of all", AtMost(1), Volumes),
 
+    entry!(network::Connect, "network connect", [], "[OPTIONS] NETWORK CONTAINER",
+        "Connect a container to a network", Exactly(2), Networks),
+    entry!(network::Create, "network create", [], "[OPTIONS] NETWORK", "Create a network", Exactly(1), Nothing),
+    entry!(network::Disconnect, "network disconnect", [], "[OPTIONS] NETWORK CONTAINER",
+        "Disconnect a container from a network", Exactly(2), Networks),
     entry!(inspect::InspectNetworks, "network inspect", [], "[OPTIONS] NETWORK [NETWORK...]",
         "Display detailed information on one or more networks", AtLeast(1), Networks),
     entry!(prune::PruneNetworks, "network prune", [], "[OPTIONS]", "Remove all unused networks", Exactly(0), Nothing),
     entry!(network::List, "network ls", ["network list"], "[OPTIONS]", "List networks", Exactly(0), Nothing),
+    entry!(network::Remove, "network rm", ["network remove"], "NETWORK [NETWORK...]",
+        "Remove one or more networks", AtLeast(1), Networks),
 
     entry!(lock::Update, "lock update", [], "[OPTIONS] PATH",
         "Write down which images a Dockerfile's names mean now", Exactly(1), Files),
@@ -337,6 +345,18 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(buildx::Remove, "buildx rm", [], "[OPTIONS] [NAME] [NAME...]", "Forget a name of the builder", AtLeast(0), Nothing),
     entry!(buildx::Stop, "buildx stop", [], "[NAME]", "Do nothing: the builder runs only while it builds", AtMost(1), Nothing),
     entry!(buildx::Use, "buildx use", [], "[OPTIONS] NAME", "Choose the one builder there is", Exactly(1), Nothing),
+    entry!(manifest::ImageTools, "buildx imagetools", [], "[OPTIONS] inspect NAME\n[OPTIONS] create -t NAME SOURCE [SOURCE...]",
+        "Work on images in registries", AtLeast(1), Nothing),
+    entry!(manifest::Annotate, "manifest annotate", [], "[OPTIONS] MANIFEST_LIST MANIFEST",
+        "Add additional information to a local image manifest", Exactly(2), Nothing),
+    entry!(manifest::Create, "manifest create", [], "[OPTIONS] MANIFEST_LIST MANIFEST [MANIFEST...]",
+        "Create a local manifest list for annotating and pushing to a registry", AtLeast(2), Nothing),
+    entry!(manifest::Inspect, "manifest inspect", [], "[OPTIONS] [MANIFEST_LIST] MANIFEST",
+        "Display an image manifest, or manifest list", Between(1, 2), Nothing),
+    entry!(manifest::Push, "manifest push", [], "[OPTIONS] MANIFEST_LIST",
+        "Push a manifest list to a repository", Exactly(1), Nothing),
+    entry!(manifest::Remove, "manifest rm", [], "MANIFEST_LIST [MANIFEST_LIST...]",
+        "Delete one or more manifest lists from local storage", AtLeast(1), Nothing),
     entry!(version::BuildxVersion, "buildx version", [], "", "Show version information", Exactly(0), Nothing),
     entry!(context::Inspect, "context inspect", [], "[OPTIONS] [CONTEXT] [CONTEXT...]",
         "Display detailed information on the context", AtLeast(0), Contexts),

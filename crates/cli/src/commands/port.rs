@@ -4,7 +4,7 @@ use crate::args::{Invalid, invalid};
 use crate::dispatch::Verb;
 use crate::failure::Failure;
 use crate::front::Cli;
-use crate::output;
+use crate::output::{self, order, ports};
 use clap::Args;
 use engine::network::{Protocol, PublishedPort};
 use std::process::ExitCode;
@@ -17,18 +17,13 @@ impl Verb for Port {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let containers = cli.engine()?.containers();
         let container = containers.inspect(&containers.find(&words[0])?, false)?;
-        let mut ports = Vec::new();
-        if container.pid.is_some() {
-            let endpoints = container.status.endpoints.into_iter();
-            ports.extend(endpoints.flat_map(|endpoint| endpoint.endpoint.ports));
-        }
-        ports.sort_by_key(|port| (port.port, port.protocol));
+        let ports = ports::published(&container);
         let Some(wanted) = words.get(1) else {
-            for port in &ports {
-                let (number, protocol) = (port.port, super::ps::protocol(port.protocol));
-                output::line(&format!("{number}/{protocol} -> {}", address(port)))?;
-            }
-            return Ok(ExitCode::SUCCESS);
+            let line = |port: &PublishedPort| {
+                let protocol = ports::protocol(port.protocol);
+                format!("{}/{protocol} -> {}", port.port, address(port))
+            };
+            return print(ports.iter().map(line).collect());
         };
         let (number, protocol) = parse(wanted)?;
         let found: Vec<&PublishedPort> = ports
@@ -38,15 +33,20 @@ impl Verb for Port {
         if found.is_empty() {
             return Err(Failure::new(format!(
                 "no public port '{number}/{}' published for {}",
-                super::ps::protocol(protocol),
+                ports::protocol(protocol),
                 words[0]
             )));
         }
-        for port in found {
-            output::line(&address(port))?;
-        }
-        Ok(ExitCode::SUCCESS)
+        print(found.into_iter().map(address).collect())
     }
+}
+
+fn print(mut lines: Vec<String>) -> Result<ExitCode, Failure> {
+    lines.sort_by(|one, other| order::natural(one, other));
+    for line in &lines {
+        output::line(line)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn address(port: &PublishedPort) -> String {

@@ -6,12 +6,10 @@ use crate::dispatch::Verb;
 use crate::failure::Failure;
 use crate::front::Cli;
 use crate::output::table::{self, Layout, Row};
-use crate::output::{fate, time, units};
+use crate::output::{fate, ports, time, units};
 use clap::Args;
 use engine::containers::record::{Activity, Container, HealthStatus};
-use engine::containers::request::ListContainers;
-use engine::network::{Protocol, PublishedPort};
-use std::net::IpAddr;
+use engine::containers::request::{ListContainers, NetworkMode};
 use std::process::ExitCode;
 
 /// Flags of `ps`.
@@ -143,7 +141,6 @@ pub(super) fn row(container: &Container, now: i64, truncate: bool) -> Row {
     } else {
         container.id.as_str()
     };
-    let mode = &settings.request.network;
     let size = container.size_rw.map_or_else(
         || "0B".to_owned(),
         |rw| {
@@ -159,8 +156,8 @@ pub(super) fn row(container: &Container, now: i64, truncate: bool) -> Row {
         ("LocalVolumes", volumes.to_string()),
         ("Mounts", mounts.join(",")),
         ("Names", container.name.clone()),
-        ("Networks", network(mode)),
-        ("Ports", ports(container)),
+        ("Networks", networks(container)),
+        ("Ports", ports::show(container)),
         ("RunningFor", time::ago(container.created, now)),
         ("Size", size),
         ("State", api::wire::status_text(container.activity).to_owned()),
@@ -169,15 +166,21 @@ pub(super) fn row(container: &Container, now: i64, truncate: bool) -> Row {
     .with_labels(&settings.labels)
 }
 
-fn network(mode: &engine::containers::request::NetworkMode) -> String {
-    use engine::containers::request::NetworkMode;
-    match mode {
-        NetworkMode::Bridge => "bridge".into(),
-        NetworkMode::Host => "host".into(),
-        NetworkMode::None => "none".into(),
-        NetworkMode::Named(name) => name.clone(),
-        NetworkMode::Container(_) => String::new(),
+/// The networks that a container is on when it runs, in the order of their names.
+fn networks(container: &Container) -> String {
+    let attachments = container.settings.networks.iter();
+    let mut names: Vec<&str> = attachments.map(|there| there.network.as_str()).collect();
+    if names.is_empty() {
+        names.extend(match &container.settings.request.network {
+            NetworkMode::Bridge => Some("bridge"),
+            NetworkMode::Host => Some("host"),
+            NetworkMode::None => Some("none"),
+            NetworkMode::Named(name) => Some(name.as_str()),
+            NetworkMode::Container(_) => None,
+        });
     }
+    names.sort_unstable();
+    names.join(",")
 }
 
 /// Shortens to so many characters, the last of them an ellipsis.
@@ -229,92 +232,6 @@ fn status(container: &Container, now: i64) -> String {
         Activity::Restarting => format!("Restarting {}", ended()),
         Activity::Running => format!("Up {}{}", up(), health.unwrap_or_default()),
     }
-}
-
-/// A protocol's name.
-pub(super) fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Sctp => "sctp",
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-    }
-}
-
-/// Ports that are published alike: the host's address, its ports, the container's ports.
-type Published = (Option<IpAddr>, (u16, u16), (u16, u16), Protocol);
-
-/// Published ports with where they lead, exposed ones without; neighbours are written as a range.
-fn ports(container: &Container) -> String {
-    if container.pid.is_none() {
-        return String::new();
-    }
-    let published: Vec<&PublishedPort> = container
-        .status
-        .endpoints
-        .iter()
-        .flat_map(|record| &record.endpoint.ports)
-        .collect();
-    let mut ports: Vec<(Option<IpAddr>, u16, u16, Protocol)> = published
-        .iter()
-        .map(|port| (Some(port.host), port.host_port, port.port, port.protocol))
-        .collect();
-    for exposed in &container.settings.exposed {
-        let (number, name) = exposed.split_once('/').unwrap_or((exposed, "tcp"));
-        let kind = match name {
-            "udp" => Protocol::Udp,
-            "sctp" => Protocol::Sctp,
-            _ => Protocol::Tcp,
-        };
-        if let Ok(number) = number.parse()
-            && !published
-                .iter()
-                .any(|port| port.port == number && port.protocol == kind)
-        {
-            ports.push((None, 0, number, kind));
-        }
-    }
-    ports.sort_by_key(|(host, host_port, port, kind)| {
-        (*kind != Protocol::Tcp, protocol(*kind), *host, *port, *host_port)
-    });
-    let mut ranges: Vec<Published> = Vec::new();
-    for (host, host_port, port, kind) in ports {
-        if let Some((last_host, host_range, range, last_kind)) = ranges.last_mut()
-            && *last_host == host
-            && *last_kind == kind
-            && range.1.checked_add(1) == Some(port)
-            && (host.is_none() || host_range.1.checked_add(1) == Some(host_port))
-        {
-            (host_range.1, range.1) = (host_port, port);
-            continue;
-        }
-        ranges.push((host, (host_port, host_port), (port, port), kind));
-    }
-    let range = |(first, last): (u16, u16)| {
-        if first == last {
-            first.to_string()
-        } else {
-            format!("{first}-{last}")
-        }
-    };
-    let shown: Vec<String> = ranges
-        .into_iter()
-        .map(|(host, host_range, ports, kind)| match host {
-            None => format!("{}/{}", range(ports), protocol(kind)),
-            Some(IpAddr::V6(host)) => format!(
-                "[{host}]:{}->{}/{}",
-                range(host_range),
-                range(ports),
-                protocol(kind)
-            ),
-            Some(host) => format!(
-                "{host}:{}->{}/{}",
-                range(host_range),
-                range(ports),
-                protocol(kind)
-            ),
-        })
-        .collect();
-    shown.join(", ")
 }
 
 #[cfg(test)]

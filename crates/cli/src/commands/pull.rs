@@ -30,14 +30,12 @@ pub(super) struct Pull {
 impl Verb for Pull {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let reference: Reference = words[0].parse()?;
-        if self.all_tags {
-            return Err(
-                Failure::new("'pull --all-tags' is not there yet").with_hint("pull each tag by its name")
-            );
-        }
         let has_tag =
             reference.digest().is_some() || words[0].rsplit('/').next().is_some_and(|end| end.contains(':'));
-        if !self.quiet && !has_tag {
+        if self.all_tags && has_tag {
+            return Err(Failure::new("tag can't be used with --all-tags/-a"));
+        }
+        if !self.quiet && !has_tag && !self.all_tags {
             output::line("Using default tag: latest")?;
         }
         let platform = platform(self.platform.as_deref())?;
@@ -46,13 +44,20 @@ impl Verb for Pull {
         } else {
             Target::Stdout
         });
-        let engine = cli.engine()?;
-        let pulled = engine
-            .images()
-            .pull(&reference, platform.as_ref(), &|event| progress.event(event));
+        let images = cli.engine()?.images();
+        let show = |event| progress.event(event);
+        let pulled = if self.all_tags {
+            images
+                .pull_all_tags(&reference, platform.as_ref(), &show)
+                .map(drop)
+        } else {
+            images.pull(&reference, platform.as_ref(), &show).map(drop)
+        };
         progress.finish();
         pulled?;
-        output::line(&full_name(&reference))?;
+        let name = full_name(&reference);
+        let all = name.strip_suffix(":latest").filter(|_| self.all_tags);
+        output::line(all.unwrap_or(&name))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -16,12 +16,17 @@ pub(super) struct Rmi {
     /// Do not delete untagged parents
     #[arg(long)]
     no_prune: bool,
+    /// Remove only the given platform variant
+    #[arg(long, value_name = "strings", value_delimiter = ',')]
+    platform: Vec<String>,
 }
 
 impl Verb for Rmi {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let images = cli.engine()?.images();
+        let platforms = super::for_platform::parse(&self.platform)?;
         Ok(super::each(cli, &words, |name| {
+            super::for_platform::require(images, &[name.to_owned()], &platforms)?;
             for removed in images.remove(name, self.force)? {
                 output::line(&super::prune::removed(&removed))?;
             }

@@ -17,11 +17,15 @@ pub(super) struct Save {
     /// Write to a file, instead of STDOUT
     #[arg(short, long, value_name = "string")]
     output: Option<PathBuf>,
+    /// Save only the given platform(s)
+    #[arg(long, value_name = "strings", value_delimiter = ',')]
+    platform: Vec<String>,
 }
 
 impl Verb for Save {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let images = cli.engine()?.images();
+        super::for_platform::require(images, &words, &super::for_platform::parse(&self.platform)?)?;
         to_file(self.output.as_deref(), "save", |into| {
             Ok(images.save(&words, into)?)
         })

@@ -88,6 +88,19 @@ const FILE_FLAGS: &[&str] = &[
     "output",
 ];
 
+/// Options of the drivers of networks.
+const NETWORK_OPTIONS: &[&str] = &[
+    "com.docker.network.bridge.enable_icc=",
+    "com.docker.network.bridge.enable_ip_masquerade=",
+    "com.docker.network.bridge.host_binding_ipv4=",
+    "com.docker.network.bridge.name=",
+    "com.docker.network.driver.mtu=",
+    "ipvlan_flag=",
+    "ipvlan_mode=",
+    "macvlan_mode=",
+    "parent=",
+];
+
 const SIGNALS: &[&str] = &[
     "SIGABRT", "SIGALRM", "SIGCONT", "SIGHUP", "SIGINT", "SIGKILL", "SIGPIPE", "SIGQUIT", "SIGSTOP",
     "SIGTERM", "SIGTSTP", "SIGUSR1", "SIGUSR2", "SIGWINCH",
@@ -182,6 +195,9 @@ pub(super) fn of_global_flag(name: &str) -> Vec<Candidate> {
 /// What may follow a command's flag of which `partial` is written.
 pub(super) fn of_flag(cli: &Cli, entry: &Entry, arg: &Arg, partial: &str) -> Vec<Candidate> {
     let name = arg.get_long().unwrap_or_default();
+    if let Some(found) = of_network_flag(cli, entry, name) {
+        return found;
+    }
     if let Some((_, fixed)) = FIXED.iter().find(|(known, _)| *known == name) {
         return plain(fixed);
     }
@@ -215,6 +231,18 @@ pub(super) fn of_flag(cli: &Cli, entry: &Entry, arg: &Arg, partial: &str) -> Vec
     }
 }
 
+/// Flags about networks, some of which mean something else with other commands.
+fn of_network_flag(cli: &Cli, entry: &Entry, name: &str) -> Option<Vec<Candidate>> {
+    Some(match (entry.name, name) {
+        ("network create", "driver") => plain(&["bridge", "ipvlan", "macvlan"]),
+        ("network create", "ipam-driver") => plain(&["default"]),
+        ("network create", "opt") => plain(NETWORK_OPTIONS),
+        ("network create", "scope") => plain(&["local"]),
+        (_, "link") => names(cli, Names::Containers),
+        _ => return None,
+    })
+}
+
 fn shared_namespace(cli: &Cli, fixed: &[&str]) -> Vec<Candidate> {
     let mut found = plain(fixed);
     found.extend(prefixed("container:", names(cli, Names::Running)));
@@ -236,7 +264,7 @@ fn of_filter(cli: &Cli, entry: &Entry, partial: &str) -> Vec<Candidate> {
         ("container ls", "before" | "name" | "since") | (_, "container") => names(cli, Names::Containers),
         ("network ls", "name" | "id") | (_, "network") => names(cli, Names::Networks),
         ("volume ls", "name") | (_, "volume") => names(cli, Names::Volumes),
-        ("network ls", "driver") => plain(&["bridge", "host", "null"]),
+        ("network ls", "driver") => plain(&["bridge", "host", "ipvlan", "macvlan", "null"]),
         ("network ls", "type") => plain(&["builtin", "custom"]),
         ("system events", "type") => plain(&["builder", "container", "image", "network", "volume"]),
         ("system events", "event") => plain(&[
@@ -358,9 +386,9 @@ pub(super) fn versions(cli: &Cli, volume: &str) -> Vec<Candidate> {
 }
 
 fn networks(cli: &Cli) -> Result<Vec<Candidate>, Failure> {
-    let all = crate::commands::network::all(cli)?;
+    let all = cli.engine()?.networks().list()?;
     Ok(all
-        .iter()
-        .map(|network| (network.name().to_owned(), network.driver().to_owned()))
+        .into_iter()
+        .map(|network| (network.name, network.driver))
         .collect())
 }

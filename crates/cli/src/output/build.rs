@@ -4,6 +4,7 @@ mod excerpt;
 mod log;
 mod picture;
 mod plain;
+mod raw;
 pub(crate) mod report;
 
 use crate::output::{error_bytes, note};
@@ -25,6 +26,8 @@ const LOG_SHOWN: usize = 40;
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
+    /// Lines of JSON.
+    Json,
     /// Numbered lines.
     Plain,
     /// Not at all.
@@ -49,6 +52,7 @@ struct State {
     steps: Vec<Step>,
     warnings: Vec<(String, Option<usize>)>,
     plain: Plain,
+    raw: raw::Raw,
     picture: Picture,
 }
 
@@ -83,6 +87,7 @@ impl BuildProgress {
                 steps: Vec::new(),
                 warnings: Vec::new(),
                 plain: Plain::default(),
+                raw: raw::Raw::default(),
                 picture: Picture::default(),
             }),
         }
@@ -117,6 +122,11 @@ impl BuildProgress {
         let mut state = self.lock();
         let state = &mut *state;
         let plain = self.style == Style::Plain;
+        if self.style == Style::Json
+            && let Some(line) = state.raw.line(&event)
+        {
+            note(&line);
+        }
         match event {
             BuildEvent::Planned { steps } => state.planned = steps,
             BuildEvent::Started { step, name } => {
@@ -193,7 +203,7 @@ impl BuildProgress {
         if self.style == Style::Terminal {
             self.draw(Some(success));
         }
-        if self.style == Style::Quiet {
+        if matches!(self.style, Style::Quiet | Style::Json) {
             return;
         }
         let warnings = std::mem::take(&mut self.lock().warnings);

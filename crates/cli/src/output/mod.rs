@@ -3,6 +3,8 @@
 pub(crate) mod build;
 pub(crate) mod fate;
 pub(crate) mod json;
+pub(crate) mod order;
+pub(crate) mod ports;
 pub(crate) mod progress;
 pub(crate) mod push_progress;
 pub(crate) mod table;

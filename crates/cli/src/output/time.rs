@@ -55,6 +55,17 @@ pub(crate) fn go_string(moment: i64) -> String {
     )
 }
 
+/// Writes a moment as Go's `Time.String()` does of one that came in UTC; 0 is Go's zero time, which stands for never.
+pub(crate) fn go_string_utc(moment: i64) -> String {
+    if moment == 0 {
+        return "0001-01-01 00:00:00 +0000 UTC".into();
+    }
+    Timestamp::from_nanosecond(i128::from(moment)).map_or_else(
+        |_| String::new(),
+        |time| time.strftime("%Y-%m-%d %H:%M:%S%.f +0000 UTC").to_string(),
+    )
+}
+
 /// Writes a moment as RFC 3339 in UTC with nine digits, as `logs -t` does.
 pub(crate) fn rfc3339_nano_fixed(moment: i64) -> String {
     Timestamp::from_nanosecond(i128::from(moment)).map_or_else(|_| String::new(), |time| format!("{time:.9}"))

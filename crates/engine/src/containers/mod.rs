@@ -16,6 +16,7 @@ mod health;
 pub mod history;
 pub mod inspect;
 mod launch;
+mod links;
 pub mod list;
 pub mod logs;
 pub mod monitor;

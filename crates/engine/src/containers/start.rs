@@ -131,7 +131,8 @@ impl Containers<'_> {
         lock: &Lock,
     ) -> Result<Option<Session>, EngineError> {
         let locations = self.engine.locations();
-        let settings = &record.settings;
+        let linked = self.with_links(record)?;
+        let settings = linked.as_ref();
         let parent = settings.request.cgroup_parent.as_deref();
         let Seat { cgroup, scope } = seat::assign(self.engine.config(), locations, &record.id, parent)?;
         let launched = launch::launch(monitor::CONTAINER, scope.as_ref())?;

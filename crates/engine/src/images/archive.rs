@@ -7,8 +7,10 @@ use std::io::{Read, Write};
 
 impl Images<'_> {
     /// Reads images from an archive (docker-archive or OCI layout, any compression).
-    pub fn load(&self, archive: &mut dyn Read) -> Result<Vec<Loaded>, EngineError> {
-        let loaded = self.engine.store.load(archive)?;
+    ///
+    /// With `platforms`, only images for one of these.
+    pub fn load(&self, archive: &mut dyn Read, platforms: &[Platform]) -> Result<Vec<Loaded>, EngineError> {
+        let loaded = self.engine.store.load(archive, platforms)?;
         durable::sync_behind(self.engine);
         for one in &loaded {
             let id = one.image.id.to_string();

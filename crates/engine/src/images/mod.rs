@@ -2,11 +2,13 @@
 
 mod archive;
 mod find;
+mod indexes;
 mod pull;
 mod push;
 mod push_content;
 mod remove;
 
+pub use indexes::{Member, MemberPlatform, RemoteManifest};
 pub use pull::{PullEvent, Pulled};
 pub use push::{PushEvent, Pushed};
 pub use remove::Removed;

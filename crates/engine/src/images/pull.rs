@@ -110,6 +110,31 @@ impl Images<'_> {
         Ok(pulled)
     }
 
+    /// Fetches all tags of a repository; telling `progress` of each as of a pull of its own.
+    pub fn pull_all_tags(
+        &self,
+        repository: &Reference,
+        platform: Option<&Platform>,
+        progress: &dyn Fn(PullEvent),
+    ) -> Result<Vec<Pulled>, EngineError> {
+        let mut tags = self.engine.registry_client()?.tags(repository)?;
+        tags.sort();
+        if tags.is_empty() {
+            return Err(EngineError::NotFound {
+                kind: "tag",
+                name: format!("any of {}", repository.familiar_name()),
+            });
+        }
+        tags.iter()
+            .map(|tag| {
+                let reference = repository
+                    .with_tag(tag)
+                    .map_err(|error| super::find::invalid(&error))?;
+                self.pull(&reference, platform, progress)
+            })
+            .collect()
+    }
+
     fn take(
         self,
         client: &Client,

@@ -196,3 +196,31 @@ impl Content for Bytes {
 
     fn sent(&self, _count: u64) {}
 }
+
+/// A blob that a registry has, and we do not.
+pub(super) struct Elsewhere {
+    digest: Digest,
+    size: u64,
+}
+
+impl Elsewhere {
+    pub(super) fn new(digest: Digest, size: u64) -> Self {
+        Self { digest, size }
+    }
+}
+
+impl Content for Elsewhere {
+    fn read_at(&self, _offset: u64, _buffer: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::new(io::ErrorKind::NotFound, MISSING))
+    }
+
+    fn known(&self) -> Option<(Digest, u64)> {
+        Some((self.digest, self.size))
+    }
+
+    fn finish(&self) -> io::Result<(Digest, u64)> {
+        Ok((self.digest, self.size))
+    }
+
+    fn sent(&self, _count: u64) {}
+}

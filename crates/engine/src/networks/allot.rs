@@ -51,17 +51,7 @@ pub(crate) fn allot(
             IpAddr::V4(_) => None,
         },
     };
-    for address in [Some(IpAddr::V4(address)), address6.map(IpAddr::V6)]
-        .into_iter()
-        .flatten()
-    {
-        connection
-            .prepare_cached("INSERT INTO addresses (network, address, container) VALUES (?1, ?2, ?3)")
-            .and_then(|mut statement| statement.execute((&known.id, address.to_string(), guest.id.as_str())))
-            .map_err(StateError::from)?;
-    }
-    sys::failpoint::reach("network.address")?;
-    Ok(EndpointRecord {
+    let record = EndpointRecord {
         network: known.name.clone(),
         network_id: known.id.clone(),
         id: places::hex(&places::random::<32>()?),
@@ -83,7 +73,27 @@ pub(crate) fn allot(
         } else {
             Vec::new()
         },
-    })
+    };
+    hold(connection, &record, guest.id)?;
+    sys::failpoint::reach("network.address")?;
+    Ok(record)
+}
+
+/// Records that a container has the addresses of a place.
+pub(super) fn hold(
+    connection: &Connection,
+    record: &EndpointRecord,
+    holder: &ContainerId,
+) -> Result<(), EngineError> {
+    for address in super::joining::addresses_of(&record.endpoint) {
+        connection
+            .prepare_cached("INSERT INTO addresses (network, address, container) VALUES (?1, ?2, ?3)")
+            .and_then(|mut statement| {
+                statement.execute((&record.network_id, address.to_string(), holder.as_str()))
+            })
+            .map_err(StateError::from)?;
+    }
+    Ok(())
 }
 
 /// Lets go of what a container has on one network.

@@ -427,8 +427,31 @@ fn take_back(
     if !containers::unfinished(connection)?.contains(id) {
         return Ok(None);
     }
-    if let Change::Connect(known, _) = change {
-        allot::release(connection, &known.id, id)?;
+    match change {
+        Change::Connect(known, _) => {
+            for there in record
+                .status
+                .endpoints
+                .iter()
+                .filter(|there| there.network_id == known.id)
+            {
+                events::network(connection, "disconnect", id, there)?;
+            }
+            allot::release(connection, &known.id, id)?;
+        }
+        Change::Disconnect(name) => {
+            for there in before
+                .status
+                .endpoints
+                .iter()
+                .filter(|there| there.network == name)
+            {
+                // Should somebody else have the address by now, this fails, and the container stays off the network.
+                allot::hold(connection, there, id)?;
+                events::network(connection, "connect", id, there)?;
+            }
+        }
+        Change::Renew => {}
     }
     record.status.endpoints.clone_from(&before.status.endpoints);
     containers::set_status(connection, id, &record.status)?;

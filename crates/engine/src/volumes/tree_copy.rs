@@ -61,6 +61,12 @@ struct Seen {
     settled: bool,
 }
 
+impl Seen {
+    fn is_still(&self, stat: &Stat) -> bool {
+        self.settled && self.size == stat.st_size && self.ctime == ctime(stat)
+    }
+}
+
 /// A copy of a tree, perhaps made in several passes.
 pub(crate) struct Copier<'c> {
     target: &'c Path,
@@ -120,6 +126,8 @@ impl<'c> Copier<'c> {
 
     /// Copies everything, while it may be changing, in order that the next pass has little to do.
     pub(crate) fn first_pass(&mut self, source: BorrowedFd<'_>) -> Result<Report, SysError> {
+        // All at once, so that there is little left to wait for with each file.
+        rustix::fs::syncfs(source).map_err(SysError::of("sync the filesystem that is to be copied"))?;
         self.prepares = true;
         let report = self.pass(source);
         self.prepares = false;
@@ -197,6 +205,9 @@ impl Copier<'_> {
     ) -> Result<(), SysError> {
         if (self.cancelled)() {
             return Err(SysError::on("copy", &*path)(Errno::CANCELED));
+        }
+        if self.passes > 0 && self.is_copied(place, name) {
+            return Ok(());
         }
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // By its descriptor it stays the same from here on, whatever takes its name.
@@ -282,6 +293,26 @@ impl Copier<'_> {
         }
     }
 
+    /// Says whether a file is as it was when it was copied. Of most that is all there is to do while containers stand
+    /// still, so it takes two calls, and no descriptor.
+    fn is_copied(&mut self, place: Place<'_>, name: &OsStr) -> bool {
+        let look = |directory| statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
+        let Ok(stat) = look(place.source) else {
+            return false;
+        };
+        let Some(seen) = self.seen.get(&identity(&stat)).filter(|_| stat.st_nlink == 1) else {
+            return false;
+        };
+        let is_same = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+            && seen.is_still(&stat)
+            && look(place.target).is_ok_and(|copy| copy.st_ino == seen.copy);
+        if is_same {
+            self.report.files += 1;
+            self.report.bytes += stat.st_size.unsigned_abs();
+        }
+        is_same
+    }
+
     /// What goes while a tree is walked that is in use is not in the copy either.
     fn is_gone(&self, place: Place<'_>, name: &OsStr) -> Result<(), SysError> {
         if self.passes > 0 {
@@ -308,13 +339,8 @@ impl Copier<'_> {
         self.report.files += 1;
         self.report.bytes += size;
         if let Some(there) = there {
-            let is_same = self.seen.get(&identity(&stat)).is_some_and(|seen| {
-                seen.settled
-                    && seen.copy == there.st_ino
-                    && seen.size == stat.st_size
-                    && seen.ctime == ctime(&stat)
-            });
-            if is_same {
+            let seen = self.seen.get(&identity(&stat));
+            if seen.is_some_and(|seen| seen.copy == there.st_ino && seen.is_still(&stat)) {
                 return Ok(());
             }
             unlinkat(place.target, name, AtFlags::empty())

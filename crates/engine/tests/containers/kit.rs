@@ -39,7 +39,10 @@ impl Root {
         let engine = open(directory.path());
         let image = tempfile::tempdir().unwrap();
         let archive = testkit::images::busybox(image.path());
-        engine.images().load(&mut File::open(archive).unwrap()).unwrap();
+        engine
+            .images()
+            .load(&mut File::open(archive).unwrap(), &[])
+            .unwrap();
         Self { engine, directory }
     }
 

@@ -35,6 +35,14 @@ pub(crate) const TESTS: &[crate::Test] = &[
         a_container_is_on_several_networks,
     ),
     (
+        "networks::a_link_on_the_bridge_is_a_line_and_variables",
+        a_link_on_the_bridge_is_a_line_and_variables,
+    ),
+    (
+        "networks::rules_that_were_taken_away_come_back",
+        rules_that_were_taken_away_come_back,
+    ),
+    (
         "networks::what_a_dead_maker_left_goes",
         what_a_dead_maker_left_goes,
     ),
@@ -441,6 +449,83 @@ fn a_container_is_on_several_networks() {
     assert!(!route.contains("default"), "{route}");
     root.containers().remove(&lonely, true, false).unwrap();
     assert_eq!(networks.prune(&[]).unwrap().len(), 3);
+}
+
+fn a_link_on_the_bridge_is_a_line_and_variables() {
+    let root = Root::new();
+    let db = root.create(CreateContainer {
+        name: Some("db".into()),
+        expose: vec!["5432/tcp".into()],
+        ..on_bridge("sleep 1000")
+    });
+    let linked = || CreateContainer {
+        links: vec!["db:store".into()],
+        ..on_bridge("cat /etc/hosts; env")
+    };
+    let early = root.create(linked());
+    let error = root
+        .containers()
+        .start(&early, StartRequest::default())
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("Cannot link to a non running container: /db AS /"),
+        "{error}"
+    );
+    root.start(&db);
+    let output = root.run(linked()).stdout;
+    let address = address_of(&root, &db, "bridge");
+    assert!(
+        output.contains(&format!("{address}\tstore {} db\n", db.short())),
+        "{output}"
+    );
+    assert!(
+        output.contains(&format!("STORE_PORT_5432_TCP=tcp://{address}:5432\n")),
+        "{output}"
+    );
+    root.containers().remove(&db, true, false).unwrap();
+}
+
+/// Our table alone: other tests of this host have theirs.
+fn rules_that_were_taken_away_come_back() {
+    let root = Root::new();
+    root.networks().create(&named("net")).unwrap();
+    let id = root.create(CreateContainer {
+        name: Some("web".into()),
+        ..publish(0)
+    });
+    root.start(&id);
+    root.networks().connect(&id, &attachment("net")).unwrap();
+    // Not before the start has settled does the monitor listen.
+    let bridge = format!("co-{}", &root.networks().inspect("net").unwrap().id[..12]);
+    let nft = |arguments: &[&str]| {
+        let output = std::process::Command::new("nft")
+            .args(arguments)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let tables = nft(&["list", "tables"]);
+    let table = tables
+        .lines()
+        .filter_map(|line| line.strip_prefix("table inet "))
+        .find(|table| nft(&["list", "table", "inet", table]).contains(&bridge))
+        .unwrap();
+    let start = Instant::now();
+    let before = nft(&["list", "table", "inet", table]);
+    std::thread::sleep(Duration::from_secs(1));
+    nft(&["delete", "table", "inet", table]);
+    loop {
+        let now = nft(&["list", "table", "inet", table]);
+        if now.lines().count() == before.lines().count() {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "{before}\n{now}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    root.containers().remove(&id, true, false).unwrap();
+    root.networks().remove("net").unwrap();
 }
 
 fn what_a_dead_maker_left_goes() {

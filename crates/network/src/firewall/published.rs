@@ -26,7 +26,7 @@ pub(crate) fn publish(socket: &mut Socket, bridge: &Bridge, ports: &[Published])
         Err(refusal) => return Err(NetworkError::refused("publish ports in table", table)(refusal)),
     }
     edit_consistently(socket, table, |socket, batch| {
-        let there = all_published(socket, table)?;
+        let there = published_beside(socket, table, &wanted)?;
         let clashing: Vec<_> = there
             .into_iter()
             .filter(|(map, element)| {
@@ -59,7 +59,7 @@ pub(crate) fn unpublish(
         return Ok(());
     }
     edit_consistently(socket, table, |socket, batch| {
-        let mut there = all_published(socket, table)?;
+        let mut there = published_beside(socket, table, &unwanted)?;
         there.retain(|element| unwanted.contains(element));
         edit_maps(batch, nft::DELSETELEM, table, &there);
         Ok(!there.is_empty())
@@ -78,8 +78,26 @@ pub(super) fn all_published(
     socket: &mut Socket,
     table: &str,
 ) -> Result<Vec<(&'static str, Element)>, NetworkError> {
+    list(socket, table, OF_PORTS.into_iter())
+}
+
+/// Lists what is in the maps that these elements are for.
+fn published_beside(
+    socket: &mut Socket,
+    table: &str,
+    elements: &[(&'static str, Element)],
+) -> Result<Vec<(&'static str, Element)>, NetworkError> {
+    let concerned = |map: &&str| elements.iter().any(|(owner, _)| owner == map);
+    list(socket, table, OF_PORTS.into_iter().filter(concerned))
+}
+
+fn list(
+    socket: &mut Socket,
+    table: &str,
+    maps: impl Iterator<Item = &'static str>,
+) -> Result<Vec<(&'static str, Element)>, NetworkError> {
     let mut all = Vec::new();
-    for map in OF_PORTS {
+    for map in maps {
         all.extend(
             elements(socket, table, map)?
                 .into_iter()

@@ -363,6 +363,13 @@ fn addresses_can_be_left_as_they_are() {
     bed.outside.sh("ip route add 172.18.0.0/16 via 10.9.0.1");
     let outside = bed.outside.serve(82);
     assert_eq!(one.reaches(&outside, "10.9.0.2:82"), ip("172.18.0.2"));
+    // Who asks for a published port of his own bridge gets his answer all the same.
+    let (two, _) = attach_to(&bed.host, &other, 3, &[tcp("0.0.0.0", 8090, 80)]);
+    assert_eq!(
+        one.reaches(&two.serve(80), "10.9.0.1:8090"),
+        ip("172.18.0.1"),
+        "hairpin"
+    );
 }
 
 #[test]
@@ -571,8 +578,8 @@ fn a_link_of_that_name_that_is_no_bridge_is_left_alone() {
 /// In threads, each of which has its own network namespace; to the kernel they are as good as processes.
 #[test]
 fn many_at_once_make_one_bridge() {
-    for _ in 0..10 {
-        let bed = Bed::new();
+    for round in 0..10 {
+        let bed = if round % 2 == 0 { Bed::new() } else { Bed::dual() };
         let start = std::sync::Barrier::new(8);
         let kept: Vec<_> = std::thread::scope(|scope| {
             let all: Vec<_> = (2..10)

@@ -40,6 +40,39 @@ fn an_unknown_authority_is_explained() {
 }
 
 #[test]
+fn an_authority_that_was_put_down_for_a_registry_is_trusted_there() {
+    let (registry, name) = tls();
+    let directory = tempfile::TempDir::new().unwrap();
+    let own = directory
+        .path()
+        .join(format!("registry.test:{}", registry.address().port()));
+    std::fs::create_dir(&own).unwrap();
+    std::fs::write(own.join("ca.crt"), AUTHORITY).unwrap();
+    let config = RegistryConfig {
+        certificates: vec!["/nonexistent".into(), directory.path().to_owned()],
+        ..RegistryConfig::default()
+    };
+    let client = Client::with_tuning(config.clone(), named(&["registry.test"])).unwrap();
+    resolve(&client, &name).unwrap();
+    for (file, says) in [
+        ("client.cert", "client.key is missing"),
+        ("other.key", "with .cert at its end, is missing"),
+    ] {
+        std::fs::write(own.join(file), AUTHORITY).unwrap();
+        let client = Client::with_tuning(config.clone(), named(&["registry.test"])).unwrap();
+        let message = told(&resolve(&client, &name).unwrap_err());
+        assert!(message.contains(says) && message.contains(file), "{message}");
+        std::fs::remove_file(own.join(file)).unwrap();
+    }
+    std::fs::write(own.join("ca.crt"), "no certificate").unwrap();
+    let client = Client::with_tuning(config, named(&["registry.test"])).unwrap();
+    assert!(
+        resolve(&client, &name).is_err(),
+        "it does not trust anybody for lack of one"
+    );
+}
+
+#[test]
 fn the_hosts_authorities_are_trusted() {
     let directory = tempfile::TempDir::new().unwrap();
     let file = directory.path().join("ca.pem");

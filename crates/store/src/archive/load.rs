@@ -28,9 +28,11 @@ struct Found {
 impl Store {
     /// Reads a docker-archive or an OCI image layout out of a tar (plain, gzip, bzip2, xz or zstd), recognised by its
     /// content; returns the images with the references that were set. On any error nothing is recorded.
-    pub fn load(&self, archive: &mut dyn Read) -> Result<Vec<Loaded>, StoreError> {
+    ///
+    /// Of an index the image for this machine is taken. With `platforms`, only images for one of these are taken at all.
+    pub fn load(&self, archive: &mut dyn Read, platforms: &[Platform]) -> Result<Vec<Loaded>, StoreError> {
         let lease = self.lease()?;
-        let result = self.load_leased(&lease, archive);
+        let result = self.load_leased(&lease, archive, platforms);
         if result.is_err() {
             drop(lease);
             // What had been unpacked belongs to nobody now. The first failure is the one to report.
@@ -39,12 +41,17 @@ impl Store {
         result
     }
 
-    fn load_leased(&self, lease: &Lease, archive: &mut dyn Read) -> Result<Vec<Loaded>, StoreError> {
+    fn load_leased(
+        &self,
+        lease: &Lease,
+        archive: &mut dyn Read,
+        platforms: &[Platform],
+    ) -> Result<Vec<Loaded>, StoreError> {
         let spool = Spool::read(lease, archive)?;
         let found = if let Some(manifest) = spool.document("manifest.json")? {
-            self.docker_archive(lease, &spool, &manifest)?
+            self.docker_archive(lease, &spool, &manifest, platforms)?
         } else if let Some(index) = spool.document("index.json")? {
-            self.oci_layout(lease, &spool, &index)?
+            self.oci_layout(lease, &spool, &index, platforms)?
         } else {
             return Err(StoreError::Archive(
                 "it has neither 'manifest.json' nor 'index.json', so it is no archive of images \
@@ -80,6 +87,7 @@ impl Store {
         lease: &Lease,
         spool: &Spool,
         manifest: &[u8],
+        platforms: &[Platform],
     ) -> Result<Vec<Found>, StoreError> {
         let images: Vec<DockerImage> =
             serde_json::from_slice(manifest).map_err(|source| StoreError::Document {
@@ -101,6 +109,9 @@ impl Store {
                 .collect::<Result<Vec<Reference>, _>>()?;
             let raw_config = spool.required(&image.config)?;
             let config = parse_config(&raw_config, &digest_of(&raw_config))?;
+            if !is_wanted(platforms, &config.platform()) {
+                continue;
+            }
             let names = image.layers.unwrap_or_default();
             let diff_ids = &config.rootfs.diff_ids;
             if names.len() != diff_ids.len() {
@@ -132,37 +143,43 @@ impl Store {
                 tags,
             });
         }
+        if found.is_empty() {
+            return Err(none_for(platforms));
+        }
         Ok(found)
     }
 
-    fn oci_layout(&self, lease: &Lease, spool: &Spool, index: &[u8]) -> Result<Vec<Found>, StoreError> {
+    fn oci_layout(
+        &self,
+        lease: &Lease,
+        spool: &Spool,
+        index: &[u8],
+        platforms: &[Platform],
+    ) -> Result<Vec<Found>, StoreError> {
         let Manifest::Index(index) = parse_manifest(index, None)? else {
             return Err(StoreError::Archive("its 'index.json' is no index".to_owned()));
         };
         let mut found = Vec::new();
         for descriptor in index.manifests() {
             let tags = names(descriptor)?;
-            if let Some(image) = self.oci_image(lease, spool, descriptor, tags, 0)? {
+            if let Some(image) = self.oci_image(lease, spool, descriptor, tags, (0, platforms))? {
                 found.push(image);
             }
         }
         if found.is_empty() {
-            return Err(StoreError::Archive(format!(
-                "it has no image for {}",
-                Platform::host()
-            )));
+            return Err(none_for(platforms));
         }
         Ok(found)
     }
 
-    /// Reads an image, or of an index the one for this machine. `None` if there is none.
+    /// Reads an image, or of an index the one for this machine or a wanted platform. `None` if there is none.
     fn oci_image(
         &self,
         lease: &Lease,
         spool: &Spool,
         descriptor: &Descriptor,
         tags: Vec<Reference>,
-        depth: u32,
+        (depth, platforms): (u32, &[Platform]),
     ) -> Result<Option<Found>, StoreError> {
         let (digest, raw) = blob(spool, descriptor)?;
         let manifest = match Manifest::parse(&raw, Some(descriptor.media_type().as_ref())) {
@@ -183,13 +200,18 @@ impl Store {
                             &platform.architecture().to_string(),
                             &variant,
                         );
-                        Platform::host().accepts(&platform)
+                        if platforms.is_empty() {
+                            Platform::host().accepts(&platform)
+                        } else {
+                            is_wanted(platforms, &platform)
+                        }
                     });
                     // Layouts often hold the blobs of some platforms only.
                     let is_there = spool.path(&member(&descriptor_digest_of(inner)?)).is_some();
                     if fits
                         && is_there
-                        && let Some(found) = self.oci_image(lease, spool, inner, tags.clone(), depth + 1)?
+                        && let Some(found) =
+                            self.oci_image(lease, spool, inner, tags.clone(), (depth + 1, platforms))?
                     {
                         return Ok(Some(found));
                     }
@@ -207,6 +229,9 @@ impl Store {
         }
         let (config_digest, raw_config) = blob(spool, image.config())?;
         let config = parse_config(&raw_config, &config_digest)?;
+        if !is_wanted(platforms, &config.platform()) {
+            return Ok(None);
+        }
         let diff_ids = &config.rootfs.diff_ids;
         if image.layers().len() != diff_ids.len() {
             return Err(StoreError::LayersDiffer {
@@ -240,6 +265,20 @@ impl Store {
             tags,
         }))
     }
+}
+
+fn is_wanted(platforms: &[Platform], platform: &Platform) -> bool {
+    platforms.is_empty() || platforms.iter().any(|wanted| wanted.accepts(platform))
+}
+
+fn none_for(platforms: &[Platform]) -> StoreError {
+    let wanted: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+    let wanted = if wanted.is_empty() {
+        Platform::host().to_string()
+    } else {
+        wanted.join(", ")
+    };
+    StoreError::Archive(format!("it has no image for {wanted}"))
 }
 
 fn parse_manifest(raw: &[u8], announced: Option<&str>) -> Result<Manifest, StoreError> {

@@ -281,9 +281,14 @@ fn bind<'a>(run: &StageRun<'a>, wanted: &Wanted, made: &mut Made<'a>) -> Result<
         made.drafts.push(draught);
         MountSource::Directory { path, subpath }
     } else if read_only {
-        MountSource::Union {
-            overlay: job.store.overlay(&ids, None, false),
-            subpath,
+        let overlay = job.store.overlay(&ids, None, false);
+        // Overlayfs wants two directories.
+        match &overlay.lower[..] {
+            [only] => MountSource::Directory {
+                path: only.clone(),
+                subpath,
+            },
+            _ => MountSource::Union { overlay, subpath },
         }
     } else {
         let draught = Draught::begin(job, layers)?;

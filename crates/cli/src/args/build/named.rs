@@ -4,9 +4,20 @@ use super::directory;
 use crate::args::invalid;
 use crate::failure::Failure;
 use engine::builder::NamedContext;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-/// Reads one.
-pub(super) fn context(text: &str) -> Result<(String, NamedContext), Failure> {
+/// Returns the name and the address of a context that has to be fetched.
+pub(super) fn address(text: &str) -> Option<(&str, &str)> {
+    text.split_once('=')
+        .filter(|(name, value)| !name.is_empty() && super::is_remote(value))
+}
+
+/// Reads one; `fetched` has the directories of those that are addresses.
+pub(super) fn context(
+    text: &str,
+    fetched: &BTreeMap<String, PathBuf>,
+) -> Result<(String, NamedContext), Failure> {
     let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
         return Ok(invalid(format!(
             "invalid context value: {text}, expected key=value"
@@ -22,12 +33,8 @@ pub(super) fn context(text: &str) -> Result<(String, NamedContext), Failure> {
         ));
     } else if value.starts_with("target:") {
         return Err(not_yet(name, "another target", "'buildx bake' comes later"));
-    } else if super::is_remote(value) {
-        return Err(not_yet(
-            name,
-            "a remote context",
-            "clone or download it into a directory and name that",
-        ));
+    } else if let Some(path) = fetched.get(name) {
+        NamedContext::Directory(path.clone())
     } else {
         NamedContext::Directory(directory(value)?)
     };

@@ -191,6 +191,9 @@ impl Life {
         }
         let led = lead_out(namespace, &places).map_err(|error| setup(&error));
         self.plan.network = NetworkPlan::Own(places);
+        if self.rules.is_none() {
+            self.watch_rules();
+        }
         failpoint::pass("rejoin.done");
         result.and(led)
     }
