@@ -229,7 +229,7 @@ fn ctrl_c_ends_a_commit_and_the_container_goes_on() {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let ended = testkit::sandbox::outcome(&commit.wait_with_output().unwrap());
     assert_eq!((ended.code, ended.stdout.as_str()), (130, ""), "{}", ended.stderr);
-    assert_eq!(std::fs::read_dir(&frozen).unwrap().count(), 0);
+    assert!(std::fs::read_dir(&frozen).map_or(true, |mut entries| entries.next().is_none()));
     assert_eq!(
         coracle.run(["inspect", "-f", "{{.State.Status}}", "it"]).ok(),
         "running\n"

@@ -156,8 +156,9 @@ mod tests {
                     for _ in 0..50 {
                         let lock = Lock::exclusive(&path).unwrap();
                         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two holders");
-                        std::fs::remove_file(&path).unwrap();
                         inside.fetch_sub(1, Ordering::SeqCst);
+                        // From here on others take the next file, while this one is still locked.
+                        std::fs::remove_file(&path).unwrap();
                         drop(lock);
                     }
                 });

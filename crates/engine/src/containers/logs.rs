@@ -10,7 +10,7 @@ mod record;
 mod stamp;
 mod tag;
 
-pub(super) use files::{compressed, header_field, numbered, unfinished};
+pub(super) use files::{Identity, compressed, numbered, unfinished};
 pub(super) use record::{Encoder, Format, Source};
 pub(super) use stamp::Clock;
 

@@ -17,6 +17,7 @@ const PREDEFINED: [&str; 5] = [DEFAULT, "container", "default", "host", "none"];
 impl Networks<'_> {
     /// Makes a network. The name must be free.
     pub fn create(&self, request: &CreateNetwork) -> Result<Network, EngineError> {
+        let request = &options::switches(request)?;
         check(request)?;
         pools::check(request)?;
         let engine = self.engine;

@@ -1,5 +1,6 @@
 //! Driver options (`network create -o`): Docker's names, and what each means here.
 
+use super::request::CreateNetwork;
 use crate::EngineError;
 use network::{GatewayMode, IpvlanFlag, IpvlanMode, LanKind, MacvlanMode};
 use std::collections::BTreeMap;
@@ -53,8 +54,7 @@ pub(super) fn bridge(options: &BTreeMap<String, String>) -> Result<BridgeOptions
             "bridge.gateway_mode_ipv6" => read.gateway_mode6 = gateway_mode(key, value)?,
             "container_iface_prefix" => read.link_prefix = Some(link_prefix(key, value)?),
             "driver.mtu" => read.mtu = mtu(key, value)?,
-            // Compose and older clients say in this way what --ipv6 and --internal say.
-            "enable_ipv4" | "enable_ipv6" | "internal" => {}
+            _ if is_switch(key) => {}
             _ => {
                 return Err(EngineError::Invalid {
                     message: format!("unknown driver option '{key}'"),
@@ -66,6 +66,28 @@ pub(super) fn bridge(options: &BTreeMap<String, String>) -> Result<BridgeOptions
         }
     }
     Ok(read)
+}
+
+/// Returns the request with what older clients write as options instead of `--ipv6` and `--internal`.
+pub(super) fn switches(request: &CreateNetwork) -> Result<CreateNetwork, EngineError> {
+    let mut meant = request.clone();
+    for (key, value) in &request.options {
+        match key.strip_prefix(DOCKER) {
+            Some("enable_ipv4") => meant.ipv4 = truth(key, value)?,
+            Some("enable_ipv6") => meant.ipv6 = truth(key, value)?,
+            Some("internal") => meant.internal = truth(key, value)?,
+            _ => {}
+        }
+    }
+    Ok(meant)
+}
+
+/// Says whether an option is of the network, whichever its driver: see [`switches`].
+fn is_switch(key: &str) -> bool {
+    matches!(
+        key.strip_prefix(DOCKER),
+        Some("enable_ipv4" | "enable_ipv6" | "internal")
+    )
 }
 
 /// What the options of a macvlan or ipvlan network say.
@@ -135,6 +157,7 @@ pub(super) fn lan(driver: &str, options: &BTreeMap<String, String>) -> Result<La
             ("com.docker.network.container_iface_prefix", _) => {
                 read.link_prefix = Some(link_prefix(key, value)?);
             }
+            (key, _) if is_switch(key) => {}
             (key, _) if key.starts_with(DOCKER) => {
                 return Err(EngineError::Invalid {
                     message: format!("unknown driver option '{key}'"),
@@ -205,6 +228,21 @@ fn mode_error(message: String) -> EngineError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_older_clients_write_as_options_is_meant() {
+        let with = |key: &str, value: &str| {
+            switches(&CreateNetwork {
+                options: [(key.to_owned(), value.to_owned())].into(),
+                ..CreateNetwork::default()
+            })
+        };
+        assert!(with("com.docker.network.enable_ipv6", "true").unwrap().ipv6);
+        assert!(!with("com.docker.network.enable_ipv6", "0").unwrap().ipv6);
+        assert!(with("com.docker.network.internal", "true").unwrap().internal);
+        assert!(!with("com.docker.network.enable_ipv4", "false").unwrap().ipv4);
+        assert!(with("com.docker.network.enable_ipv6", "perhaps").is_err());
+    }
 
     fn options(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs

@@ -3,10 +3,11 @@
 use super::record::{Decoder, Format, LONGEST, Record};
 use flate2::read::MultiGzDecoder;
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 /// What is read at a time.
 const CHUNK: usize = 256 << 10;
@@ -14,7 +15,7 @@ const CHUNK: usize = 256 << 10;
 const BACKWARDS: u64 = 64 << 10;
 /// How often the files are looked at again when they were rotated between two looks.
 const LOOKS: u32 = 20;
-/// The name of our field in a gzip header (RFC 1952, section 2.3.1.1): the inode of the file before it was compressed.
+/// The name of our field in a gzip header (RFC 1952, section 2.3.1.1): which file it was before it was compressed.
 const FIELD: [u8; 4] = [b'C', b'o', 8, 0];
 
 /// Returns the path of a rotated file.
@@ -38,10 +39,40 @@ fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Returns the extra field of a gzip header that says which file was compressed, so that a reader who had it open does
-/// not read it again.
-pub(in crate::containers) fn header_field(inode: u64) -> Vec<u8> {
-    [&FIELD[..], &inode.to_le_bytes()].concat()
+/// Which file it is, whatever it is called. An inode alone does not tell: the next file may get that of one that is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::containers) struct Identity {
+    inode: u64,
+    /// When it was made, nanoseconds since 1970; 0 where the filesystem does not know.
+    born: u64,
+}
+
+impl Identity {
+    pub(in crate::containers) fn of(metadata: &Metadata) -> Self {
+        let born = metadata
+            .created()
+            .ok()
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        Self {
+            inode: metadata.ino(),
+            born: born.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0)),
+        }
+    }
+
+    /// Returns the extra field of a gzip header that says which file was compressed, so that a reader who had it open
+    /// does not read it again.
+    pub(in crate::containers) fn header_field(self) -> Vec<u8> {
+        [&FIELD[..], &self.inode.to_le_bytes(), &self.born.to_le_bytes()].concat()
+    }
+
+    /// Reads such a field; one of another kind says nothing.
+    fn from_header(field: &[u8]) -> Option<Self> {
+        let (inode, rest) = field.strip_prefix(&FIELD)?.split_first_chunk::<8>()?;
+        Some(Self {
+            inode: u64::from_le_bytes(*inode),
+            born: u64::from_le_bytes(*rest.first_chunk::<8>()?),
+        })
+    }
 }
 
 /// Where bytes come from.
@@ -65,7 +96,7 @@ impl Read for Bytes {
 pub(super) struct LogFile {
     bytes: Bytes,
     /// Which file it is, also after it has been compressed.
-    pub(super) inode: u64,
+    pub(super) identity: Identity,
     decoder: Decoder,
     format: Format,
     buffer: Vec<u8>,
@@ -85,15 +116,12 @@ impl LogFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        let mut inode = file.metadata()?.ino();
+        let mut identity = Identity::of(&file.metadata()?);
         let bytes = if gzip {
             let decoder = MultiGzDecoder::new(file);
             let field = decoder.header().and_then(|header| header.extra());
-            if let Some(original) = field
-                .and_then(|field| field.strip_prefix(&FIELD))
-                .and_then(|inode| inode.first_chunk::<8>())
-            {
-                inode = u64::from_le_bytes(*original);
+            if let Some(original) = field.and_then(Identity::from_header) {
+                identity = original;
             }
             Bytes::Gzip(Box::new(decoder))
         } else {
@@ -101,7 +129,7 @@ impl LogFile {
         };
         Ok(Some(Self {
             bytes,
-            inode,
+            identity,
             decoder: Decoder::new(format),
             format,
             buffer: Vec::new(),
@@ -316,9 +344,9 @@ pub(super) fn open_all(path: &Path, format: Format) -> io::Result<Vec<LogFile>> 
         // Rotated between two of our looks: their order may be wrong, or one be missing.
         let newest = match std::fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            metadata => Some(metadata?.ino()),
+            metadata => Some(Identity::of(&metadata?)),
         };
-        if newest.is_none() || files.last().map(|file| file.inode) == newest || looks >= LOOKS {
+        if newest.is_none() || files.last().map(|file| file.identity) == newest || looks >= LOOKS {
             return Ok(files);
         }
     }
@@ -336,7 +364,7 @@ fn open_once(path: &Path, format: Format) -> io::Result<Vec<LogFile>> {
         match file {
             Some(file) => {
                 missing = 0;
-                if !files.iter().any(|other| other.inode == file.inode) {
+                if !files.iter().any(|other| other.identity == file.identity) {
                     files.push(file);
                 }
             }
@@ -352,14 +380,14 @@ fn open_once(path: &Path, format: Format) -> io::Result<Vec<LogFile>> {
 /// Returns the files that came after `current`.
 pub(super) fn open_newer(path: &Path, format: Format, current: &LogFile) -> io::Result<Vec<LogFile>> {
     match std::fs::metadata(path) {
-        Ok(metadata) if metadata.ino() == current.inode => return Ok(Vec::new()),
+        Ok(metadata) if Identity::of(&metadata) == current.identity => return Ok(Vec::new()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
         Ok(_) => {}
     }
     let files = open_all(path, format)?;
     // One that has been rotated away altogether was older than all.
-    let place = files.iter().position(|file| file.inode == current.inode);
+    let place = files.iter().position(|file| file.identity == current.identity);
     Ok(files
         .into_iter()
         .skip(place.map_or(0, |place| place + 1))
@@ -396,7 +424,13 @@ mod tests {
             if number > 0 && gzip {
                 let file = File::create(compressed(path, number)).unwrap();
                 let mut encoder = flate2::GzBuilder::new()
-                    .extra(header_field(u64::from(number)))
+                    .extra(
+                        Identity {
+                            inode: u64::from(number),
+                            born: 0,
+                        }
+                        .header_field(),
+                    )
                     .write(file, flate2::Compression::fast());
                 encoder.write_all(&bytes).unwrap();
                 encoder.finish().unwrap();
@@ -505,7 +539,7 @@ mod tests {
         // Rotated twice and compressed, while it is still open.
         let bytes = std::fs::read(&path).unwrap();
         let mut encoder = flate2::GzBuilder::new()
-            .extra(header_field(current.inode))
+            .extra(current.identity.header_field())
             .write(Vec::new(), flate2::Compression::fast());
         encoder.write_all(&bytes).unwrap();
         std::fs::write(compressed(&path, 2), encoder.finish().unwrap()).unwrap();
@@ -516,6 +550,33 @@ mod tests {
         std::fs::rename(&newer, &path).unwrap();
         let newer = open_newer(&path, Format::JsonFile, &current).unwrap();
         assert_eq!(read(newer), ["c", "d"]);
+    }
+
+    #[test]
+    fn a_file_that_has_the_inode_of_one_that_is_gone_is_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        write(&path, Format::JsonFile, &[&["a"]], false);
+        let before = open_all(&path, Format::JsonFile).unwrap().pop().unwrap();
+        let mut encoder = flate2::GzBuilder::new()
+            .extra(before.identity.header_field())
+            .write(
+                File::create(compressed(&path, 1)).unwrap(),
+                flate2::Compression::fast(),
+            );
+        encoder.write_all(&std::fs::read(&path).unwrap()).unwrap();
+        encoder.finish().unwrap();
+        let inode = std::fs::metadata(&path).unwrap().ino();
+        drop(before);
+        // Some filesystems give an inode away again at once; others need a while.
+        for _ in 0..2000 {
+            std::fs::remove_file(&path).unwrap();
+            write(&path, Format::JsonFile, &[&["b"]], false);
+            if std::fs::metadata(&path).unwrap().ino() == inode {
+                break;
+            }
+        }
+        assert_eq!(read(open_all(&path, Format::JsonFile).unwrap()), ["a", "b"]);
     }
 
     #[test]

@@ -108,6 +108,8 @@ impl Life {
             && places.iter().any(|(segment, _)| segment.bridge().is_some())
         {
             self.rules = FirewallWatch::open().ok();
+            // What was taken away before we listened is put back now.
+            self.rules_due = Some(Instant::now());
         }
     }
 

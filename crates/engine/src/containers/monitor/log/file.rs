@@ -2,7 +2,7 @@
 
 use super::Piece;
 use crate::containers::logs::options::FilePlan;
-use crate::containers::logs::{Encoder, Format, Source, compressed, header_field, numbered, unfinished};
+use crate::containers::logs::{Encoder, Format, Identity, Source, compressed, numbered, unfinished};
 use flate2::{Compression, GzBuilder};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use std::fs::{File, OpenOptions};
@@ -345,7 +345,7 @@ fn compress_file(mut file: File, path: &Path, number: &Mutex<u32>) -> io::Result
         .mode(0o640)
         .open(&temporary)?;
     let mut encoder = GzBuilder::new()
-        .extra(header_field(metadata.ino()))
+        .extra(Identity::of(&metadata).header_field())
         .write(made, Compression::fast());
     io::copy(&mut file, &mut encoder)?;
     encoder.finish()?;
