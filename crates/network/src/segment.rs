@@ -1,6 +1,6 @@
 //! What containers are attached to, of whichever kind.
 
-use crate::{Bridge, Endpoint, Lan, NetworkError, Published, Side6};
+use crate::{Bridge, Endpoint, Ensured, Lan, NetworkError, Published, Side6};
 use ipnet::Ipv4Net;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
@@ -68,10 +68,10 @@ impl Segment {
     }
 
     /// Makes what is missing of it: see [`Bridge::ensure`].
-    pub fn ensure(&self) -> Result<(), NetworkError> {
+    pub fn ensure(&self) -> Result<Ensured, NetworkError> {
         match self {
-            Self::Bridge(bridge) => bridge.ensure().map(|_ensured| ()),
-            Self::Lan(lan) => lan.ensure(),
+            Self::Bridge(bridge) => bridge.ensure(),
+            Self::Lan(lan) => lan.ensure().map(|()| Ensured::Unchanged),
         }
     }
 

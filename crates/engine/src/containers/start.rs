@@ -158,7 +158,10 @@ impl Containers<'_> {
         }
         failpoint::reach("start.files")?;
         if let NetworkPlan::Own(places) = &network.plan {
-            places.iter().try_for_each(|(segment, _)| segment.ensure())?;
+            let networks = self.engine.networks();
+            places
+                .iter()
+                .try_for_each(|(segment, _)| networks.make_ready(segment))?;
             failpoint::reach("start.bridge")?;
         }
         let upper = (directory.join("upper"), directory.join("work"));

@@ -170,7 +170,7 @@ fn take_place(engine: &Engine, id: &ContainerId) -> Result<Vec<Place>, EngineErr
     let directory = engine.locations().run_directory(id);
     for place in &places {
         running::replace(&directory, "endpoint", &place.record.endpoint)?;
-        place.known.segment().ensure()?;
+        engine.networks().make_ready(place.known.segment())?;
     }
     Ok(places)
 }

@@ -165,7 +165,7 @@ impl Networks<'_> {
         failpoint::pass("connect.decided");
         let brought_about = (|| {
             if let Change::Connect(known, _) = change {
-                known.segment().ensure()?;
+                self.make_ready(known.segment())?;
                 failpoint::reach("connect.ensured")?;
             }
             self.bring_about(id, &connections)
@@ -243,7 +243,7 @@ impl Networks<'_> {
             // What cannot be finished must not keep every command from its work: the container ends as it is.
             if let Ok((_, record, connections)) = decided {
                 for (segment, _) in &connections.places {
-                    segment.ensure().unwrap_or_default();
+                    self.make_ready(segment).unwrap_or_default();
                 }
                 if self.bring_about(&id, &connections).is_ok() {
                     let directory = self.engine.locations().container_directory(&id);

@@ -7,7 +7,7 @@ use super::{DEFAULT, Networks, list, names, options, pools, stable_id};
 use crate::containers::record::ContainerId;
 use crate::{EngineError, events};
 use ipnet::IpNet;
-use network::{Bridge, GatewayMode, Lan, Segment, Traffic};
+use network::{Bridge, Ensured, GatewayMode, Lan, Segment, Traffic};
 use std::path::Path;
 use sys::failpoint;
 
@@ -23,6 +23,7 @@ impl Networks<'_> {
         let engine = self.engine;
         // One that nobody mistakes for a number, as some do who see only the first twelve digits.
         let id = ContainerId::random()?.0;
+        let mut ensured = Ensured::Unchanged;
         let made = engine.database.write(|transaction| {
             if rows::by_name(transaction, &request.name)?.is_some() {
                 return Err(EngineError::Conflict {
@@ -40,7 +41,7 @@ impl Networks<'_> {
             // Within the transaction, so that nobody else takes the same subnet, and nobody takes it for a leaving.
             names::intend(engine.locations(), &id, known.segment())?;
             failpoint::reach("network.intended")?;
-            known.segment().ensure()?;
+            ensured = known.segment().ensure()?;
             failpoint::reach("network.made")?;
             rows::insert(transaction, &known)?;
             let told = [
@@ -51,7 +52,12 @@ impl Networks<'_> {
             Ok(known)
         });
         match made {
-            Ok(known) => Ok(list::describe(&known, &[])),
+            Ok(known) => {
+                if ensured == Ensured::Rebuilt {
+                    self.restore()?;
+                }
+                Ok(list::describe(&known, &[]))
+            }
             Err(error) => {
                 // Why there is no network is what counts; what cannot be taken away now, recovery takes away.
                 self.sweep(&id).unwrap_or_default();

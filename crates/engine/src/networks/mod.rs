@@ -22,6 +22,7 @@ mod ports;
 pub mod record;
 pub mod remove;
 pub mod request;
+mod restore;
 pub(crate) mod rows;
 
 pub(crate) use allot::{Guest, allot};

@@ -132,7 +132,7 @@ impl Life {
                 // What cannot be put back now is put back by the next command that needs it.
                 segment
                     .ensure()
-                    .and_then(|()| segment.publish(endpoint))
+                    .and_then(|_ensured| segment.publish(endpoint))
                     .unwrap_or_default();
             }
         }
