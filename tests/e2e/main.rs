@@ -1,6 +1,7 @@
 //! Black-box tests of the binary: what users type, and what they see. One file per command.
 #![cfg(test)]
 
+mod artifacts;
 mod attach;
 mod attacks;
 mod build;
@@ -32,6 +33,7 @@ mod mounts;
 mod names;
 mod namespaces;
 mod network;
+mod platforms;
 mod ports;
 mod postgres;
 mod ps;

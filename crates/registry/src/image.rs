@@ -85,6 +85,7 @@ async fn resolve_at(
     let mut manifest = Manifest::parse(&first.bytes, first.content_type.as_deref()).map_err(unusable)?;
     let mut current = first;
     let mut outermost = None;
+    let mut listed = None;
     let mut depth = 0;
     let manifest = loop {
         let index = match manifest {
@@ -116,6 +117,7 @@ async fn resolve_at(
         Manifest::parse(&next.bytes, Some(entry.media_type().as_ref())).map_err(unusable)?;
         let bytes = std::mem::replace(&mut current, next).bytes;
         outermost.get_or_insert(bytes);
+        listed.get_or_insert(wanted);
     };
     check_types(reference, &manifest)?;
     let raw_config = fetch_config(session, endpoint, reference, &manifest).await?;
@@ -123,6 +125,7 @@ async fn resolve_at(
     Ok(RemoteImage {
         digest,
         index: outermost,
+        entry: listed,
         manifest_digest: current.digest,
         raw_manifest: current.bytes,
         layers: manifest.layers().clone(),

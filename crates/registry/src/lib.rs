@@ -80,6 +80,8 @@ pub struct RemoteImage {
     pub digest: Digest,
     /// The index's bytes, if the reference led to one.
     pub index: Option<Vec<u8>>,
+    /// The digest under which the index lists what led to the image: its manifest's, unless indexes are nested.
+    pub entry: Option<Digest>,
     /// Digest of the image's own manifest.
     pub manifest_digest: Digest,
     /// The manifest's bytes.
@@ -184,13 +186,31 @@ impl Client {
         image: &RemoteImage,
         blob: &Descriptor,
     ) -> Result<Box<dyn Read + Send>, RegistryError> {
+        self.open_blob(reference, Some(&image.source), blob)
+    }
+
+    /// Like [`Client::blob`], for a blob of an artifact, whose manifest has been had with [`Client::manifest`].
+    pub fn artifact_blob(
+        &self,
+        reference: &Reference,
+        blob: &Descriptor,
+    ) -> Result<Box<dyn Read + Send>, RegistryError> {
+        self.open_blob(reference, None, blob)
+    }
+
+    fn open_blob(
+        &self,
+        reference: &Reference,
+        source: Option<&str>,
+        blob: &Descriptor,
+    ) -> Result<Box<dyn Read + Send>, RegistryError> {
         let digest = oci::descriptor_digest(blob).map_err(|source| RegistryError::Manifest {
             reference: reference.familiar(),
             source,
         })?;
         let mut places = endpoint::endpoints(&self.session.config, reference)?;
         // Where the manifest came from first, the others in their order.
-        places.sort_by_key(|place| place.key() != image.source);
+        places.sort_by_key(|place| source.is_some_and(|source| place.key() != source));
         let foreign = blob.urls().as_ref().is_some_and(|urls| !urls.is_empty());
         let mut transfer = blob::Transfer::new(
             self.session.clone(),

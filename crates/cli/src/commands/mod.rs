@@ -17,6 +17,7 @@ mod exec;
 mod export;
 mod for_platform;
 mod history;
+mod image_tree;
 mod images;
 mod import;
 mod info;
