@@ -39,7 +39,7 @@ pub mod pattern;
 pub mod volumes;
 
 pub use config::{CgroupDriver, Config, ConfigError, HostCa, OptionValue};
-pub use error::{EngineError, Kind};
+pub use error::{EngineError, Kind, explain};
 pub use system::{Info, PruneRequest, Pruned};
 
 use state::Database;
