@@ -36,6 +36,7 @@ pub mod images;
 pub mod login;
 pub mod networks;
 pub mod pattern;
+pub mod size;
 pub mod volumes;
 
 pub use config::{CgroupDriver, Config, ConfigError, HostCa, OptionValue};
