@@ -73,7 +73,7 @@ mod tests {
         let connection = Connection::open(root.path().join("state.db")).unwrap();
         connection
             .execute_batch(
-                "INSERT INTO images VALUES ('sha256:aa', '{}', NULL, 'linux/amd64', 1, 1, NULL);
+                "INSERT INTO images VALUES ('sha256:aa', x'7b7d', NULL, 'linux/amd64', 1, 1, NULL);
                  INSERT INTO tags VALUES ('docker.io/library/app:1', 'sha256:aa', 7)",
             )
             .unwrap();
