@@ -44,6 +44,7 @@ mod registry;
 mod rename;
 mod restart;
 mod run;
+mod search;
 mod security_options;
 mod stats;
 mod stop;

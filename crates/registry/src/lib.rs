@@ -6,7 +6,8 @@
 //! A pull goes through the modules in this order: `endpoint` (where to look), `image` (reference to manifest,
 //! `platform`, configuration) and `blob` (streams); a push through `upload` (blobs) and `put` (manifests). All are by
 //! `session` (one request: scheme, credentials, retries), which uses `token` (`challenge`, `credentials`) and `transport` (connections, redirects; `names`, `tls`). All of it
-//! runs on the thread of `worker`. `login` checks what `keep` then keeps.
+//! runs on the thread of `worker`. `login` checks what `keep` then keeps; `tags`,
+//! `referrers` and `search` read lists by `pages`.
 //!
 //! What comes from a registry is hostile until its digest says otherwise: documents have a largest size, what is
 //! printed has no control characters, credentials are for the origin they were stored for and its token server.
@@ -22,9 +23,12 @@ mod image;
 mod keep;
 mod login;
 mod names;
+mod pages;
 mod platform;
 mod put;
+mod referrers;
 mod retry;
+mod search;
 mod session;
 mod tags;
 mod tls;
@@ -36,6 +40,7 @@ mod worker;
 pub use download::Downloaded;
 pub use error::{Cause, RegistryError};
 pub use keep::{Kept, registry_of};
+pub use search::Found;
 pub use upload::{Content, Landed};
 
 use oci::{Descriptor, Digest, Platform, Reference};
@@ -233,6 +238,24 @@ impl Client {
             .run(async move { tags::list(&session, &reference).await })
     }
 
+    /// Lists what refers to a manifest of the repository that `reference` names: signatures, attestations.
+    pub fn referrers(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        let (session, reference, digest) = (self.session.clone(), reference.clone(), *digest);
+        self.worker()?
+            .run(async move { referrers::list(&session, &reference, &digest).await })
+    }
+
+    /// Searches a registry (`docker.io`, `host[:port]`) for a term; returns so many repositories at most.
+    pub fn search(&self, registry: &str, term: &str, limit: usize) -> Result<Vec<Found>, RegistryError> {
+        let (session, registry, term) = (self.session.clone(), registry.to_owned(), term.to_owned());
+        self.worker()?
+            .run(async move { search::search(&session, &registry, &term, limit).await })
+    }
+
     /// Names the repository of `reference` as one to push to; never a mirror. Blobs may be mounted from `sources`, other
     /// repositories of the same registry.
     pub fn target(&self, reference: &Reference, sources: Vec<String>) -> Target {
@@ -267,7 +290,8 @@ impl Client {
         self.worker()?.run(upload.run(sources))
     }
 
-    /// Stores a manifest or an index under a tag or its own digest, byte for byte.
+    /// Stores a manifest or an index under a tag or its own digest, byte for byte. One that refers to another is listed among
+    /// the referrers of that one.
     pub fn push_manifest(
         &self,
         target: &Target,
@@ -278,7 +302,7 @@ impl Client {
         let (session, target, to) = (self.session.clone(), target.clone(), to.to_owned());
         let document = (media_type.to_owned(), bytes::Bytes::copy_from_slice(bytes));
         self.worker()?
-            .run(async move { put::manifest(&session, &target.endpoint, &target.name, &to, document).await })
+            .run(async move { referrers::put(&session, &target, &to, document).await })
     }
 
     /// Checks a name and a password with a registry, and keeps them, or what its token server gives for them, in

@@ -10,12 +10,14 @@ mod push;
 mod push_content;
 mod push_index;
 mod remove;
+mod search;
 mod tree;
 
 pub use artifacts::ArtifactManifest;
 pub use indexes::{Member, MemberPlatform, RemoteManifest};
 pub use pull::{PullEvent, Pulled};
 pub use push::{PushEvent, Pushed};
+pub use registry::Found;
 pub use remove::Removed;
 pub(crate) use remove::is_alive;
 pub use store::{Artifact, Image, Index, Loaded};
