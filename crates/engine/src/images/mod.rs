@@ -4,6 +4,7 @@ mod archive;
 mod artifacts;
 mod find;
 mod indexes;
+pub(crate) mod keeping;
 mod pull;
 mod pull_whole;
 mod push;
@@ -15,6 +16,7 @@ mod tree;
 
 pub use artifacts::ArtifactManifest;
 pub use indexes::{Member, MemberPlatform, RemoteManifest};
+pub use keeping::{ImagePolicy, Keeping};
 pub use pull::{PullEvent, Pulled};
 pub use push::{PushEvent, Pushed};
 pub use registry::Found;

@@ -222,7 +222,7 @@ impl Images<'_> {
         Ok(vec![Removed::Untagged(reference.clone())])
     }
 
-    fn delete(self, image: &Image) -> Result<Vec<Removed>, EngineError> {
+    pub(super) fn delete(self, image: &Image) -> Result<Vec<Removed>, EngineError> {
         self.engine.store.remove_image(&image.id)?;
         let id = image.id.to_string();
         // A tag of an index leads to another of its images now, if there is one.
