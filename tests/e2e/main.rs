@@ -18,6 +18,7 @@ mod errors;
 mod events;
 mod exec;
 mod export;
+mod faults;
 mod health;
 mod hello;
 mod image;

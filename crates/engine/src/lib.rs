@@ -77,12 +77,20 @@ impl Engine {
             make_private_directory(directory)?;
         }
         let database = Arc::new(Database::open(&locations.root)?);
-        let store = Store::open(&locations.root, Arc::clone(&database))?;
+        match Self::on(&locations, &config, &database) {
+            // What is healed here is removed mostly, and there was no room for that.
+            Err(_) if database.make_room() => Self::on(&locations, &config, &database),
+            opened => opened,
+        }
+    }
+
+    fn on(locations: &Locations, config: &Config, database: &Arc<Database>) -> Result<Self, EngineError> {
+        let store = Store::open(&locations.root, Arc::clone(database))?;
         let engine = Self {
-            locations,
-            config,
+            locations: locations.clone(),
+            config: config.clone(),
             client_directory: None,
-            database,
+            database: Arc::clone(database),
             store,
         };
         engine.containers().recover()?;

@@ -132,6 +132,7 @@ impl Builds<'_> {
     /// Removes build cache that no image needs; with `all` everything, so that the next build starts from its base.
     /// Returns the keys of what went and the bytes given back.
     pub fn prune(&self, all: bool, filters: &[(String, String)]) -> Result<(Vec<String>, u64), EngineError> {
+        self.engine.database.make_room();
         let (kinds, filters): (Vec<_>, Vec<_>) = filters.iter().cloned().partition(|(key, _)| key == "type");
         let is_wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|(_, wanted)| wanted == kind);
         if let Some((_, unknown)) = kinds.iter().find(|(_, kind)| kind != STEP && kind != MOUNT) {

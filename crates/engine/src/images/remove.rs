@@ -22,6 +22,7 @@ impl Images<'_> {
     /// Removes a reference, and the image with the last one. With `force`, all references of an id, and images that
     /// stopped containers use. Layers and blobs that nothing else needs go with it.
     pub fn remove(&self, text: &str, force: bool) -> Result<Vec<Removed>, EngineError> {
+        self.engine.database.make_room();
         let image = self.find(text)?;
         let named: Option<Reference> = text.parse().ok().filter(|reference| {
             image.tags.contains(reference) || image.repository_digests.contains(reference)
@@ -141,6 +142,7 @@ impl Images<'_> {
 
     /// Removes dangling images (with `all`, every image that no container uses). Returns what went and the bytes.
     pub fn prune(&self, all: bool, filters: &[(String, String)]) -> Result<(Vec<Removed>, u64), EngineError> {
+        self.engine.database.make_room();
         let filters = Filters::parse(filters)?;
         let every = ListContainers {
             all: true,
