@@ -4,6 +4,7 @@
 mod attach;
 mod attacks;
 mod build;
+mod build_caches;
 mod build_outputs;
 mod commit;
 mod completion;

@@ -47,6 +47,20 @@ pub struct CacheMount {
     pub in_use: bool,
 }
 
+/// A cache mount that nobody else uses as long as this lives.
+#[derive(Debug)]
+pub struct HeldMount {
+    data: PathBuf,
+    _lock: Lock,
+}
+
+impl HeldMount {
+    /// Returns its directory. Steps have made what is in it.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+}
+
 /// A cache that a step may use as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -164,6 +178,16 @@ impl CacheMounts {
             .collect())
     }
 
+    /// Holds one so that nobody changes or removes it meanwhile; `None` if a step uses it just now, or there is none.
+    pub fn hold(&self, key: &str) -> Result<Option<HeldMount>, SysError> {
+        let data = self.directory.join(key).join("data");
+        if key.contains('/') || rustix::fs::access(&data, rustix::fs::Access::EXISTS).is_err() {
+            return Ok(None);
+        }
+        let lock = Lock::try_exclusive(&self.directory.join(format!("{key}.lock")))?;
+        Ok(lock.map(|lock| HeldMount { data, _lock: lock }))
+    }
+
     /// Removes one unless a step uses it; says whether it is gone.
     pub fn remove(&self, key: &str) -> Result<bool, SysError> {
         if key.contains('/') {
@@ -183,6 +207,13 @@ impl CacheMounts {
 }
 
 impl Held {
+    /// Empties it.
+    pub(crate) fn clear(&self) -> Result<(), SysError> {
+        sys::fs::remove_all(&self.data)?;
+        rustix::fs::mkdir(&self.data, Mode::from_raw_mode(0o755))
+            .map_err(SysError::on("make the directory", &self.data))
+    }
+
     /// Notes that a new cache is filled and is its id's from now on.
     pub(crate) fn finish(&self, id: &str) -> Result<(), SysError> {
         let file = self.data.with_file_name("id");

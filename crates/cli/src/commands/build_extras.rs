@@ -171,31 +171,36 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Takes steps out of cache directories. What cannot be read makes the build slower, not wrong.
-pub(super) fn import(builds: Builds<'_>, directories: &[PathBuf]) {
-    for directory in directories {
-        if let Err(error) = builds.import_cache(directory) {
-            output::warning(&format!(
-                "the cache in {} is not used: {}",
-                directory.display(),
-                crate::failure::chain(&error)
-            ));
-        }
-    }
-}
-
-/// Writes the steps of a build into cache directories.
+/// Writes the steps of a build that began at `since` into caches.
 pub(super) fn export(
     builds: Builds<'_>,
     targets: &[CacheTarget],
     reports: &[StepReport],
     images: &[(Platform, Digest)],
+    since: i64,
+    tell: bool,
 ) -> Result<(), Failure> {
-    for target in targets {
+    for CacheTarget { export, ignore_error } in targets {
         // Of several platforms the first one's image says which layers are wanted, unless all are.
-        let all = target.all || images.len() > 1;
-        if let Some((_, image)) = images.first() {
-            builds.export_cache(reports, image, all, &target.options, &target.directory)?;
+        let mut export = export.clone();
+        export.all |= images.len() > 1;
+        let Some((_, image)) = images.first() else {
+            return Ok(());
+        };
+        let place = &export.place;
+        match builds.export_cache(reports, image, since, &export) {
+            Ok(steps) if tell => output::note(&format!("exported the cache of {steps} steps to {place}")),
+            Ok(_) => {}
+            Err(error) if *ignore_error => output::warning(&format!(
+                "the cache was not exported to {place}: {}",
+                crate::failure::chain(&error)
+            )),
+            Err(error) => {
+                return Err(Failure::bare(format!(
+                    "ERROR: exporting the cache to {place}: {}",
+                    crate::failure::chain(&error)
+                )));
+            }
         }
     }
     Ok(())

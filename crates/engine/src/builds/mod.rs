@@ -1,12 +1,16 @@
 //! Builds: the builder, given what it needs of the engine.
 
-mod cache_files;
+mod cache_document;
+mod cache_export;
+mod cache_import;
+mod cache_mounts;
 mod explain;
 mod lock;
 mod outputs;
 mod services;
 mod verify;
 
+pub use cache_export::CacheExport;
 pub use explain::Explanation;
 pub use store::{Aspect, Difference, LayoutOptions};
 pub use verify::{UnequalStep, Verification};
@@ -59,10 +63,7 @@ impl Builds<'_> {
         events: &(dyn Fn(builder::BuildEvent) + Sync),
         cancelled: &AtomicBool,
     ) -> Result<Digest, EngineError> {
-        let services = services::EngineServices {
-            engine: self.engine,
-            cancelled,
-        };
+        let services = services::EngineServices::new(self.engine, cancelled);
         let (store, database) = (&self.engine.store, &self.engine.database);
         let built = match &build.lock {
             None => builder::build(store, database, &services, build, events),
@@ -196,10 +197,7 @@ impl<'e> Builds<'e> {
         keep_git_directory: bool,
         cancelled: &AtomicBool,
     ) -> Result<builder::FetchedContext<'e>, EngineError> {
-        let services = services::EngineServices {
-            engine: self.engine,
-            cancelled,
-        };
+        let services = services::EngineServices::new(self.engine, cancelled);
         let store = &self.engine.store;
         Ok(builder::from_address(store, &services, address, keep_git_directory).map_err(Box::new)?)
     }

@@ -5,7 +5,7 @@ mod find;
 mod indexes;
 mod pull;
 mod push;
-mod push_content;
+pub(crate) mod push_content;
 mod remove;
 
 pub use indexes::{Member, MemberPlatform, RemoteManifest};
