@@ -1,6 +1,7 @@
 //! Black-box tests of the binary: what users type, and what they see. One file per command.
 #![cfg(test)]
 
+mod api;
 mod attach;
 mod attacks;
 mod build;

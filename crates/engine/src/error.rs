@@ -91,6 +91,21 @@ pub enum EngineError {
     Sys(#[from] sys::SysError),
 }
 
+/// Joins an error's text with those of its causes, as Go programs do; a cause that only repeats is left out.
+pub fn explain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
 impl EngineError {
     /// Says of what kind the failure is.
     pub fn kind(&self) -> Kind {

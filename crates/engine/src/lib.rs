@@ -36,10 +36,11 @@ pub mod images;
 pub mod login;
 pub mod networks;
 pub mod pattern;
+pub mod size;
 pub mod volumes;
 
 pub use config::{CgroupDriver, Config, ConfigError, HostCa, OptionValue};
-pub use error::{EngineError, Kind};
+pub use error::{EngineError, Kind, explain};
 pub use system::{Info, PruneRequest, Pruned};
 
 use state::Database;

@@ -8,6 +8,7 @@
     reason = "what fails here fails the test that asked for it"
 )]
 
+pub mod api;
 pub mod attack;
 pub mod images;
 pub mod leaks;
@@ -15,6 +16,7 @@ pub mod registry;
 pub mod residue;
 pub mod sandbox;
 
+pub use api::{Answer, ApiServer};
 pub use attack::{Canaries, Swapper};
 pub use leaks::HostState;
 pub use residue::Residue;

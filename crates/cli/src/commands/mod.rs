@@ -39,6 +39,7 @@ mod rm;
 mod rmi;
 mod run;
 mod save;
+mod serve;
 mod start;
 mod stats;
 mod stop;
@@ -377,6 +378,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry!(prune::PruneSystem, "system prune", [], "[OPTIONS]", "Remove unused data", Exactly(0), Nothing),
     entry!(inspect::Inspect, "inspect", [], "[OPTIONS] NAME|ID [NAME|ID...]",
         "Return low-level information on containers, images, volumes and networks", AtLeast(1), Objects),
+    entry!(serve::Serve, "serve", [], "[OPTIONS]",
+        "Serve Docker's Engine API on a socket, for Docker's clients", Exactly(0), Nothing),
     entry!(version::Version, "version", [], "[OPTIONS]", "Show the version information", Exactly(0), Nothing),
     entry!(completion::Bash, "completion bash", [], "", "Generate the autocompletion script for bash", Exactly(0), Nothing),
     entry!(completion::Fish, "completion fish", [], "", "Generate the autocompletion script for fish", Exactly(0), Nothing),

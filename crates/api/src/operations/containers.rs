@@ -1,0 +1,5 @@
+//! Containers: list, create, inspect, start, stop, …
+
+use crate::server::Route;
+
+pub(crate) const ROUTES: &[Route] = &[];

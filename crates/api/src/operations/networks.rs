@@ -1,0 +1,5 @@
+//! Networks.
+
+use crate::server::Route;
+
+pub(crate) const ROUTES: &[Route] = &[];

@@ -1,0 +1,5 @@
+//! Plugins, of which there are none.
+
+use crate::server::Route;
+
+pub(crate) const ROUTES: &[Route] = &[];

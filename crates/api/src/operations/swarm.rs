@@ -1,0 +1,5 @@
+//! Swarms, of which no node is here.
+
+use crate::server::Route;
+
+pub(crate) const ROUTES: &[Route] = &[];

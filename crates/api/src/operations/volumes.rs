@@ -1,0 +1,5 @@
+//! Volumes.
+
+use crate::server::Route;
+
+pub(crate) const ROUTES: &[Route] = &[];
