@@ -6,6 +6,7 @@ mod attach;
 mod attacks;
 mod build;
 mod build_caches;
+mod build_debug;
 mod build_outputs;
 mod commit;
 mod completion;

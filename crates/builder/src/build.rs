@@ -242,6 +242,11 @@ impl Job<'_> {
         self.failed.load(Ordering::Relaxed) || self.services.cancelled()
     }
 
+    /// Notes that the build fails, so that others stop; says whether it is the first to do so.
+    pub(crate) fn fail(&self) -> bool {
+        !self.failed.swap(true, Ordering::Relaxed)
+    }
+
     /// Returns the build's lease, taken when the first layer is made: a build from the cache needs none.
     pub(crate) fn lease(&self) -> Result<Arc<Lease>, store::StoreError> {
         let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);

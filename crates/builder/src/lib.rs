@@ -124,6 +124,8 @@ pub struct Build {
     pub cache_from: Vec<CachePlace>,
     /// Whether the image says by which keys its layers are found (`--cache-to type=inline`).
     pub inline_cache: bool,
+    /// `--debug-shell`: whether the first command that fails is handed to [`Services::debug`].
+    pub debug_shell: bool,
 }
 
 /// Where a build cache is kept apart from this root.
@@ -226,6 +228,15 @@ pub struct RunStep<'a> {
     pub insecure: bool,
     /// Its limits.
     pub limits: &'a StepLimits,
+}
+
+/// A `RUN` whose command has failed.
+#[derive(Debug, Clone, Copy)]
+pub struct FailedStep<'a> {
+    /// The instruction.
+    pub instruction: &'a str,
+    /// The command's exit code.
+    pub code: i32,
 }
 
 /// Something mounted in a `RUN`.
@@ -343,6 +354,12 @@ pub trait Services: Sync {
 
     /// Says whether the user has asked to stop (Ctrl-C).
     fn cancelled(&self) -> bool;
+
+    /// Lets the user look at what a command that has failed saw and left behind: runs `step`, an interactive shell, on
+    /// their terminal, until they leave it.
+    fn debug(&self, _step: &RunStep<'_>, _failed: &FailedStep<'_>) -> Result<(), ServiceError> {
+        Ok(())
+    }
 
     /// Reads what a cache has, for [`Services::recall`]. Returns what there is to say about it.
     fn open_cache(&self, place: &CachePlace, _platform: &Platform) -> Result<String, ServiceError> {

@@ -285,6 +285,7 @@ impl BuildFlags {
             limits,
             cache_from: Vec::new(),
             inline_cache: false,
+            debug_shell: false,
         };
         Ok(Prepared {
             build,

@@ -13,6 +13,7 @@ use crate::{output, signals};
 use clap::Args;
 use engine::EngineError;
 use engine::builder::{BuildEvent, StepReport};
+use engine::builds::DebugShell;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -49,6 +50,7 @@ impl Verb for BuildCommand {
             _ if output::stderr_is_terminal() => Style::Terminal,
             _ => Style::Plain,
         };
+        self.extras.check()?;
         let platforms = self.flags.platforms()?;
         let outputs = build_output::parse(&self.flags.output, self.flags.push, &self.flags.annotation)?;
         build_extras::check(&outputs, &platforms, !self.flags.tag.is_empty())?;
@@ -124,6 +126,7 @@ impl Verb for BuildCommand {
         }
         build.cache_from = cache_from;
         build.inline_cache = cache_to.inline;
+        build.debug_shell = self.extras.debug_shell;
         let builds = engine.builds();
         let began = build_extras::moment();
         let reporting = self.extras.explain || !cache_to.exports.is_empty();
@@ -146,7 +149,11 @@ impl Verb for BuildCommand {
                     let verification = builds.verify(&build, &collect, &cancelled)?;
                     return Ok((verification.first, Some(verification)));
                 }
-                Ok((builds.build(&build, &collect, &cancelled)?, None))
+                let shell: &DebugShell<'_> = &|failed, session| build_extras::shell(&shown, failed, session);
+                Ok((
+                    builds.build_with(&build, &collect, &cancelled, Some(shell))?,
+                    None,
+                ))
             });
             shown.finish(result.is_ok());
             let (digest, verification) = match result {

@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use store::{ArtifactBlob, Layer, LayoutOptions, Lease};
 
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Nanoseconds that the slowest kernels have between two ticks.
+const TICK: i64 = 10_000_000;
 /// Blobs that are sent at once.
 const PARALLEL_UPLOADS: usize = 5;
 
@@ -156,6 +158,8 @@ impl Builds<'_> {
     /// Packs the cache mounts that were used since a moment. One that a step uses just now is left out.
     fn mount_blobs(self, lease: &Lease, since: i64) -> Result<Vec<(String, ArtifactBlob)>, EngineError> {
         let mounts = self.mounts();
+        // Files' times are those of the kernel's last tick.
+        let since = since - TICK;
         let mut packed = Vec::new();
         for mount in mounts.list()? {
             if mount.last_used < since || mount.id.is_empty() {

@@ -4,7 +4,9 @@ use super::Builds;
 use super::services::EngineServices;
 use crate::EngineError;
 use crate::containers::request::PullPolicy;
-use builder::{Build, CachePlace, Downloaded, Lock, OutputStream, Pin, RunStep, ServiceError, Services};
+use builder::{
+    Build, CachePlace, Downloaded, FailedStep, Lock, OutputStream, Pin, RunStep, ServiceError, Services,
+};
 use oci::{Digest, Platform, Reference};
 use std::path::PathBuf;
 use sys::path::Tree;
@@ -76,6 +78,10 @@ impl Services for Locked<'_> {
 
     fn cancelled(&self) -> bool {
         self.services.cancelled()
+    }
+
+    fn debug(&self, step: &RunStep<'_>, failed: &FailedStep<'_>) -> Result<(), ServiceError> {
+        self.services.debug(step, failed)
     }
 
     fn open_cache(&self, place: &CachePlace, platform: &Platform) -> Result<String, ServiceError> {

@@ -2,9 +2,10 @@
 
 use super::cache_import::OpenCache;
 use crate::containers::request::{NetworkMode, PullPolicy};
+use crate::containers::session::Session;
 use crate::images::PullEvent;
 use crate::{Engine, EngineError, containers};
-use builder::{CachePlace, OutputStream, RunNetwork, RunStep, ServiceError};
+use builder::{CachePlace, FailedStep, OutputStream, RunNetwork, RunStep, ServiceError};
 use oci::{Digest, Platform, Reference};
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,19 +17,32 @@ use sys::path::Tree;
 /// How often a cancelled build is noticed while something is fetched.
 const GLANCE: Duration = Duration::from_millis(50);
 
-#[derive(Debug)]
 pub(super) struct EngineServices<'e> {
     pub(super) engine: &'e Engine,
     pub(super) cancelled: &'e AtomicBool,
     /// The caches of `--cache-from`.
     pub(super) caches: RwLock<Vec<Arc<OpenCache>>>,
+    /// The user's terminal, for a shell in a step that has failed.
+    pub(super) shell: Option<&'e DebugShell<'e>>,
 }
+
+impl std::fmt::Debug for EngineServices<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EngineServices")
+            .field("caches", &self.caches)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Has the conversation with a shell in a step that has failed, on the user's terminal.
+pub type DebugShell<'a> = dyn Fn(&FailedStep<'_>, Session) + Sync + 'a;
 
 impl<'e> EngineServices<'e> {
     pub(super) fn new(engine: &'e Engine, cancelled: &'e AtomicBool) -> Self {
         Self {
             engine,
             cancelled,
+            shell: None,
             caches: RwLock::default(),
         }
     }
@@ -117,16 +131,20 @@ impl builder::Services for EngineServices<'_> {
         output: &mut dyn FnMut(OutputStream, &[u8]),
         stopped: &dyn Fn() -> bool,
     ) -> Result<i32, ServiceError> {
-        let network = match step.network {
-            RunNetwork::Default => NetworkMode::Bridge,
-            RunNetwork::Host => NetworkMode::Host,
-            RunNetwork::None => NetworkMode::None,
-        };
+        let network = network_of(step);
         containers::step::run(self.engine, step, &network, output, stopped).map_err(service_error)
     }
 
     fn cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
+    }
+
+    fn debug(&self, step: &RunStep<'_>, failed: &FailedStep<'_>) -> Result<(), ServiceError> {
+        let Some(shell) = self.shell else { return Ok(()) };
+        let talk = |session: Session| shell(failed, session);
+        containers::step::run_on_terminal(self.engine, step, &network_of(step), &talk)
+            .map(drop)
+            .map_err(service_error)
     }
 
     fn open_cache(&self, place: &CachePlace, platform: &Platform) -> Result<String, ServiceError> {
@@ -183,6 +201,14 @@ fn line(event: PullEvent) -> Option<String> {
         PullEvent::Status { message } => Some(message),
         PullEvent::LayerDone { id, existed: false } => Some(format!("{id}: Pull complete")),
         PullEvent::Layer { .. } | PullEvent::LayerDone { .. } => None,
+    }
+}
+
+fn network_of(step: &RunStep<'_>) -> NetworkMode {
+    match step.network {
+        RunNetwork::Default => NetworkMode::Bridge,
+        RunNetwork::Host => NetworkMode::Host,
+        RunNetwork::None => NetworkMode::None,
     }
 }
 
