@@ -5,6 +5,8 @@ mod api;
 mod attach;
 mod attacks;
 mod build;
+mod build_caches;
+mod build_debug;
 mod build_outputs;
 mod commit;
 mod completion;

@@ -77,23 +77,22 @@ impl Engine {
             make_private_directory(directory)?;
         }
         let database = Arc::new(Database::open(&locations.root)?);
-        match Self::on(&locations, &config, &database) {
-            // What is healed here is removed mostly, and there was no room for that.
-            Err(_) if database.make_room() => Self::on(&locations, &config, &database),
+        let store = match Store::open(&locations.root, Arc::clone(&database)) {
+            Err(_) if database.make_room() => Store::open(&locations.root, Arc::clone(&database)),
             opened => opened,
-        }
-    }
-
-    fn on(locations: &Locations, config: &Config, database: &Arc<Database>) -> Result<Self, EngineError> {
-        let store = Store::open(&locations.root, Arc::clone(database))?;
-        let engine = Self {
-            locations: locations.clone(),
-            config: config.clone(),
-            client_directory: None,
-            database: Arc::clone(database),
-            store,
         };
-        engine.containers().recover()?;
+        let engine = Self {
+            locations,
+            config,
+            client_directory: None,
+            database,
+            store: store?,
+        };
+        match engine.containers().recover() {
+            // What is healed is removed mostly, and there was no room for that.
+            Err(_) if engine.database.make_room() => engine.containers().recover()?,
+            healed => healed?,
+        }
         Ok(engine)
     }
 

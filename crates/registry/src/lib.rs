@@ -160,7 +160,21 @@ impl Client {
     pub fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<RemoteImage, RegistryError> {
         let (session, reference, platform) = (self.session.clone(), reference.clone(), platform.clone());
         self.worker()?
-            .run(async move { image::resolve(&session, &reference, &platform).await })
+            .run(async move { image::resolve(&session, &reference, &platform, image::Expected::Image).await })
+    }
+
+    /// Like [`Client::resolve`], for whatever the reference names: the types of the configuration and of the layers are
+    /// not looked at, and the configuration may be as large as `largest_config`.
+    pub fn resolve_any(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        largest_config: u64,
+    ) -> Result<RemoteImage, RegistryError> {
+        let (session, reference, platform) = (self.session.clone(), reference.clone(), platform.clone());
+        let expected = image::Expected::Anything { largest_config };
+        self.worker()?
+            .run(async move { image::resolve(&session, &reference, &platform, expected).await })
     }
 
     /// Fetches what a reference names as it is: its bytes, their digest, and the type that the registry tells.

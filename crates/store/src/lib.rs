@@ -51,10 +51,10 @@ mod snapshots;
 mod tar;
 mod tree_tar;
 
-pub use archive::{LayoutOptions, Loaded};
+pub use archive::{ArtifactBlob, LayoutOptions, Loaded, artifact_manifest};
 pub use changes::{Change, ChangeKind, changes};
 pub use compare::{Aspect, Difference};
-pub use copy::{unpack_into, unpack_tree, write_alone, write_root, write_tree};
+pub use copy::{unpack_into, unpack_strange, unpack_tree, write_alone, write_root, write_tree};
 pub use error::StoreError;
 pub use extract::{ExtractError, Limits};
 pub use garbage::{Reclaimed, Usage};

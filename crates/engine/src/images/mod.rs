@@ -6,7 +6,7 @@ mod indexes;
 pub(crate) mod keeping;
 mod pull;
 mod push;
-mod push_content;
+pub(crate) mod push_content;
 mod remove;
 
 pub use indexes::{Member, MemberPlatform, RemoteManifest};
