@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod api;
+mod artifacts;
 mod attach;
 mod attacks;
 mod build;
@@ -37,6 +38,7 @@ mod mounts;
 mod names;
 mod namespaces;
 mod network;
+mod platforms;
 mod ports;
 mod postgres;
 mod ps;
@@ -46,6 +48,7 @@ mod registry;
 mod rename;
 mod restart;
 mod run;
+mod search;
 mod security_options;
 mod stats;
 mod stop;

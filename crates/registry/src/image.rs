@@ -99,6 +99,7 @@ async fn resolve_at(
     let mut manifest = Manifest::parse(&first.bytes, first.content_type.as_deref()).map_err(unusable)?;
     let mut current = first;
     let mut outermost = None;
+    let mut listed = None;
     let mut depth = 0;
     let manifest = loop {
         let index = match manifest {
@@ -130,6 +131,7 @@ async fn resolve_at(
         Manifest::parse(&next.bytes, Some(entry.media_type().as_ref())).map_err(unusable)?;
         let bytes = std::mem::replace(&mut current, next).bytes;
         outermost.get_or_insert(bytes);
+        listed.get_or_insert(wanted);
     };
     let raw_config = match expected {
         Expected::Image => {
@@ -145,6 +147,7 @@ async fn resolve_at(
     Ok(RemoteImage {
         digest,
         index: outermost,
+        entry: listed,
         manifest_digest: current.digest,
         raw_manifest: current.bytes,
         layers: manifest.layers().clone(),

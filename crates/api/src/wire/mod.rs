@@ -1,5 +1,6 @@
 //! Docker's JSON shapes, made of the engine's records. Field order is Docker's, because `inspect` prints it.
 
+mod artifact;
 mod container;
 mod event;
 mod fate;
@@ -10,6 +11,7 @@ mod network;
 mod network_settings;
 mod volume;
 
+pub use artifact::ArtifactInspect;
 pub use container::{ContainerInspect, status_text};
 pub use event::EventMessage;
 pub use fate::health_text;

@@ -115,22 +115,11 @@ pub(super) fn check(outputs: &[Output], platforms: &[Platform], is_named: bool) 
             )));
         }
     }
-    if platforms.len() > 1 {
-        let into_store = outputs.is_empty() || outputs.iter().any(Output::keeps_image);
-        if into_store {
-            return Err(
-                Failure::new("an image for several platforms cannot be kept in the image store yet")
-                    .with_hint(
-                        "write it to a file: -o type=oci,dest=image.tar; or build one platform at a time",
-                    ),
-            );
-        }
-        if outputs.iter().any(|output| matches!(output, Output::FilesTar(_))) {
-            return Err(
-                Failure::new("the files of several platforms cannot go into one tar")
-                    .with_hint("use type=local, which makes a directory for each"),
-            );
-        }
+    if platforms.len() > 1 && outputs.iter().any(|output| matches!(output, Output::FilesTar(_))) {
+        return Err(
+            Failure::new("the files of several platforms cannot go into one tar")
+                .with_hint("use type=local, which makes a directory for each"),
+        );
     }
     Ok(())
 }
