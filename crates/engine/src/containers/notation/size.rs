@@ -3,7 +3,7 @@
 use super::{Invalid, invalid};
 
 /// Reads a size in bytes.
-pub(crate) fn bytes(text: &str) -> Result<i64, Invalid> {
+pub fn bytes(text: &str) -> Result<i64, Invalid> {
     let Some(last) = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ') else {
         return invalid(format!("invalid size: '{text}'"));
     };
@@ -37,7 +37,7 @@ pub(crate) fn bytes(text: &str) -> Result<i64, Invalid> {
 }
 
 /// Reads a size of which -1 means "no limit" (`--memory-swap`).
-pub(crate) fn bytes_or_unlimited(text: &str) -> Result<i64, Invalid> {
+pub fn bytes_or_unlimited(text: &str) -> Result<i64, Invalid> {
     if text == "-1" { Ok(-1) } else { bytes(text) }
 }
 
