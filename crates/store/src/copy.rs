@@ -248,15 +248,29 @@ fn mount_of(directory: BorrowedFd<'_>, name: &OsStr) -> Result<u64, SysError> {
     Ok(found.stx_mnt_id)
 }
 
-/// Unpacks a tar, plain or compressed, into a directory. What is there is replaced, but no directory by anything else
-/// and nothing else by a directory. Without `keep_owner` all belongs to root.
-pub fn unpack_into(directory: OwnedFd, tar: &mut dyn Read, keep_owner: bool) -> Result<(), StoreError> {
-    unpack(directory, tar, keep_owner, false)
+/// What is done with a directory that stands where a member is none, or the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clash {
+    /// Nothing; the archive is refused.
+    Refuse,
+    /// It is taken away with all that is in it.
+    Replace,
+}
+
+/// Unpacks a tar, plain or compressed, into a directory. What is there is replaced; of directories `clash` says whether they
+/// are. Without `keep_owner` all belongs to root.
+pub fn unpack_into(
+    directory: OwnedFd,
+    tar: &mut dyn Read,
+    keep_owner: bool,
+    clash: Clash,
+) -> Result<(), StoreError> {
+    unpack(directory, tar, keep_owner, false, clash)
 }
 
 /// Unpacks a tar, plain or compressed, into a directory that becomes what the archive says of its top.
 pub fn unpack_tree(directory: OwnedFd, tar: &mut dyn Read) -> Result<(), StoreError> {
-    unpack(directory, tar, true, true)
+    unpack(directory, tar, true, true, Clash::Refuse)
 }
 
 fn unpack(
@@ -264,6 +278,7 @@ fn unpack(
     tar: &mut dyn Read,
     keep_owner: bool,
     with_top: bool,
+    clash: Clash,
 ) -> Result<(), StoreError> {
     with_sendable(tar, move |tar| {
         let failed = |source| StoreError::Inflate {
@@ -278,6 +293,7 @@ fn unpack(
             tree: Tree::new(directory),
             keep_owner,
             with_top,
+            clash,
             directories: Vec::new(),
         };
         while let Some(entry) = reader.next()? {
@@ -292,6 +308,7 @@ struct Unpack {
     keep_owner: bool,
     /// What is said of the top goes for the directory itself.
     with_top: bool,
+    clash: Clash,
     /// Directories whose times are set when all is in them.
     directories: Vec<(PathBuf, Timestamps)>,
 }
@@ -325,10 +342,18 @@ impl Unpack {
             }
             (Kind::Directory, Some(FileType::Directory)) => {}
             (Kind::Directory, Some(_)) => {
-                return Err(refuse("it is a directory, and there is something else"));
+                if self.clash == Clash::Refuse {
+                    return Err(refuse("it is a directory, and there is something else"));
+                }
+                unlinkat(&above, &name, AtFlags::empty()).map_err(on("replace"))?;
+                mkdirat(&above, &name, Mode::RWXU).map_err(on("make the directory"))?;
             }
             (_, Some(FileType::Directory)) => {
-                return Err(refuse("there is a directory, and it is something else"));
+                if self.clash == Clash::Refuse {
+                    return Err(refuse("there is a directory, and it is something else"));
+                }
+                self.tree.remove_all(path)?;
+                self.make(reader, entry, &above, &name, path)?;
             }
             (_, there) => {
                 if there.is_some() {

@@ -54,7 +54,7 @@ mod tree_tar;
 pub use archive::{LayoutOptions, Loaded};
 pub use changes::{Change, ChangeKind, changes};
 pub use compare::{Aspect, Difference};
-pub use copy::{unpack_into, unpack_tree, write_alone, write_root, write_tree};
+pub use copy::{Clash, unpack_into, unpack_tree, write_alone, write_root, write_tree};
 pub use error::StoreError;
 pub use extract::{ExtractError, Limits};
 pub use garbage::{Reclaimed, Usage};

@@ -25,6 +25,9 @@ mod tests {
         let expected = std::env::current_dir().unwrap().join("x");
         assert!(matches!(relative.source, MountSource::Bind { path, .. } if path == expected));
         assert!(relative.read_only);
-        assert!(matches!(parse("x:/data").unwrap().source, MountSource::Volume { .. }));
+        assert!(matches!(
+            parse("x:/data").unwrap().source,
+            MountSource::Volume { .. }
+        ));
     }
 }

@@ -7,9 +7,11 @@ pub mod device;
 pub mod extra_host;
 pub mod modes;
 pub mod network;
+pub mod restart;
 pub mod security;
 pub mod size;
 pub mod tmpfs;
+pub mod ulimit;
 pub mod volume;
 
 use super::request::MountRequest;
