@@ -57,7 +57,7 @@ pub use archive::{ArtifactBlob, LayoutOptions, Loaded, Parcel, ParcelContent, ar
 pub use artifacts::Artifact;
 pub use changes::{Change, ChangeKind, changes};
 pub use compare::{Aspect, Difference};
-pub use copy::{unpack_into, unpack_strange, unpack_tree, write_alone, write_root, write_tree};
+pub use copy::{Clash, unpack_into, unpack_strange, unpack_tree, write_alone, write_root, write_tree};
 pub use error::StoreError;
 pub use extract::{ExtractError, Limits};
 pub use garbage::{Reclaimed, Usage};

@@ -2,6 +2,9 @@
 
 mod artifact;
 mod container;
+mod container_stats;
+mod container_status;
+mod container_summary;
 mod event;
 mod fate;
 mod host_config;
@@ -13,6 +16,9 @@ mod volume;
 
 pub use artifact::ArtifactInspect;
 pub use container::{ContainerInspect, status_text};
+pub(crate) use container_stats::ContainerStats;
+pub use container_status::{human_duration, since, status_line};
+pub(crate) use container_summary::ContainerSummary;
 pub use event::EventMessage;
 pub use fate::health_text;
 pub use host_config::HostConfig;
