@@ -3,11 +3,14 @@
 mod archive;
 mod build;
 mod containers;
+mod credentials;
 mod distribution;
 mod exec;
 mod images;
+mod lines;
 mod networks;
 mod plugins;
+mod pruned;
 mod session;
 mod streams;
 mod swarm;

@@ -48,7 +48,7 @@ impl Outlet {
     }
 
     /// Whether the head is on its way.
-    pub(super) fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.head.is_none()
     }
 

@@ -1,5 +1,6 @@
 //! Docker's JSON shapes, made of the engine's records. Field order is Docker's, because `inspect` prints it.
 
+mod build_cache;
 mod container;
 mod event;
 mod fate;
@@ -8,15 +9,19 @@ mod image;
 mod info;
 mod network;
 mod network_settings;
+mod version;
 mod volume;
 
+pub use build_cache::BuildCacheRecord;
 pub use container::{ContainerInspect, status_text};
 pub use event::EventMessage;
 pub use fate::health_text;
 pub use host_config::HostConfig;
-pub use image::{HistoryEntry, ImageInspect};
+pub use image::{HistoryEntry, ImageInspect, ImageSummary};
 pub use info::SystemInfo;
 pub use network::NetworkInspect;
+pub(crate) use network::network_status;
+pub use version::SystemVersion;
 pub use volume::VolumeInspect;
 
 use jiff::Timestamp;

@@ -1,6 +1,7 @@
 //! Images: found, fetched, sent, loaded, saved, tagged, removed.
 
 mod archive;
+pub mod filter;
 mod find;
 mod indexes;
 mod pull;
