@@ -1,5 +1,6 @@
 //! Images in files: docker-archives, OCI image layouts, plain root filesystems.
 
+mod artifact;
 mod import;
 mod layout;
 mod load;
@@ -7,6 +8,7 @@ mod save;
 mod spool;
 
 use crate::Image;
+pub use artifact::{ArtifactBlob, artifact_manifest};
 pub(crate) use import::with_sendable;
 pub use layout::LayoutOptions;
 use oci::{Digest, Reference};

@@ -3,6 +3,7 @@
 mod attach;
 mod boot;
 mod build;
+mod build_cache;
 mod build_extras;
 mod buildx;
 mod commit;
@@ -342,6 +343,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
 
     entry!(lock::Update, "lock update", [], "[OPTIONS] PATH",
         "Write down which images a Dockerfile's names mean now", Exactly(1), Files),
+    entry!(build_cache::BuilderCache, "builder cache", [], "ls\nexport ID FILE|-\nimport ID FILE|-",
+        "List, export and import cache mounts", AtLeast(1), Files),
     entry!(buildx::DiskUsage, "builder du", ["buildx du"], "[OPTIONS]", "Disk usage of the build cache", Exactly(0), Nothing),
     entry!(prune::PruneBuilder, "builder prune", ["buildx prune"], "[OPTIONS]", "Remove build cache", Exactly(0), Nothing),
     entry!(buildx::Create, "buildx create", [], "[OPTIONS] [CONTEXT|ENDPOINT]", "Name the one builder there is", AtMost(1), Nothing),

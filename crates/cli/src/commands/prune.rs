@@ -7,6 +7,7 @@ use crate::front::Cli;
 use crate::output::{self, units};
 use clap::Args;
 use engine::PruneRequest;
+use engine::builds::CacheLimits;
 use engine::images::{Keeping, Removed};
 use std::process::ExitCode;
 
@@ -67,17 +68,17 @@ pub(super) struct PruneBuilder {
     #[arg(short, long)]
     force: bool,
     /// Amount of disk space to keep for cache
-    #[arg(long, value_name = "bytes")]
-    keep_storage: Option<String>,
+    #[arg(long, value_parser = size::bytes, value_name = "bytes")]
+    keep_storage: Option<i64>,
     /// Amount of disk space always allowed to keep for cache
-    #[arg(long, value_name = "bytes")]
-    reserved_space: Option<String>,
+    #[arg(long, value_parser = size::bytes, value_name = "bytes")]
+    reserved_space: Option<i64>,
     /// Maximum amount of disk space allowed to keep for cache
-    #[arg(long, value_name = "bytes")]
-    max_used_space: Option<String>,
+    #[arg(long, value_parser = size::bytes, value_name = "bytes")]
+    max_used_space: Option<i64>,
     /// Target amount of free disk space after pruning
-    #[arg(long, value_name = "bytes")]
-    min_free_space: Option<String>,
+    #[arg(long, value_parser = size::bytes, value_name = "bytes")]
+    min_free_space: Option<i64>,
     /// Override the configured builder instance
     #[arg(long, value_name = "string")]
     builder: Option<String>,
@@ -140,6 +141,11 @@ fn with_configured(cli: &Cli, given: Vec<(String, String)>) -> Result<Vec<(Strin
         }
     }
     Ok(all)
+}
+
+/// Returns a size of which nothing is 0.
+fn bytes(size: Option<i64>) -> u64 {
+    size.unwrap_or_default().unsigned_abs()
 }
 
 fn section(title: &str, lines: &[String]) -> Result<(), Failure> {
@@ -282,21 +288,17 @@ impl Verb for PruneVolumes {
 impl Verb for PruneBuilder {
     fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
         filter::check(&self.filter, CACHE_FILTERS)?;
-        for (flag, value) in [
-            ("--keep-storage", &self.keep_storage),
-            ("--reserved-space", &self.reserved_space),
-            ("--max-used-space", &self.max_used_space),
-            ("--min-free-space", &self.min_free_space),
-        ] {
-            // Pruning more than was asked for would be worse than not pruning.
-            if value.is_some() {
-                return Err(Failure::new(format!("'{flag}' is not there yet"))
-                    .with_hint("prune by age: --filter until=24h"));
-            }
-        }
+        let limits = CacheLimits {
+            // Two names of the same.
+            reserved: bytes(self.reserved_space).max(bytes(self.keep_storage)),
+            most: bytes(self.max_used_space),
+            least_free: bytes(self.min_free_space),
+        };
         // There is one builder, whatever it is called.
         let _: Option<String> = self.builder;
-        let warning = if self.all {
+        let warning = if limits != CacheLimits::default() {
+            "This will remove the least recently used build cache."
+        } else if self.all {
             "This will remove all build cache."
         } else {
             "This will remove all dangling build cache."
@@ -304,7 +306,7 @@ impl Verb for PruneBuilder {
         if !agreed(self.force, warning)? {
             return Ok(ExitCode::SUCCESS);
         }
-        let (steps, bytes) = cli.engine()?.builds().prune(self.all, &self.filter)?;
+        let (steps, bytes) = cli.engine()?.builds().prune(self.all, &self.filter, limits)?;
         if self.verbose {
             section("Deleted build cache objects:", &steps)?;
         }

@@ -92,6 +92,7 @@ impl Images<'_> {
     }
 
     fn remove_except(self, keeping: Keeping) -> Result<(Vec<Removed>, u64), EngineError> {
+        self.engine.database.make_room();
         let all = ListContainers {
             all: true,
             ..ListContainers::default()

@@ -2,13 +2,14 @@
 
 mod archive;
 mod artifacts;
+pub mod filter;
 mod find;
 mod indexes;
 pub(crate) mod keeping;
 mod pull;
 mod pull_whole;
 mod push;
-mod push_content;
+pub(crate) mod push_content;
 mod push_index;
 mod remove;
 mod search;

@@ -24,6 +24,7 @@ impl Images<'_> {
     ///
     /// A reference that leads to images for several platforms takes them all with it.
     pub fn remove(&self, text: &str, force: bool) -> Result<Vec<Removed>, EngineError> {
+        self.engine.database.make_room();
         if let Some(artifact) = self.find_artifact(text)? {
             let removed = self.remove_artifact(&artifact, text)?;
             self.engine.store.collect_garbage()?;
@@ -255,6 +256,7 @@ impl Images<'_> {
 
     /// Removes dangling images (with `all`, every image that no container uses). Returns what went and the bytes.
     pub fn prune(&self, all: bool, filters: &[(String, String)]) -> Result<(Vec<Removed>, u64), EngineError> {
+        self.engine.database.make_room();
         let filters = Filters::parse(filters)?;
         let every = ListContainers {
             all: true,

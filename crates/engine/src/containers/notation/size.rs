@@ -3,12 +3,12 @@
 use super::Invalid;
 
 /// Reads a size in bytes.
-pub(crate) fn bytes(text: &str) -> Result<i64, Invalid> {
-    engine::size::bytes(text).map_err(|error| Invalid(error.to_string()))
+pub fn bytes(text: &str) -> Result<i64, Invalid> {
+    crate::size::bytes(text).map_err(|error| Invalid(error.to_string()))
 }
 
 /// Reads a size of which -1 means "no limit" (`--memory-swap`).
-pub(crate) fn bytes_or_unlimited(text: &str) -> Result<i64, Invalid> {
+pub fn bytes_or_unlimited(text: &str) -> Result<i64, Invalid> {
     if text == "-1" { Ok(-1) } else { bytes(text) }
 }
 
