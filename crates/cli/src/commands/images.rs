@@ -7,6 +7,7 @@ use crate::front::Cli;
 use crate::output::table::{self, Layout, Row};
 use crate::output::{time, units};
 use clap::Args;
+use engine::images::filter::{made, matches_glob};
 use engine::images::{Artifact, Entry, Image, Images};
 use oci::Reference;
 use std::process::ExitCode;
@@ -71,8 +72,8 @@ impl Verb for ListImages {
         let mut conditions = Vec::new();
         for (key, value) in filters {
             conditions.push(match key.as_str() {
-                "before" => Condition::Before(created(&images.find(&value)?)),
-                "since" => Condition::Since(created(&images.find(&value)?)),
+                "before" => Condition::Before(made(&images.find(&value)?)),
+                "since" => Condition::Since(made(&images.find(&value)?)),
                 _ => Condition::new(&key, value)?,
             });
         }
@@ -308,67 +309,18 @@ fn names_of(tags: &[Reference], repository_digests: &[Reference], shows_digest: 
 fn satisfies(image: &Image, name: &Name, conditions: &[Condition]) -> bool {
     let labels = &image.config.config.labels;
     conditions.iter().all(|condition| match condition {
-        Condition::Before(moment) | Condition::Until(moment) => created(image) < *moment,
-        Condition::Since(moment) => created(image) > *moment,
+        Condition::Before(moment) | Condition::Until(moment) => made(image) < *moment,
+        Condition::Since(moment) => made(image) > *moment,
         Condition::Dangling(wanted) => (image.tags.is_empty() && image.variant_of.is_empty()) == *wanted,
         Condition::Label(wanted) => filter::label_matches(labels, wanted),
         Condition::Reference(_) => true,
     }) && name.satisfies(conditions)
 }
 
-/// Go's `path.Match`: `*` and `?` stop at a slash, `[a-z]` is a class, a backslash takes away a meaning.
-fn matches_glob(pattern: &str, text: &str) -> bool {
-    fn at(pattern: &[char], text: &[char]) -> bool {
-        match (pattern, text) {
-            ([], []) => true,
-            (['*', rest @ ..], _) => {
-                at(rest, text) || matches!(text, [c, tail @ ..] if *c != '/' && at(pattern, tail))
-            }
-            (['?', rest @ ..], [c, tail @ ..]) => *c != '/' && at(rest, tail),
-            (['[', rest @ ..], [c, tail @ ..]) => {
-                let Some(end) = rest.iter().position(|c| *c == ']') else {
-                    return false;
-                };
-                let (negated, class) = match &rest[..end] {
-                    ['^', class @ ..] => (true, class),
-                    class => (false, class),
-                };
-                let mut found = false;
-                let mut index = 0;
-                while index < class.len() {
-                    if index + 2 < class.len() && class[index + 1] == '-' {
-                        found |= (class[index]..=class[index + 2]).contains(c);
-                        index += 3;
-                    } else {
-                        found |= class[index] == *c;
-                        index += 1;
-                    }
-                }
-                found != negated && at(&rest[end + 1..], tail)
-            }
-            (['\\', wanted, rest @ ..] | [wanted, rest @ ..], [c, tail @ ..]) => {
-                wanted == c && at(rest, tail)
-            }
-            _ => false,
-        }
-    }
-    at(
-        &pattern.chars().collect::<Vec<_>>(),
-        &text.chars().collect::<Vec<_>>(),
-    )
-}
-
-/// When an image was made. One whose times were taken out for the sake of reproducibility is as old as its stay here.
-fn created(image: &Image) -> i64 {
-    let made = image.config.created.as_deref().and_then(time::parse);
-    let epoch = engine::builder::FIXED_EPOCH * 1_000_000_000;
-    made.filter(|moment| *moment > epoch).unwrap_or(image.created)
-}
-
 /// A row of the table.
 pub(super) fn row(image: &Image, name: &Name, now: i64, truncate: bool) -> Row {
     let size = units::human_size(image.size);
-    cells((&image.id.to_string(), created(image), size), name, now, truncate)
+    cells((&image.id.to_string(), made(image), size), name, now, truncate)
 }
 
 fn cells((id, created, size): (&str, i64, String), name: &Name, now: i64, truncate: bool) -> Row {
@@ -389,25 +341,4 @@ fn cells((id, created, size): (&str, i64, String), name: &Name, now: i64, trunca
         ("UniqueSize", "N/A".to_owned()),
         ("VirtualSize", size),
     ])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn globs() {
-        for (pattern, text, expected) in [
-            ("busybox", "busybox", true),
-            ("busy*", "busybox", true),
-            ("busy*", "busy/box", false),
-            ("b?sybox", "busybox", true),
-            ("[a-c]usybox", "busybox", true),
-            ("[^a]usybox", "busybox", true),
-            ("*:1.*", "tools:1.2", true),
-            ("busybox:*", "busybox", false),
-        ] {
-            assert_eq!(matches_glob(pattern, text), expected, "{pattern} {text}");
-        }
-    }
 }

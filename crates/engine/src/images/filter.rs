@@ -34,10 +34,10 @@ impl Images<'_> {
         };
         for (key, value) in pairs {
             filter.conditions.push(match key.as_str() {
-                "before" => Condition::Before(self.find(value)?.created),
+                "before" => Condition::Before(made(&self.find(value)?)),
                 "dangling" => Condition::Dangling(truth(key, value)?),
                 "label" => Condition::Label(value.clone()),
-                "since" => Condition::Since(self.find(value)?.created),
+                "since" => Condition::Since(made(&self.find(value)?)),
                 "until" => Condition::Before(crate::moment(value)?),
                 _ => {
                     filter.references.push(value.clone());
@@ -58,6 +58,10 @@ impl Filter {
             .any(|it| matches!(it, Condition::Dangling(true)));
         let parents: Vec<_> = images.iter().filter_map(|image| image.parent).collect();
         let is_shown = |image: &Image| {
+            // A name leads to it for another platform; its line is that name's.
+            if image.tags.is_empty() && !image.variant_of.is_empty() {
+                return false;
+            }
             self.all || asks_dangling || !(image.tags.is_empty() && parents.contains(&image.id))
         };
         let shown = images.into_iter().filter(is_shown);
@@ -78,24 +82,31 @@ impl Filter {
 
     fn wants(&self, reference: &Reference) -> bool {
         let (whole, name) = (reference.familiar(), reference.familiar_name());
-        let last = |text: &str| text.rsplit('/').next().unwrap_or(text).to_owned();
-        self.references.iter().any(|pattern| {
-            [&whole, &name, &last(&whole), &last(&name)]
-                .iter()
-                .any(|text| matches_glob(pattern, text))
-        })
+        self.references
+            .iter()
+            .any(|pattern| matches_glob(pattern, &whole) || matches_glob(pattern, &name))
     }
 }
 
 impl Condition {
     fn holds(&self, image: &Image) -> bool {
         match self {
-            Self::Before(moment) => image.created < *moment,
+            Self::Before(moment) => made(image) < *moment,
             Self::Dangling(wanted) => image.tags.is_empty() == *wanted,
             Self::Label(wanted) => has_label(&image.config.config.labels, wanted),
-            Self::Since(moment) => image.created > *moment,
+            Self::Since(moment) => made(image) > *moment,
         }
     }
+}
+
+/// When an image was made: nanoseconds since 1970. One whose times were taken out for the sake of reproducibility is as old as
+/// its stay here.
+pub fn made(image: &Image) -> i64 {
+    let made = image.config.created.as_deref();
+    let made = made.and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    let made = made.and_then(|made| i64::try_from(made.as_nanosecond()).ok());
+    made.filter(|moment| *moment > builder::FIXED_EPOCH * 1_000_000_000)
+        .unwrap_or(image.created)
 }
 
 /// Go's `path.Match`: `*` and `?` stop at a slash, `[a-z]` is a class, a backslash takes away a meaning.

@@ -125,18 +125,15 @@ fn platforms(exchange: &Exchange, name: &str, since: u16) -> Result<Vec<Platform
     texts.map(platform_document).collect()
 }
 
-/// Finds an image that is for one of the platforms, if some are named.
+/// Finds an image, for the platform if one is named.
 fn find_for(images: Images<'_>, name: &str, platforms: &[Platform]) -> Result<Image, Failure> {
-    let image = images.find(name)?;
-    if let Some(platform) = platforms
-        .iter()
-        .find(|platform| !platform.accepts(&image.platform))
-    {
-        return Err(Failure::not_found(format!(
-            "image with reference {name} was found but does not provide the specified platform ({platform})"
-        )));
-    }
-    Ok(image)
+    images
+        .find_for(name, platforms.first())
+        .map_err(|error| match error {
+            // That it is not here for this platform is no mistake in the request.
+            EngineError::Invalid { message, .. } if !platforms.is_empty() => Failure::not_found(message),
+            error => error.into(),
+        })
 }
 
 /// Reads a reference that a client gives in two pieces. The tag may be a digest; a digest in the name counts most.
@@ -275,8 +272,24 @@ fn attestations(exchange: &mut Exchange) -> Result<Reply, Failure> {
     Reply::json(&json!([]))
 }
 
-fn search(_: &mut Exchange) -> Result<Reply, Failure> {
-    Err(Failure::not_implemented("searching Docker Hub"))
+fn search(exchange: &mut Exchange) -> Result<Reply, Failure> {
+    let query = exchange.query();
+    let limit = query.number("limit")?.unwrap_or(0);
+    let found = exchange.engine()?.images().search(
+        query.get("term").unwrap_or_default(),
+        limit,
+        &query.filters()?,
+    )?;
+    let found = found.into_iter().map(|found| {
+        json!({
+            "name": found.name,
+            "description": found.description,
+            "star_count": found.stars,
+            "is_official": found.official,
+            "is_automated": found.automated,
+        })
+    });
+    Reply::json(&found.collect::<Vec<_>>())
 }
 
 fn tag(exchange: &mut Exchange) -> Result<Reply, Failure> {
@@ -293,10 +306,15 @@ fn remove(exchange: &mut Exchange) -> Result<Reply, Failure> {
     let name = exchange.parameter("name");
     let engine = exchange.engine()?;
     let images = engine.images();
-    if !platforms.is_empty() {
-        find_for(images, name, &platforms)?;
-    }
-    let removed = images.remove(name, exchange.query().flag("force"))?;
+    let force = exchange.query().flag("force");
+    let removed = if platforms.is_empty() {
+        images.remove(name, force)?
+    } else {
+        for platform in &platforms {
+            find_for(images, name, std::slice::from_ref(platform))?;
+        }
+        images.remove_platforms(name, &platforms, force)?
+    };
     Reply::json(&removed.iter().map(removed_document).collect::<Vec<_>>())
 }
 
