@@ -2,6 +2,7 @@
 //! does not keep another waiting. Engines that have been used are kept open, for opening costs a millisecond.
 
 use super::Failure;
+use crate::buildkit::Hub;
 use engine::{Engine, Locations};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,8 +12,9 @@ const KEPT: usize = 8;
 
 /// Opens engines on one root.
 #[derive(Debug)]
-pub(super) struct Engines {
+pub(crate) struct Engines {
     locations: Locations,
+    hub: Hub,
     idle: Mutex<Vec<Engine>>,
 }
 
@@ -20,8 +22,19 @@ impl Engines {
     pub(super) fn new(locations: Locations) -> Self {
         Self {
             locations,
+            hub: Hub::default(),
             idle: Mutex::new(Vec::new()),
         }
+    }
+
+    /// Returns where engines are opened.
+    pub(crate) fn locations(&self) -> &Locations {
+        &self.locations
+    }
+
+    /// Returns what builds share while they run: the one thing that is remembered from request to request.
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// Takes an engine. As at the start of each command, what dead processes left is healed first.

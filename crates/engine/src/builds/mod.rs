@@ -1,13 +1,17 @@
 //! Builds: the builder, given what it needs of the engine.
 
 mod cache_files;
+mod contexts;
 mod explain;
+mod inputs;
 mod lock;
 mod outputs;
 mod services;
 mod verify;
 
+pub use contexts::KeptContext;
 pub use explain::Explanation;
+pub use inputs::{NamedText, dockerfile_in, ignore_file_in};
 pub use store::{Aspect, Difference, LayoutOptions};
 pub use verify::{UnequalStep, Verification};
 
@@ -28,7 +32,7 @@ pub struct Builds<'e> {
 /// A finished step that the cache remembers, or the directory of a `RUN --mount=type=cache`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedStep {
-    /// `regular`, or `exec.cachemount`.
+    /// `regular`, `exec.cachemount`, or `source.local`.
     pub kind: &'static str,
     /// Whether a build uses it just now.
     pub in_use: bool,
@@ -50,6 +54,15 @@ pub struct CachedStep {
 const STEP: &str = "regular";
 /// The kind of a cache mount.
 pub(crate) const MOUNT: &str = "exec.cachemount";
+/// The kind of a context that a client has sent.
+const LOCAL: &str = "source.local";
+
+/// Returns the sha256 of some bytes.
+pub fn digest_of(bytes: &[u8]) -> Digest {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+    Digest::from_sha256(digest)
+}
 
 impl Builds<'_> {
     /// Builds an image. `cancelled` is looked at all the time; setting it ends the build within a second.
@@ -121,6 +134,16 @@ impl Builds<'_> {
             size: mount.size,
             shared: false,
         }));
+        steps.extend(self.contexts().list()?.into_iter().map(|context| CachedStep {
+            kind: LOCAL,
+            in_use: context.in_use,
+            key: context.key,
+            summary: "build context of a client".to_owned(),
+            created: context.last_used,
+            last_used: context.last_used,
+            size: context.size,
+            shared: false,
+        }));
         steps.sort_by(|a, b| b.last_used.cmp(&a.last_used).then_with(|| a.key.cmp(&b.key)));
         Ok(steps)
     }
@@ -134,10 +157,13 @@ impl Builds<'_> {
     pub fn prune(&self, all: bool, filters: &[(String, String)]) -> Result<(Vec<String>, u64), EngineError> {
         let (kinds, filters): (Vec<_>, Vec<_>) = filters.iter().cloned().partition(|(key, _)| key == "type");
         let is_wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|(_, wanted)| wanted == kind);
-        if let Some((_, unknown)) = kinds.iter().find(|(_, kind)| kind != STEP && kind != MOUNT) {
+        if let Some((_, unknown)) = kinds
+            .iter()
+            .find(|(_, kind)| ![STEP, MOUNT, LOCAL].contains(&kind.as_str()))
+        {
             return Err(EngineError::Invalid {
                 message: format!("there is no build cache of type '{unknown}'"),
-                hint: Some(format!("write type={STEP} or type={MOUNT}")),
+                hint: Some(format!("write type={STEP}, type={MOUNT} or type={LOCAL}")),
             });
         }
         let filters = Filters::parse(&filters)?;
@@ -172,6 +198,15 @@ impl Builds<'_> {
                 if filters.accept(mount.last_used, &BTreeMap::new()) && mounts.remove(&mount.key)? {
                     bytes += mount.size;
                     gone.push(mount.key);
+                }
+            }
+        }
+        if is_wanted(LOCAL) {
+            let contexts = self.contexts();
+            for context in contexts.list()? {
+                if filters.accept(context.last_used, &BTreeMap::new()) && contexts.remove(&context.key)? {
+                    bytes += context.size;
+                    gone.push(context.key);
                 }
             }
         }
