@@ -164,9 +164,10 @@ impl Options {
         else {
             return Ok(None);
         };
-        text.parse()
-            .map(Some)
-            .map_err(|_| SolveError::Invalid(format!("invalid SOURCE_DATE_EPOCH: {text}")))
+        match text.parse() {
+            Ok(epoch) => Ok(Some(epoch)),
+            Err(_) => invalid(format!("invalid SOURCE_DATE_EPOCH: {text}")),
+        }
     }
 }
 
@@ -198,7 +199,7 @@ fn ulimit(text: &str) -> Result<(String, i64, i64), SolveError> {
     let wrong = || SolveError::Invalid(format!("failed to parse ulimits: {text}"));
     let (name, value) = text.split_once('=').ok_or_else(wrong)?;
     let (soft, hard) = value.split_once(':').unwrap_or((value, value));
-    let number = |text: &str| text.parse::<i64>().map_err(|_| wrong());
+    let number = |text: &str| text.parse::<i64>().ok().ok_or_else(wrong);
     Ok((name.to_owned(), number(soft)?, number(hard)?))
 }
 

@@ -34,6 +34,9 @@ pub(super) struct Inputs<'e> {
     _fetched: Vec<FetchedContext<'e>>,
 }
 
+/// A directory, and the text of a Dockerfile that came instead of one.
+type Fetched = (PathBuf, Option<Vec<u8>>);
+
 /// Gathers the inputs of builds.
 pub(super) struct Gathering<'g, 'e> {
     pub(super) engine: &'e Engine,
@@ -110,7 +113,8 @@ impl<'g, 'e> Gathering<'g, 'e> {
         };
         if let Some(text) = alone {
             let text = String::from_utf8(text)
-                .map_err(|_| SolveError::Invalid("the Dockerfile is not UTF-8 text".to_owned()))?;
+                .ok()
+                .ok_or_else(|| SolveError::Invalid("the Dockerfile is not UTF-8 text".to_owned()))?;
             return Ok((directory, ("Dockerfile".into(), text), None));
         }
         if self.options().dockerfile_name.is_some() {
@@ -168,13 +172,12 @@ impl<'g, 'e> Gathering<'g, 'e> {
         shown: &str,
         own: Option<NamedText>,
     ) -> Result<(PathBuf, Option<NamedText>), SolveError> {
-        let ignore = match own {
-            Some(own) => Some(own),
-            None => {
-                let only = vec![IGNORE_FILE.to_owned()];
-                let directory = self.receive(name, IGNORE_FILE, Vec::new(), only)?.0;
-                ignore_file_in(&directory, &[IGNORE_FILE])?
-            }
+        let ignore = if own.is_some() {
+            own
+        } else {
+            let only = vec![IGNORE_FILE.to_owned()];
+            let directory = self.receive(name, IGNORE_FILE, Vec::new(), only)?.0;
+            ignore_file_in(&directory, &[IGNORE_FILE])?
         };
         let exclude = ignore.as_ref().map_or_else(Vec::new, |(_, text)| patterns(text));
         let work = self.progress.begin(shown);
@@ -224,7 +227,7 @@ impl<'g, 'e> Gathering<'g, 'e> {
     }
 
     /// Gets a context by its address: a directory, or a Dockerfile alone.
-    fn fetch(&mut self, address: &str) -> Result<(PathBuf, Option<Vec<u8>>), SolveError> {
+    fn fetch(&mut self, address: &str) -> Result<Fetched, SolveError> {
         let work = self
             .progress
             .begin(format!("[internal] load remote build context {address}"));
@@ -232,7 +235,7 @@ impl<'g, 'e> Gathering<'g, 'e> {
         work.finish(result)
     }
 
-    fn fetch_now(&mut self, address: &str) -> Result<(PathBuf, Option<Vec<u8>>), SolveError> {
+    fn fetch_now(&mut self, address: &str) -> Result<Fetched, SolveError> {
         let builds = self.engine.builds();
         let fetched = if address.starts_with(STANDARD_INPUT) {
             let mut input = self.standard_input(address)?;
@@ -245,22 +248,22 @@ impl<'g, 'e> Gathering<'g, 'e> {
                 .is_some_and(|value| matches!(value.as_str(), "1" | "true"));
             builds.context_from_address(address, keep, self.cancelled)
         };
-        self.keep(fetched?)
+        Ok(self.keep(fetched?))
     }
 
     /// Unpacks the context that came with the request, if one did.
-    fn unpack(&mut self) -> Result<Option<(PathBuf, Option<Vec<u8>>)>, SolveError> {
+    fn unpack(&mut self) -> Result<Option<Fetched>, SolveError> {
         let Some(mut tar) = self.solve.take_tar() else {
             return Ok(None);
         };
         let fetched = self.engine.builds().context_from_stream(&mut tar);
-        self.keep(fetched?).map(Some)
+        Ok(Some(self.keep(fetched?)))
     }
 
-    fn keep(&mut self, fetched: FetchedContext<'e>) -> Result<(PathBuf, Option<Vec<u8>>), SolveError> {
+    fn keep(&mut self, fetched: FetchedContext<'e>) -> Fetched {
         let found = (fetched.path(), fetched.dockerfile.clone());
         self.fetched.push(fetched);
-        Ok(found)
+        found
     }
 
     fn standard_input(&self, address: &str) -> Result<StandardInput<'g>, SolveError> {

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a frontend in the client has returned: the result's name, or why there is none.
-pub(super) type Returned = Result<String, String>;
+pub(super) type Returned = Result<String, super::SolveError>;
 
 /// A build by `Solve`.
 #[derive(Debug)]

@@ -15,6 +15,10 @@
 
 mod agents;
 pub(crate) mod attributes;
+mod control;
+mod failures;
+mod gateway;
+mod grpc;
 mod inputs;
 pub(crate) mod jobs;
 pub(crate) mod outputs;
@@ -25,6 +29,8 @@ mod send;
 pub(crate) mod sessions;
 pub(crate) mod solve;
 mod wire;
+
+pub(crate) use grpc::serve;
 
 use crate::server::Failure;
 use engine::EngineError;
@@ -45,10 +51,18 @@ pub(crate) struct Hub {
 /// Why a build did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SolveError {
+    /// The build failed.
+    #[error("{error}")]
+    Build {
+        /// Why.
+        error: Box<EngineError>,
+        /// The Dockerfile: its name, and its text.
+        dockerfile: Box<(String, String)>,
+    },
     /// The user has stopped it.
     #[error("the build was cancelled")]
     Cancelled,
-    /// The engine refused, or the build failed.
+    /// The engine refused.
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// The request makes no sense, or the client does not do its part.
@@ -78,30 +92,34 @@ impl SolveError {
     /// Says all there is to say, for people.
     pub(crate) fn text(&self) -> String {
         match self {
-            Self::Engine(error) => {
-                let text = engine::explain(error);
-                let hint = match error {
-                    EngineError::Build(error) => error.hint(),
-                    error => error.hint().map(str::to_owned),
-                };
-                match hint {
-                    Some(hint) => format!("{text}: {hint}"),
-                    None => text,
-                }
-            }
+            Self::Build { error, .. } => explained(error),
+            Self::Engine(error) => explained(error),
             other => other.to_string(),
         }
+    }
+}
+
+fn explained(error: &EngineError) -> String {
+    let text = engine::explain(error);
+    let hint = match error {
+        EngineError::Build(error) => error.hint(),
+        error => error.hint().map(str::to_owned),
+    };
+    match hint {
+        Some(hint) => format!("{text}: {hint}"),
+        None => text,
     }
 }
 
 impl From<SolveError> for Failure {
     fn from(error: SolveError) -> Self {
         match error {
-            SolveError::Engine(EngineError::Build(_)) => Self::internal(error.text()),
             SolveError::Engine(error) => error.into(),
             SolveError::Invalid(_) => Self::bad_request(error.text()),
             SolveError::Unsupported(_) => Self::new(StatusCode::NOT_IMPLEMENTED, error.text()),
-            SolveError::Cancelled | SolveError::Session(_) => Self::internal(error.text()),
+            SolveError::Build { .. } | SolveError::Cancelled | SolveError::Session(_) => {
+                Self::internal(error.text())
+            }
         }
     }
 }
@@ -110,6 +128,7 @@ impl From<SolveError> for tonic::Status {
     fn from(error: SolveError) -> Self {
         let text = error.text();
         match error {
+            SolveError::Build { ref dockerfile, .. } => failures::status(&error, dockerfile),
             // Go's clients know the word.
             SolveError::Cancelled => Self::cancelled("context canceled"),
             SolveError::Engine(_) => Self::unknown(text),

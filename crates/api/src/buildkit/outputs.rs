@@ -110,7 +110,8 @@ fn layout(
         Some(level) => Some(
             level
                 .parse()
-                .map_err(|_| SolveError::Invalid(format!("compression-level={level}: write a number")))?,
+                .ok()
+                .ok_or_else(|| SolveError::Invalid(format!("compression-level={level}: write a number")))?,
         ),
     };
     let on = |name: &str, default: bool| attributes.get(name).map_or(default, |value| value != "false");

@@ -156,7 +156,7 @@ impl Steps<'_> {
                 begun.push(Begun { vertex, printed: 0 });
             }
             BuildEvent::Cached { step } => {
-                end(&mut begun, step, self.progress, |vertex| vertex.cached = true)
+                end(&mut begun, step, self.progress, |vertex| vertex.cached = true);
             }
             BuildEvent::Cancelled { step } => end(&mut begun, step, self.progress, |vertex| {
                 "context canceled".clone_into(&mut vertex.error);

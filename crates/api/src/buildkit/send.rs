@@ -109,7 +109,8 @@ impl Write for Pieces<'_> {
         };
         self.send
             .blocking_send(message)
-            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+            .ok()
+            .ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
         Ok(length)
     }
 

@@ -6,9 +6,9 @@ use super::outputs::{self, Output};
 use super::progress::Progress;
 use super::sessions::Session;
 use super::{SolveError, agents, secrets};
-use crate::server::Engines;
+use crate::server::{Engines, OpenEngine};
+use engine::Engine;
 use engine::builder::{Allowed, Build, Secret};
-use engine::{Engine, EngineError};
 use oci::{Digest, Platform, Reference};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -40,6 +40,11 @@ impl Workshop {
                 "no active session for {id}: it was not opened, or has ended"
             ))
         })
+    }
+
+    /// Takes an engine for a moment.
+    pub(super) fn engine(&self) -> Result<OpenEngine, SolveError> {
+        Ok(self.engines.open()?)
     }
 
     /// Waits for something of the client's, unless the build is cancelled. Only for threads that may block.
@@ -232,7 +237,15 @@ pub(crate) fn build(
             steps.event(event);
         };
         let image = engine.builds().build(&build, &events, cancelled);
-        let image = image.map_err(|error| cancelled_or(error, cancelled))?;
+        let image = image.map_err(|error| {
+            if cancelled.load(Ordering::SeqCst) {
+                return SolveError::Cancelled;
+            }
+            SolveError::Build {
+                error: Box::new(error),
+                dockerfile: Box::new((name.clone(), text.clone())),
+            }
+        })?;
         images.push((platform.clone(), image));
     }
     // The sockets must be there as long as something is built.
@@ -241,13 +254,6 @@ pub(crate) fn build(
         images,
         passing: !keeps,
     })
-}
-
-fn cancelled_or(error: EngineError, cancelled: &AtomicBool) -> SolveError {
-    if cancelled.load(Ordering::SeqCst) {
-        return SolveError::Cancelled;
-    }
-    error.into()
 }
 
 fn session(workshop: &Workshop, solve: &Solve) -> Result<Option<Arc<Session>>, SolveError> {

@@ -39,3 +39,30 @@ pub(super) mod upload {
     pub(in crate::buildkit) use bollard_buildkit_proto::moby::upload::v1::BytesMessage;
     pub(in crate::buildkit) use bollard_buildkit_proto::moby::upload::v1::upload_client::UploadClient;
 }
+
+/// The frontend's side of a build.
+pub(super) mod gateway {
+    pub(in crate::buildkit) use bollard_buildkit_proto::google::protobuf::Any;
+    pub(in crate::buildkit) use bollard_buildkit_proto::google::rpc::Status as RpcStatus;
+    pub(in crate::buildkit) use bollard_buildkit_proto::moby::buildkit::v1::apicaps::ApiCap;
+    pub(in crate::buildkit) use bollard_buildkit_proto::moby::buildkit::v1::frontend::llb_bridge_server::{
+        LlbBridge, LlbBridgeServer,
+    };
+    pub(in crate::buildkit) use bollard_buildkit_proto::moby::buildkit::v1::frontend::*;
+}
+
+/// Whether a server is well.
+pub(super) mod health {
+    pub(in crate::buildkit) use bollard_buildkit_proto::health::health_check_response::ServingStatus;
+    pub(in crate::buildkit) use bollard_buildkit_proto::health::health_server::{Health, HealthServer};
+    pub(in crate::buildkit) use bollard_buildkit_proto::health::{
+        HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
+    };
+}
+
+/// Those who build.
+pub(super) mod workers {
+    pub(in crate::buildkit) use bollard_buildkit_proto::moby::buildkit::v1::types::{
+        BuildkitVersion, WorkerRecord,
+    };
+}

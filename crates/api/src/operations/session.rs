@@ -1,14 +1,37 @@
 //! BuildKit's session and control protocol, on upgraded connections.
 
+use crate::buildkit;
 use crate::buildkit::sessions::Introduction;
+use crate::buildkit::solve::Workshop;
 use crate::server::{Exchange, Failure, Method, Reply, Route};
 use std::sync::Arc;
 
-pub(crate) const ROUTES: &[Route] = &[Route {
-    method: Method::Post,
-    pattern: "/session",
-    operation: session,
-}];
+pub(crate) const ROUTES: &[Route] = &[
+    Route {
+        method: Method::Post,
+        pattern: "/grpc",
+        operation: grpc,
+    },
+    Route {
+        method: Method::Post,
+        pattern: "/session",
+        operation: session,
+    },
+];
+
+/// `POST /grpc`: BuildKit's services on this connection.
+fn grpc(exchange: &mut Exchange) -> Result<Reply, Failure> {
+    wants_h2c(exchange)?;
+    let workshop = Workshop {
+        engines: Arc::clone(exchange.engines()),
+        runtime: exchange.runtime().clone(),
+    };
+    Ok(Reply::Upgrade(
+        "h2c",
+        Vec::new(),
+        Box::new(move |connection| Box::pin(buildkit::serve(workshop, connection))),
+    ))
+}
 
 /// `POST /session`: the client serves on this connection from now on, and builds call it.
 fn session(exchange: &mut Exchange) -> Result<Reply, Failure> {

@@ -3,7 +3,7 @@
 
 use super::Failure;
 use crate::buildkit::Hub;
-use engine::{Engine, Locations};
+use engine::{Engine, EngineError, Locations};
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,6 +39,11 @@ impl Engines {
 
     /// Takes an engine. As at the start of each command, what dead processes left is healed first.
     pub(super) fn take(self: &Arc<Self>) -> Result<OpenEngine, Failure> {
+        Ok(self.open()?)
+    }
+
+    /// The same, for those who have another kind of failure.
+    pub(crate) fn open(self: &Arc<Self>) -> Result<OpenEngine, EngineError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let engine = match idle {
             Some(engine) => {

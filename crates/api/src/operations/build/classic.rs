@@ -104,7 +104,8 @@ impl Shown {
 
 /// Returns a failed command's exit code, and what there is to say of an error.
 pub(super) fn explained(error: &SolveError) -> (Option<i32>, String) {
-    if let SolveError::Engine(EngineError::Build(error)) = error
+    if let SolveError::Build { error, .. } = error
+        && let EngineError::Build(error) = &**error
         && let BuildError::Command(failure) = &**error
     {
         let message = format!(
