@@ -2,20 +2,24 @@
 
 mod container;
 mod event;
+mod exec;
 mod fate;
 mod host_config;
 mod image;
 mod info;
+mod log;
 mod network;
 mod network_settings;
 mod volume;
 
 pub use container::{ContainerInspect, status_text};
 pub use event::EventMessage;
+pub use exec::ExecInspect;
 pub use fate::health_text;
 pub use host_config::HostConfig;
 pub use image::{HistoryEntry, ImageInspect};
 pub use info::SystemInfo;
+pub use log::log_line;
 pub use network::NetworkInspect;
 pub use volume::VolumeInspect;
 
