@@ -203,7 +203,7 @@ fn the_log_comes_before_the_stream_without_a_gap_or_a_repetition() {
         coracle.run(["logs", "it"]).ok().lines().count() > 300
     });
     let seen = demultiplex(&rest(attach(&api, "it", "logs=1&stream=1&stdout=1")));
-    let expected: String = (0..3000).map(|number| format!("{number}\n")).collect();
+    let expected = (0..3000).fold(String::new(), |text, number| text + &format!("{number}\n"));
     assert_eq!(seen, [(1, expected.clone())]);
     // Of one that has ended there is only the log.
     let seen = demultiplex(&rest(attach(&api, "it", "logs=1&stdout=1")));
