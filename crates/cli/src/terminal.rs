@@ -1,4 +1,4 @@
-//! The terminal that the user sits at: raw mode, its size, and the keys that leave a container running.
+//! The terminal that the user sits at: raw mode, and its size.
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::IsTerminal;
