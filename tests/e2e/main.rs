@@ -2,6 +2,10 @@
 #![cfg(test)]
 
 mod api;
+mod api_attach;
+mod api_exec;
+mod api_logs;
+mod api_wait;
 mod artifacts;
 mod attach;
 mod attacks;

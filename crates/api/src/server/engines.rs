@@ -39,7 +39,7 @@ impl Engines {
     }
 
     /// Takes an engine. As at the start of each command, what dead processes left is healed first.
-    pub(super) fn take(self: &Arc<Self>) -> Result<OpenEngine, Failure> {
+    pub(crate) fn take(self: &Arc<Self>) -> Result<OpenEngine, Failure> {
         Ok(self.open()?)
     }
 
