@@ -2,6 +2,9 @@
 #![cfg(test)]
 
 mod api;
+mod api_archive;
+mod api_containers;
+mod api_create;
 mod attach;
 mod attacks;
 mod build;
