@@ -265,12 +265,17 @@ pub fn unpack_into(
     keep_owner: bool,
     clash: Clash,
 ) -> Result<(), StoreError> {
-    unpack(directory, tar, keep_owner, false, clash)
+    unpack(directory, tar, keep_owner, false, None, clash)
 }
 
 /// Unpacks a tar, plain or compressed, into a directory that becomes what the archive says of its top.
 pub fn unpack_tree(directory: OwnedFd, tar: &mut dyn Read) -> Result<(), StoreError> {
-    unpack(directory, tar, true, true, Clash::Refuse)
+    unpack(directory, tar, true, true, None, Clash::Refuse)
+}
+
+/// Like [`unpack_tree`], for an archive that nobody here has made: device nodes are refused, and more than `most` bytes.
+pub fn unpack_strange(directory: OwnedFd, tar: &mut dyn Read, most: u64) -> Result<(), StoreError> {
+    unpack(directory, tar, true, true, Some(most), Clash::Refuse)
 }
 
 fn unpack(
@@ -278,6 +283,7 @@ fn unpack(
     tar: &mut dyn Read,
     keep_owner: bool,
     with_top: bool,
+    most: Option<u64>,
     clash: Clash,
 ) -> Result<(), StoreError> {
     with_sendable(tar, move |tar| {
@@ -287,12 +293,15 @@ fn unpack(
         };
         let inflated = inflate::with_start(tar)
             .and_then(inflate::inflate)
-            .map_err(failed)?;
+            .map_err(failed)?
+            .take(most.unwrap_or(u64::MAX));
+        // What is cut off here ends in the middle of a member, which the reader refuses.
         let mut reader = Reader::new(BufReader::with_capacity(256 << 10, inflated));
         let mut unpack = Unpack {
             tree: Tree::new(directory),
             keep_owner,
             with_top,
+            devices: most.is_none(),
             clash,
             directories: Vec::new(),
         };
@@ -308,6 +317,8 @@ struct Unpack {
     keep_owner: bool,
     /// What is said of the top goes for the directory itself.
     with_top: bool,
+    /// Whether device nodes are made.
+    devices: bool,
     clash: Clash,
     /// Directories whose times are set when all is in them.
     directories: Vec<(PathBuf, Timestamps)>,
@@ -327,6 +338,9 @@ impl Unpack {
                 return self.furnish(entry, &top, OsStr::new("."), Path::new("."));
             }
             return Ok(());
+        }
+        if !self.devices && matches!(entry.kind, Kind::Block | Kind::Character) {
+            return Err(refuse("device nodes have no place in it"));
         }
         let path = Path::new(OsStr::from_bytes(&cleaned));
         let (above, name) = self.place(path)?;

@@ -1,5 +1,6 @@
 //! Docker's JSON shapes, made of the engine's records. Field order is Docker's, because `inspect` prints it.
 
+mod artifact;
 mod container;
 mod container_stats;
 mod container_status;
@@ -13,6 +14,7 @@ mod network;
 mod network_settings;
 mod volume;
 
+pub use artifact::ArtifactInspect;
 pub use container::{ContainerInspect, status_text};
 pub(crate) use container_stats::ContainerStats;
 pub use container_status::{human_duration, since, status_line};
