@@ -2,7 +2,10 @@
 #![cfg(test)]
 
 mod api;
+mod api_archive;
 mod api_attach;
+mod api_containers;
+mod api_create;
 mod api_exec;
 mod api_logs;
 mod api_wait;
