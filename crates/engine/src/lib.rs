@@ -36,6 +36,7 @@ pub mod images;
 pub mod login;
 pub mod networks;
 pub mod pattern;
+pub mod size;
 pub mod volumes;
 
 pub use config::{CgroupDriver, Config, ConfigError, HostCa, OptionValue};
@@ -80,7 +81,10 @@ impl Engine {
             make_private_directory(directory)?;
         }
         let database = Arc::new(Database::open(&locations.root)?);
-        let store = Store::open(&locations.root, Arc::clone(&database))?;
+        let store = match Store::open(&locations.root, Arc::clone(&database)) {
+            Err(_) if database.make_room() => Store::open(&locations.root, Arc::clone(&database)),
+            opened => opened,
+        };
         let engine = Self {
             locations,
             config,
@@ -88,9 +92,13 @@ impl Engine {
             credentials: None,
             stop: None,
             database,
-            store,
+            store: store?,
         };
-        engine.containers().recover()?;
+        match engine.containers().recover() {
+            // What is healed is removed mostly, and there was no room for that.
+            Err(_) if engine.database.make_room() => engine.containers().recover()?,
+            healed => healed?,
+        }
         Ok(engine)
     }
 

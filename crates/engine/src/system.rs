@@ -1,5 +1,6 @@
 //! `info`, `system prune`.
 
+use crate::builds::CacheLimits;
 use crate::containers::record::{Activity, Container};
 use crate::containers::request::ListContainers;
 use crate::containers::seat::by_systemd;
@@ -205,6 +206,7 @@ impl Engine {
                 }
                 .into(),
             ),
+            ("Image policy", config.image_policy.to_string()),
             ("Insecure registries", list(&config.insecure_registries)),
             ("Logging driver", config.log_driver.clone()),
             ("Logging options", log_options(config)),
@@ -258,7 +260,9 @@ impl Engine {
             pruned.bytes += bytes;
         }
         // The cache goes before the images, so that layers which only it keeps are counted once.
-        let (steps, bytes) = self.builds().prune(request.all, filters)?;
+        let (steps, bytes) = self
+            .builds()
+            .prune(request.all, filters, CacheLimits::default())?;
         pruned.build_cache = steps;
         pruned.bytes += bytes;
         let (images, bytes) = self.images().prune(request.all, filters)?;

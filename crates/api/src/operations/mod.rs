@@ -9,6 +9,7 @@ mod exec;
 mod images;
 mod lines;
 mod networks;
+pub(crate) mod object;
 mod plugins;
 mod pruned;
 mod session;

@@ -1,6 +1,7 @@
 //! `--network`, in its short and its long form, and the addresses and options that networks take.
 
 use super::{Invalid, csv, invalid};
+pub(crate) use engine::containers::notation::network::{link, mac_address, mode};
 use engine::containers::request::{NetworkAttachment, NetworkMode};
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -37,20 +38,6 @@ pub(crate) fn parse(text: &str) -> Result<NetworkFlag, Invalid> {
         "bridge".clone_into(&mut attachment.network);
     }
     Ok(NetworkFlag { mode, attachment })
-}
-
-fn mode(name: &str) -> Result<NetworkMode, Invalid> {
-    Ok(match name {
-        "" | "bridge" | "default" => NetworkMode::Bridge,
-        "host" => NetworkMode::Host,
-        "none" => NetworkMode::None,
-        "container" => return invalid("invalid container format container:<name|id>"),
-        _ => match name.strip_prefix("container:") {
-            Some("") => return invalid("invalid container format container:<name|id>"),
-            Some(container) => NetworkMode::Container(container.to_owned()),
-            None => NetworkMode::Named(name.to_owned()),
-        },
-    })
 }
 
 fn long(text: &str) -> Result<NetworkAttachment, Invalid> {
@@ -155,21 +142,6 @@ pub(crate) fn range(text: &str) -> Result<IpNet, Invalid> {
     let wrong =
         |_error: ipnet::AddrParseError| Invalid(format!("invalid string being converted to CIDR: {text}"));
     text.trim().parse().map_err(wrong)
-}
-
-/// Checks `--link`: a container, and perhaps the name that it is to have.
-pub(crate) fn link(text: &str) -> Result<String, Invalid> {
-    match text.split(':').count() {
-        _ if text.is_empty() => invalid("empty string specified for links"),
-        1 | 2 => Ok(text.to_owned()),
-        _ => invalid(format!("bad format for links: {text}")),
-    }
-}
-
-/// Reads a `--mac-address`.
-pub(crate) fn mac_address(text: &str) -> Result<[u8; 6], Invalid> {
-    engine::networks::request::mac_address(text)
-        .ok_or_else(|| Invalid(format!("{text} is not a valid mac address")))
 }
 
 #[cfg(test)]

@@ -30,15 +30,15 @@ pub(super) fn save(exchange: &mut Exchange) -> Result<Reply, Failure> {
     }
     let engine = exchange.engine()?;
     for name in &names {
-        if !platforms.is_empty() {
-            super::find_for(engine.images(), name, &platforms)?;
+        for platform in &platforms {
+            super::find_for(engine.images(), name, std::slice::from_ref(platform))?;
         }
     }
     Ok(Reply::Stream(
         Head::ok("application/x-tar"),
         Box::new(move |outlet| {
             let mut outlet = std::io::BufWriter::with_capacity(1 << 16, outlet);
-            engine.images().save(&names, &mut outlet)?;
+            engine.images().save(&names, &platforms, &mut outlet)?;
             Ok(outlet.flush()?)
         }),
     ))
@@ -67,7 +67,7 @@ pub(super) fn load(exchange: &mut Exchange) -> Result<Reply, Failure> {
                 Ok(loaded) => {
                     for image in &loaded {
                         if image.tags.is_empty() {
-                            let id = &image.image.id;
+                            let id = &image.id;
                             lines.send(&json!({"stream": format!("Loaded image ID: {id}\n")}));
                         }
                         for tag in &image.tags {
