@@ -2,6 +2,11 @@
 #![cfg(test)]
 
 mod api;
+mod api_events;
+mod api_images;
+mod api_networks;
+mod api_system;
+mod api_volumes;
 mod artifacts;
 mod attach;
 mod attacks;

@@ -88,7 +88,7 @@ impl<'e> Manifests<'e> {
         let images = self.engine.images();
         for tag in &image.tags {
             if let Some(index) = images.index(tag)? {
-                return index.members.iter().map(|member| self.member(member)).collect();
+                return Ok(index.members.iter().map(|member| self.member(member)).collect());
             }
         }
         let Some((raw, media_type)) = images.manifest(image)? else {
