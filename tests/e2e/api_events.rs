@@ -47,12 +47,12 @@ fn what_happens_is_told_as_it_happens() {
         &[],
     );
     let mut sequence = follow(&api, "/events", &[("accept", "application/json-seq")]);
-    api.post("/volumes/create", &json!({"Name": "v"})).is(201);
+    api.post("/volumes/create", &json!({"Name": "vol"})).is(201);
     sandbox.run(["create", "--name", "web", "busybox"]).ok();
     let volume = next(&mut new);
     assert_eq!(
         (&volume["Type"], &volume["Action"], &volume["Actor"]["ID"]),
-        (&json!("volume"), &json!("create"), &json!("v"))
+        (&json!("volume"), &json!("create"), &json!("vol"))
     );
     let container = next(&mut new);
     assert_eq!(
@@ -80,7 +80,7 @@ fn a_time_that_is_over_is_replayed() {
         api.post("/volumes/create", &json!({"Name": name})).is(201);
     }
     let filter = "filters=%7B%22type%22%3A%5B%22volume%22%5D%7D";
-    let all = api.get(&format!("/events?since=0&until=1ms&{filter}"));
+    let all = api.get(&format!("/events?since=0&until=0s&{filter}"));
     assert_eq!(all.header("content-type"), Some("application/json"));
     let all = all.lines();
     let of = |events: &[Value]| -> Vec<String> {
@@ -97,7 +97,7 @@ fn a_time_that_is_over_is_replayed() {
     assert_eq!(of(&some.lines()), ["two"]);
     let lines = api.request(
         "GET",
-        &format!("/events?since=0&until=1ms&{filter}"),
+        &format!("/events?since=0&until=0s&{filter}"),
         &[("accept", "*/*")],
         b"",
     );

@@ -82,6 +82,11 @@ fn a_pull_tells_how_far_it_is() {
     );
     // Without a tag, all of them.
     registry.put_image("team/tools", Some("2"), &TestImage::with_file("b", b"x"));
+    registry.put_at(
+        "/v2/team/tools/tags/list",
+        "application/json",
+        br#"{"name":"team/tools","tags":["1","2"]}"#,
+    );
     let all = pull(&api, &format!("fromImage={host}/team/tools"), &[]).lines();
     let told = statuses(&all);
     assert!(
@@ -119,7 +124,10 @@ fn a_pull_that_fails_before_the_first_byte_has_a_status() {
     pull(&api, "fromImage=scratch&tag=latest", &[]).is(403);
     pull(&api, "fromImage=127.0.0.1:1/x&tag=1", &[]).is(500);
     // Later there is only the stream to say it in.
-    registry.always("/blobs/", Fault::status(404));
+    registry.script(
+        "/blobs/",
+        std::iter::once(Fault::None).chain(vec![Fault::status(404); 8]),
+    );
     let broken = pull(&api, &format!("fromImage={host}/tools&tag=1"), &[]);
     assert_eq!(broken.status, 200);
     let lines = broken.lines();
