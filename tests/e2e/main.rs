@@ -2,6 +2,9 @@
 #![cfg(test)]
 
 mod api;
+mod api_abuse;
+mod api_docker;
+mod api_serve;
 mod artifacts;
 mod attach;
 mod attacks;

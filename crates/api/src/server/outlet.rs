@@ -12,6 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// So many pieces wait for a slow reader; then whoever writes waits.
 const WAITING: usize = 8;
+/// No piece is larger, so that a reader that does not read costs no more than [`WAITING`] of these.
+const LARGEST: usize = 64 << 10;
 
 /// Writes a response's body. The head goes out with the first byte, so that what fails before has a status of its own.
 /// Only for threads that may block.
@@ -70,6 +72,7 @@ impl Write for Outlet {
         if bytes.is_empty() {
             return Ok(0);
         }
+        let bytes = &bytes[..bytes.len().min(LARGEST)];
         self.pieces
             .blocking_send(Ok(Bytes::copy_from_slice(bytes)))
             .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
@@ -78,6 +81,15 @@ impl Write for Outlet {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        if std::thread::panicking() && self.has_begun() {
+            // It must not look whole.
+            self.abort("the operation broke off");
+        }
     }
 }
 
