@@ -3,7 +3,8 @@
 
 use super::Failure;
 use engine::{Engine, Locations};
-use std::ops::Deref;
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// So many are kept open while nobody uses them.
@@ -27,13 +28,16 @@ impl Engines {
     /// Takes an engine. As at the start of each command, what dead processes left is healed first.
     pub(super) fn take(self: &Arc<Self>) -> Result<OpenEngine, Failure> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let engine = match idle {
+        let mut engine = match idle {
             Some(engine) => {
                 engine.containers().recover()?;
                 engine
             }
             None => Engine::open(self.locations.clone())?,
         };
+        // Whoever runs the server has not lent his credentials to its clients, and none of them to the next.
+        engine.set_credentials(Some(HashMap::new()));
+        engine.set_stop(None);
         Ok(OpenEngine {
             engine: Some(engine),
             home: Arc::clone(self),
@@ -53,6 +57,15 @@ impl Deref for OpenEngine {
 
     fn deref(&self) -> &Engine {
         match &self.engine {
+            Some(engine) => engine,
+            None => unreachable!("it is taken out by drop alone"),
+        }
+    }
+}
+
+impl DerefMut for OpenEngine {
+    fn deref_mut(&mut self) -> &mut Engine {
+        match &mut self.engine {
             Some(engine) => engine,
             None => unreachable!("it is taken out by drop alone"),
         }
