@@ -3,8 +3,12 @@
 
 mod api;
 mod api_abuse;
+mod api_attach;
 mod api_docker;
+mod api_exec;
+mod api_logs;
 mod api_serve;
+mod api_wait;
 mod artifacts;
 mod attach;
 mod attacks;

@@ -63,6 +63,11 @@ impl Exchange {
         self.engines.take()
     }
 
+    /// Returns where engines come from: for operations that last long, and need one now and then.
+    pub(crate) fn engines(&self) -> Arc<Engines> {
+        Arc::clone(&self.engines)
+    }
+
     /// Returns the handle of what runs the server's connections: for operations that speak protocols of their own.
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime

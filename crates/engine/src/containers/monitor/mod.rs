@@ -64,7 +64,7 @@ pub fn main() -> ExitCode {
         let _program = inherited.program;
         match role.as_str() {
             CONTAINER => container::run(client, inherited.plan, inherited.others, scope),
-            EXEC => exec::run(client, inherited.plan),
+            EXEC => exec::run(client, inherited.plan, inherited.others),
             _ => Err(io::Error::other("a monitor has no such role")),
         }
     });
