@@ -92,6 +92,10 @@ impl DerefMut for OpenEngine {
 
 impl Drop for OpenEngine {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Whatever it was in the middle of is not for the next to find.
+            return;
+        }
         let mut idle = self.home.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < KEPT {
             idle.extend(self.engine.take());
