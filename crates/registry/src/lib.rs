@@ -190,6 +190,14 @@ impl Client {
             .run(async move { image::resolve(&session, &reference, &platform, expected).await })
     }
 
+    /// Asks for the digest of what a reference names, without fetching it. `None` where the registry does not tell, for
+    /// whatever reason: fetching it will.
+    pub fn digest(&self, reference: &Reference) -> Result<Option<Digest>, RegistryError> {
+        let (session, reference) = (self.session.clone(), reference.clone());
+        self.worker()?
+            .run(async move { image::digest(&session, &reference).await })
+    }
+
     /// Fetches what a reference names as it is: its bytes, their digest, and the type that the registry tells.
     pub fn manifest(
         &self,
