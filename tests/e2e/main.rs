@@ -25,6 +25,7 @@ mod hello;
 mod image;
 mod inspect;
 mod isolation;
+mod keep;
 mod leaks;
 mod limits;
 mod log_drivers;

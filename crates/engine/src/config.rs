@@ -1,5 +1,6 @@
 //! The configuration file: one commented TOML file in which every key has a default that serves.
 
+use crate::images::ImagePolicy;
 use registry::Mirror;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ pub struct Config {
     pub cgroup_driver: CgroupDriver,
     /// Whether containers and builds trust the host's own extra CA certificates.
     pub host_ca: HostCa,
+    /// Which unused images are kept; the others go by themselves.
+    pub image_policy: ImagePolicy,
     /// Registries (`host[:port]`) reached over plain HTTP or with certificates nobody vouches for.
     pub insecure_registries: Vec<String>,
     /// Where systemd's journal listens, for the log driver `journald`.
@@ -119,6 +122,7 @@ impl Default for Config {
             cdi_directories: crate::cdi::DIRECTORIES.map(PathBuf::from).to_vec(),
             cgroup_driver: CgroupDriver::Auto,
             host_ca: HostCa::Auto,
+            image_policy: ImagePolicy::default(),
             insecure_registries: Vec::new(),
             journal_socket: "/run/systemd/journal/socket".into(),
             log_driver: "json-file".into(),
@@ -218,6 +222,22 @@ mod tests {
         }
         for text in ["\"much\"", "true", "0", "-1", "\"0\""] {
             assert!(limit(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_image_policy_is_read() {
+        let config = Config::parse("[image_policy]\nkeep = 3\nuntil = '720h'\nmax_size = '50g'\n").unwrap();
+        let policy = config.image_policy;
+        assert_eq!((policy.keep, policy.max_size), (Some(3), Some(50 << 30)));
+        assert_eq!(policy.until, Some(jiff::SignedDuration::from_hours(720)));
+        for bad in [
+            "max_size = '-1'",
+            "max_size = 'much'",
+            "until = 'soon'",
+            "size = '1g'",
+        ] {
+            assert!(Config::parse(&format!("[image_policy]\n{bad}")).is_err(), "{bad}");
         }
     }
 

@@ -35,7 +35,10 @@ pub fn main() -> ExitCode {
 
 /// Leaves a process behind that makes the engine's root durable. Where that cannot be started, this process waits for the
 /// disk itself.
+///
+/// Before that, what the policy for images does not want kept goes.
 pub(crate) fn sync_behind(engine: &Engine) {
+    crate::images::keeping::enforce(engine);
     if nothing_to_sync(engine) {
         return;
     }

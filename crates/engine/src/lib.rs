@@ -41,7 +41,7 @@ pub mod volumes;
 
 pub use config::{CgroupDriver, Config, ConfigError, HostCa, OptionValue};
 pub use error::{EngineError, Kind, explain};
-pub use system::{Info, PruneRequest, Pruned};
+pub use system::{Info, PruneRequest, Pruned, moment};
 
 use state::Database;
 use std::path::{Path, PathBuf};

@@ -206,6 +206,7 @@ impl Engine {
                 }
                 .into(),
             ),
+            ("Image policy", config.image_policy.to_string()),
             ("Insecure registries", list(&config.insecure_registries)),
             ("Logging driver", config.log_driver.clone()),
             ("Logging options", log_options(config)),
@@ -313,7 +314,7 @@ impl Filters {
 }
 
 /// Reads a moment: an RFC 3339 time, seconds since 1970, or a Go duration before now (`24h`). Returns nanoseconds.
-pub(crate) fn moment(text: &str) -> Result<i64, EngineError> {
+pub fn moment(text: &str) -> Result<i64, EngineError> {
     let wrong = || EngineError::Invalid {
         message: format!("'{text}' is no time"),
         hint: Some("write a duration (24h), a time (2026-01-31T12:00:00Z) or seconds since 1970".into()),

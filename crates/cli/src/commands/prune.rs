@@ -8,7 +8,7 @@ use crate::output::{self, units};
 use clap::Args;
 use engine::PruneRequest;
 use engine::builds::CacheLimits;
-use engine::images::Removed;
+use engine::images::{Keeping, Removed};
 use std::process::ExitCode;
 
 const QUESTION: &str = "Are you sure you want to continue? [y/N] ";
@@ -30,8 +30,30 @@ macro_rules! flags {
     };
 }
 
-flags!(PruneImages, "image prune", all: "Remove all unused images, not just dangling ones");
 flags!(PruneVolumes, "volume prune", all: "Remove all unused volumes, not just anonymous ones");
+
+/// Flags of `image prune`.
+#[derive(Debug, Args)]
+pub(crate) struct PruneImages {
+    /// Remove all unused images, not just dangling ones
+    #[arg(short, long)]
+    all: bool,
+    /// Provide filter values (e.g. "until=<timestamp>")
+    #[arg(long, value_parser = filter::parse, value_name = "filter")]
+    filter: Vec<(String, String)>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+    /// Remove unused images except the newest so many of each repository
+    #[arg(long, value_name = "number")]
+    keep: Option<usize>,
+    /// Remove unused images, the longest unused first, until all images and the build cache take up no more than this
+    #[arg(long, value_name = "bytes", value_parser = size::bytes)]
+    max_size: Option<i64>,
+    /// Remove unused images except those used within this time (e.g. "240h") or since this moment
+    #[arg(long, value_name = "time")]
+    until: Option<String>,
+}
 
 /// Flags of `builder prune`.
 #[derive(Debug, Args)]
@@ -170,6 +192,9 @@ impl Verb for PruneContainers {
 impl Verb for PruneImages {
     fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
         filter::check(&self.filter, &["dangling", "label", "label!", "until"])?;
+        if self.keep.is_some() || self.max_size.is_some() || self.until.is_some() {
+            return self.by_age(cli);
+        }
         let warning = if self.all {
             "This will remove all images without at least one container associated to them."
         } else {
@@ -189,10 +214,38 @@ impl Verb for PruneImages {
             .filter(|(key, _)| key != "dangling")
             .collect();
         let (gone, bytes) = cli.engine()?.images().prune(all, &filters)?;
-        let gone: Vec<String> = gone.iter().map(removed_lower).collect();
-        section("Deleted Images:", &gone)?;
-        reclaimed(bytes)
+        deleted_images(&gone, bytes)
     }
+}
+
+impl PruneImages {
+    /// What Docker has not: by how long nobody has used them, and how much room there is.
+    fn by_age(self, cli: &Cli) -> Result<ExitCode, Failure> {
+        if self.all || !self.filter.is_empty() {
+            return Err(Failure::bare(
+                "conflicting options: --keep, --max-size and --until choose among all unused images and cannot be combined \
+                 with --all or --filter",
+            ));
+        }
+        let keeping = Keeping {
+            newest: self.keep,
+            used_since: self.until.as_deref().map(engine::moment).transpose()?,
+            room: self.max_size.map(i64::unsigned_abs),
+        };
+        let warning = "This will remove images without at least one container associated to them, \
+                       except those that the options keep.";
+        if !agreed(self.force, warning)? {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let (gone, bytes) = cli.engine()?.images().prune_except(keeping)?;
+        deleted_images(&gone, bytes)
+    }
+}
+
+fn deleted_images(gone: &[Removed], bytes: u64) -> Result<ExitCode, Failure> {
+    let gone: Vec<String> = gone.iter().map(removed_lower).collect();
+    section("Deleted Images:", &gone)?;
+    reclaimed(bytes)
 }
 
 impl Verb for PruneVolumes {

@@ -3,12 +3,14 @@
 mod archive;
 mod find;
 mod indexes;
+pub(crate) mod keeping;
 mod pull;
 mod push;
 pub(crate) mod push_content;
 mod remove;
 
 pub use indexes::{Member, MemberPlatform, RemoteManifest};
+pub use keeping::{ImagePolicy, Keeping};
 pub use pull::{PullEvent, Pulled};
 pub use push::{PushEvent, Pushed};
 pub use remove::Removed;

@@ -115,7 +115,7 @@ impl Images<'_> {
         Ok(vec![Removed::Untagged(reference.clone())])
     }
 
-    fn delete(self, image: &Image) -> Result<Vec<Removed>, EngineError> {
+    pub(super) fn delete(self, image: &Image) -> Result<Vec<Removed>, EngineError> {
         self.engine.store.remove_image(&image.id)?;
         let id = image.id.to_string();
         for _tag in &image.tags {
