@@ -49,6 +49,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -62,6 +63,8 @@ pub struct RegistryConfig {
     /// Directories with certificates for single registries, `<host[:port]>/*.crt` and so on; the first one that has a
     /// registry counts.
     pub certificates: Vec<PathBuf>,
+    /// Once this is true nobody wants anything any more, and every call fails.
+    pub abandoned: Option<Arc<AtomicBool>>,
     /// Where to look instead, first match wins.
     pub mirrors: Vec<Mirror>,
     /// Registries (`host[:port]`) that are spoken to over plain HTTP or with certificates nobody vouches for.
@@ -395,7 +398,7 @@ impl Client {
         if let Some(worker) = slot.as_ref() {
             return Ok(worker.clone());
         }
-        let worker = Arc::new(worker::Worker::start()?);
+        let worker = Arc::new(worker::Worker::start(self.session.config.abandoned.clone())?);
         *slot = Some(worker.clone());
         Ok(worker)
     }

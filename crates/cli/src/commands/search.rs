@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::front::Cli;
 use crate::output::table::{self, Layout, Row};
 use clap::Args;
-use engine::images::Found;
+use engine::images::{Found, SearchFilter};
 use std::process::ExitCode;
 
 /// Flags of `search`.
@@ -44,11 +44,12 @@ const LONGEST: usize = 45;
 
 impl Verb for Search {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
-        let images = cli.engine()?.images();
-        let found = images.search(&words[0], self.limit, &self.filter)?;
+        let wanted = SearchFilter::new(&self.filter)?;
+        let found = cli.engine()?.images().search(&words[0], self.limit)?;
         let json = self.format.as_deref() == Some("json");
         let rows: Vec<Row> = found
             .iter()
+            .filter(|found| wanted.accepts(found))
             .map(|found| row(found, json, !self.no_trunc))
             .collect();
         table::print(&LAYOUT, &rows, self.format.as_deref(), false)?;

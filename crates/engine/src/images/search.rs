@@ -2,7 +2,8 @@
 
 use super::Images;
 use crate::EngineError;
-use crate::pattern::{check_keys, truth};
+use crate::containers::notation::boolean;
+use crate::pattern::check_keys;
 use oci::{Descriptor, Reference};
 use registry::{Found, registry_of};
 
@@ -11,36 +12,36 @@ const USUAL: usize = 25;
 /// Docker's bound.
 const MOST: usize = 100;
 
-/// What a repository must be.
-#[derive(Default)]
-struct Wanted {
+/// Which of what was found is wanted. All conditions must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SearchFilter {
     stars: u64,
     official: Option<bool>,
     automated: Option<bool>,
 }
 
-impl Wanted {
-    fn of(filters: &[(String, String)]) -> Result<Self, EngineError> {
+impl SearchFilter {
+    /// Reads `stars=…`, `is-official=…` and `is-automated=…`.
+    pub fn new(filters: &[(String, String)]) -> Result<Self, EngineError> {
         check_keys(filters, &["is-automated", "is-official", "stars"])?;
         let mut wanted = Self::default();
         for (key, value) in filters {
+            let wrong = || EngineError::Invalid {
+                message: format!("invalid filter '{key}={value}'"),
+                hint: None,
+            };
+            let truth = || boolean::parse(value).map_err(|_not_one| wrong());
             match key.as_str() {
-                "is-official" => wanted.official = Some(truth(key, value)?),
-                "is-automated" => wanted.automated = Some(truth(key, value)?),
-                _ => {
-                    let stars = value.parse().map_err(|_no_number| EngineError::Invalid {
-                        message: format!("invalid filter '{key}={value}'"),
-                        hint: Some(format!("{key} is a number")),
-                    })?;
-                    // All of several must hold.
-                    wanted.stars = wanted.stars.max(stars);
-                }
+                "stars" => wanted.stars = wanted.stars.max(value.parse().map_err(|_not_a_number| wrong())?),
+                "is-official" => wanted.official = Some(truth()?),
+                _ => wanted.automated = Some(truth()?),
             }
         }
         Ok(wanted)
     }
 
-    fn accepts(&self, found: &Found) -> bool {
+    /// Says whether a repository is wanted.
+    pub fn accepts(&self, found: &Found) -> bool {
         found.stars >= self.stars
             && self.official.is_none_or(|wanted| found.official == wanted)
             && self.automated.is_none_or(|wanted| found.automated == wanted)
@@ -49,15 +50,8 @@ impl Wanted {
 
 impl Images<'_> {
     /// Searches Docker Hub, or the registry with which the term begins (`registry.example/term`); returns `limit` repositories
-    /// at most, 25 for 0, the most liked first. Names are such that they can be pulled. Of what is found the filters
-    /// (`stars`, `is-official`, `is-automated`) choose.
-    pub fn search(
-        &self,
-        term: &str,
-        limit: usize,
-        filters: &[(String, String)],
-    ) -> Result<Vec<Found>, EngineError> {
-        let wanted = Wanted::of(filters)?;
+    /// at most, 25 for 0, the most liked first. Names are such that they can be pulled.
+    pub fn search(&self, term: &str, limit: usize) -> Result<Vec<Found>, EngineError> {
         let limit = if limit == 0 { USUAL } else { limit };
         if limit > MOST {
             return Err(EngineError::Invalid {
@@ -95,7 +89,6 @@ impl Images<'_> {
                 one.name = format!("{registry}/{}", one.name);
             }
         }
-        found.retain(|found| wanted.accepts(found));
         // Equal ones stay in the registry's order.
         found.sort_by_key(|one| std::cmp::Reverse(one.stars));
         Ok(found)

@@ -9,7 +9,7 @@ use super::pruned::{self, Gone};
 use crate::server::{ApiVersion, Exchange, Failure, Method, Reply, Route};
 use crate::wire::{HistoryEntry, ImageInspect};
 use engine::EngineError;
-use engine::images::{Image, Images, Removed};
+use engine::images::{Image, Images, Removed, SearchFilter};
 use hyper::StatusCode;
 use oci::{Platform, Reference};
 use serde::Deserialize;
@@ -125,13 +125,16 @@ fn platforms(exchange: &Exchange, name: &str, since: u16) -> Result<Vec<Platform
     texts.map(platform_document).collect()
 }
 
-/// Finds an image, for the platform if one is named.
+/// Finds an image, of a name that leads to several the one for a platform, if one is named.
 fn find_for(images: Images<'_>, name: &str, platforms: &[Platform]) -> Result<Image, Failure> {
+    let Some(platform) = platforms.first() else {
+        return Ok(images.find(name)?);
+    };
+    // That there is none for the platform is Docker's 404.
     images
-        .find_for(name, platforms.first())
+        .find_for(name, Some(platform))
         .map_err(|error| match error {
-            // That it is not here for this platform is no mistake in the request.
-            EngineError::Invalid { message, .. } if !platforms.is_empty() => Failure::not_found(message),
+            EngineError::Invalid { message, .. } => Failure::not_found(message),
             error => error.into(),
         })
 }
@@ -176,7 +179,7 @@ fn inspect(exchange: &mut Exchange) -> Result<Reply, Failure> {
     let document = serde_json::to_value(&inspect).map_err(|error| Failure::internal(error.to_string()))?;
     let mut document = as_of(document, image.size, version);
     if exchange.query().flag("manifests") && version >= ApiVersion::new(48) {
-        document["Manifests"] = list::manifests(&engine, &image)?;
+        document["Manifests"] = list::Manifests::new(&engine)?.of(&image)?;
     }
     Reply::json(&document)
 }
@@ -274,22 +277,27 @@ fn attestations(exchange: &mut Exchange) -> Result<Reply, Failure> {
 
 fn search(exchange: &mut Exchange) -> Result<Reply, Failure> {
     let query = exchange.query();
+    let term = query.get("term").unwrap_or_default();
     let limit = query.number("limit")?.unwrap_or(0);
-    let found = exchange.engine()?.images().search(
-        query.get("term").unwrap_or_default(),
-        limit,
-        &query.filters()?,
-    )?;
-    let found = found.into_iter().map(|found| {
-        json!({
-            "name": found.name,
-            "description": found.description,
-            "star_count": found.stars,
-            "is_official": found.official,
-            "is_automated": found.automated,
+    let filter = SearchFilter::new(&query.filters()?)?;
+    let mut engine = exchange.engine()?;
+    engine.show(exchange, oci::DEFAULT_REGISTRY);
+    let found: Vec<Value> = engine
+        .images()
+        .search(term, limit)?
+        .iter()
+        .filter(|found| filter.accepts(found))
+        .map(|found| {
+            json!({
+                "star_count": found.stars,
+                "is_official": found.official,
+                "name": found.name,
+                "is_automated": found.automated,
+                "description": found.description,
+            })
         })
-    });
-    Reply::json(&found.collect::<Vec<_>>())
+        .collect();
+    Reply::json(&found)
 }
 
 fn tag(exchange: &mut Exchange) -> Result<Reply, Failure> {
