@@ -11,7 +11,7 @@ const KEPT: usize = 8;
 
 /// Opens engines on one root.
 #[derive(Debug)]
-pub(super) struct Engines {
+pub(crate) struct Engines {
     locations: Locations,
     idle: Mutex<Vec<Engine>>,
 }
@@ -25,7 +25,7 @@ impl Engines {
     }
 
     /// Takes an engine. As at the start of each command, what dead processes left is healed first.
-    pub(super) fn take(self: &Arc<Self>) -> Result<OpenEngine, Failure> {
+    pub(crate) fn take(self: &Arc<Self>) -> Result<OpenEngine, Failure> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let engine = match idle {
             Some(engine) => {

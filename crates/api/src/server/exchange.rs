@@ -58,6 +58,11 @@ impl Exchange {
         std::mem::replace(&mut self.body, empty)
     }
 
+    /// Returns where engines are taken from: for operations that wait for long between two looks.
+    pub(crate) fn engines(&self) -> Arc<Engines> {
+        Arc::clone(&self.engines)
+    }
+
     /// Takes an engine for this operation alone.
     pub(crate) fn engine(&self) -> Result<OpenEngine, Failure> {
         self.engines.take()

@@ -21,7 +21,7 @@ pub use serve::{Server, ServerError};
 pub use version::ApiVersion;
 
 pub(crate) use body::BodyReader;
-pub(crate) use engines::OpenEngine;
+pub(crate) use engines::{Engines, OpenEngine};
 pub(crate) use exchange::Exchange;
 pub(crate) use failure::Failure;
 pub(crate) use hijack::Conversation;
