@@ -58,14 +58,14 @@ impl Exchange {
         std::mem::replace(&mut self.body, empty)
     }
 
-    /// Returns where engines are taken from: for operations that wait for long between two looks.
-    pub(crate) fn engines(&self) -> Arc<Engines> {
-        Arc::clone(&self.engines)
-    }
-
     /// Takes an engine for this operation alone.
     pub(crate) fn engine(&self) -> Result<OpenEngine, Failure> {
         self.engines.take()
+    }
+
+    /// Returns where engines come from: for operations that last long, and need one now and then.
+    pub(crate) fn engines(&self) -> Arc<Engines> {
+        Arc::clone(&self.engines)
     }
 
     /// Returns the handle of what runs the server's connections: for operations that speak protocols of their own.
