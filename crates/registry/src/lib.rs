@@ -37,6 +37,7 @@ mod transport;
 mod upload;
 mod worker;
 
+pub use credentials::Auth;
 pub use download::Downloaded;
 pub use error::{Cause, RegistryError};
 pub use keep::{Kept, registry_of};
@@ -48,6 +49,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -56,9 +58,13 @@ use std::time::Duration;
 pub struct RegistryConfig {
     /// Docker's `config.json` with auths and credential helpers; normally `~/.docker/config.json`.
     pub docker_config: Option<PathBuf>,
+    /// By registry; these count instead of that file's.
+    pub credentials: Option<HashMap<String, Auth>>,
     /// Directories with certificates for single registries, `<host[:port]>/*.crt` and so on; the first one that has a
     /// registry counts.
     pub certificates: Vec<PathBuf>,
+    /// Once this is true nobody wants anything any more, and every call fails.
+    pub abandoned: Option<Arc<AtomicBool>>,
     /// Where to look instead, first match wins.
     pub mirrors: Vec<Mirror>,
     /// Registries (`host[:port]`) that are spoken to over plain HTTP or with certificates nobody vouches for.
@@ -182,6 +188,14 @@ impl Client {
         let expected = image::Expected::Anything { largest_config };
         self.worker()?
             .run(async move { image::resolve(&session, &reference, &platform, expected).await })
+    }
+
+    /// Asks for the digest of what a reference names, without fetching it. `None` where the registry does not tell, for
+    /// whatever reason: fetching it will.
+    pub fn digest(&self, reference: &Reference) -> Result<Option<Digest>, RegistryError> {
+        let (session, reference) = (self.session.clone(), reference.clone());
+        self.worker()?
+            .run(async move { image::digest(&session, &reference).await })
     }
 
     /// Fetches what a reference names as it is: its bytes, their digest, and the type that the registry tells.
@@ -327,6 +341,24 @@ impl Client {
         keep::keep(self.credential_file()?, registry, &kept)
     }
 
+    /// Checks credentials with a registry, and keeps nothing; returns the refresh token that its token server gives for
+    /// them, if it gives one.
+    pub fn authenticate(&self, registry: &str, auth: &Auth) -> Result<Option<String>, RegistryError> {
+        let shown = auth.credentials().map_err(|why| RegistryError::Credentials {
+            host: registry.to_owned(),
+            why,
+        })?;
+        let shown = shown.unwrap_or_else(|| login::typed("", ""));
+        match self.check(registry, shown.clone())? {
+            credentials::Credentials::Identity(token)
+                if shown != credentials::Credentials::Identity(token.clone()) =>
+            {
+                Ok(Some(token.reveal().to_owned()))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Checks the credentials that are kept for a registry; `None` if there are none, otherwise whose they are.
     pub fn login_again(&self, registry: &str) -> Result<Option<String>, RegistryError> {
         let Some(credentials) = credentials::look_up(self.credential_file()?, registry)? else {
@@ -366,7 +398,7 @@ impl Client {
         if let Some(worker) = slot.as_ref() {
             return Ok(worker.clone());
         }
-        let worker = Arc::new(worker::Worker::start()?);
+        let worker = Arc::new(worker::Worker::start(self.session.config.abandoned.clone())?);
         *slot = Some(worker.clone());
         Ok(worker)
     }

@@ -7,17 +7,22 @@ mod body;
 mod engines;
 mod exchange;
 mod failure;
+mod guard;
 mod hijack;
+mod limits;
 mod listen;
 mod outlet;
 mod query;
 pub(crate) mod reply;
 mod route;
 mod serve;
+mod tls;
 mod version;
 
+pub use limits::Limits;
 pub use listen::Listener;
 pub use serve::{Server, ServerError};
+pub use tls::{Tls, TlsError};
 pub use version::ApiVersion;
 
 pub(crate) use body::BodyReader;
@@ -28,4 +33,4 @@ pub(crate) use hijack::Conversation;
 pub(crate) use outlet::Outlet;
 pub(crate) use query::Query;
 pub(crate) use reply::Reply;
-pub(crate) use route::{Method, Route};
+pub(crate) use route::{Method, Operation, Route};
