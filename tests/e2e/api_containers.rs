@@ -103,7 +103,7 @@ fn the_list_is_filtered_and_has_dockers_fields() {
     let api = coracle.serve();
     let labels = json!({"Labels": {"a": "1"}, "HostConfig": {"Binds": ["vol:/data"],
         "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1"}]}}, "ExposedPorts": {"53/udp": {}}});
-    let id = create(&api, "one", labels, &["sleep", "1000 0"]);
+    let id = create(&api, "one", labels, &["sh", "-c", "sleep 1000"]);
     api.post("/containers/one/start", &Value::Null);
     create(&api, "two", json!({"Labels": {"a": "2"}}), &["true"]);
     let list = |query: &str| api.get(&format!("/containers/json{query}")).is(200);
@@ -112,11 +112,10 @@ fn the_list_is_filtered_and_has_dockers_fields() {
     assert_eq!(names(&list("?limit=1")), ["/two"]);
     assert_eq!(names(&list("?limit=-1&all=true")), ["/two", "/one"]);
     let filtered = |filters: Value| {
-        let text: String = filters
-            .to_string()
-            .bytes()
-            .map(|byte| format!("%{byte:02x}"))
-            .collect();
+        let mut text = String::new();
+        for byte in filters.to_string().bytes() {
+            text.extend([format!("%{byte:02x}")]);
+        }
         list(&format!("?all=1&filters={text}"))
     };
     assert_eq!(names(&filtered(json!({"label": ["a=2"]}))), ["/two"]);
@@ -142,7 +141,7 @@ fn the_list_is_filtered_and_has_dockers_fields() {
         (&json!("busybox"), &json!("running"))
     );
     assert!(one["ImageID"].as_str().unwrap().starts_with("sha256:"));
-    assert_eq!(one["Command"], "sleep '1000 0'");
+    assert_eq!(one["Command"], "sh -c 'sleep 1000'");
     assert!(one["Status"].as_str().unwrap().starts_with("Up "), "{one}");
     assert!(one["Created"].as_i64().unwrap() > 1_700_000_000);
     assert_eq!(one["Ports"][0], json!({"PrivatePort": 53, "Type": "udp"}));

@@ -284,10 +284,15 @@ impl Config {
         let settings = &container.settings;
         let request = &settings.request;
         let exposed = settings.exposed.iter().map(|port| (port.clone(), Empty {}));
+        // Docker has volumes with names among the binds, and those of `--mount` by themselves.
+        let stands_elsewhere = |target: &str| {
+            let mut mounts = request.mounts.iter().filter(|mount| mount.target == target);
+            mounts.any(|mount| mount.long || mount.source.is_named_volume())
+        };
         let volumes: BTreeMap<String, Empty> = settings
             .mounts
             .iter()
-            .filter(|mount| mount.kind == "volume")
+            .filter(|mount| mount.kind == "volume" && !stands_elsewhere(&mount.target))
             .map(|mount| (mount.target.clone(), Empty {}))
             .collect();
         Self {

@@ -30,7 +30,7 @@ pub struct HostConfig {
     auto_remove: bool,
     volume_driver: String,
     volumes_from: Option<Vec<String>>,
-    console_size: [u16; 2],
+    console_size: (u16, u16),
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     annotations: BTreeMap<String, String>,
     cap_add: Option<Vec<String>>,
@@ -140,7 +140,7 @@ impl HostConfig {
             auto_remove: request.remove_when_done,
             volume_driver: request.volume_driver.clone().unwrap_or_default(),
             volumes_from: none_if_empty(request.volumes_from.clone()),
-            console_size: [0, 0],
+            console_size: request.console_size.unwrap_or_default(),
             annotations: request.annotations.clone(),
             cap_add: none_if_empty(request.capabilities_add.clone()),
             cap_drop: none_if_empty(request.capabilities_drop.clone()),

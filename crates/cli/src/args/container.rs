@@ -260,6 +260,7 @@ impl ContainerFlags {
             domain_name: self.domainname,
             labels: label::collect(&self.label_file, self.label)?,
             terminal: self.tty,
+            console_size: None,
             open_stdin: self.interactive,
             stdin_once: self.interactive && attach.stdin,
             attach,
@@ -270,8 +271,8 @@ impl ContainerFlags {
             init: self.init,
             read_only: self.read_only,
             privileged: self.privileged,
-            capabilities_add: self.cap_add,
-            capabilities_drop: self.cap_drop,
+            capabilities_add: capabilities(self.cap_add),
+            capabilities_drop: capabilities(self.cap_drop),
             security: security::parse(&self.security_opt)?,
             mounts,
             network: placement.mode,
@@ -405,6 +406,19 @@ fn flatten<T>(texts: &[String], parse: fn(&str) -> Result<Vec<T>, Invalid>) -> R
         all.extend(parse(text)?);
     }
     Ok(all)
+}
+
+/// Writes capabilities as Docker's records have them: `CAP_NET_ADMIN`, `ALL`.
+fn capabilities(names: Vec<String>) -> Vec<String> {
+    let full = |name: String| {
+        let name = name.trim().to_ascii_uppercase();
+        if name == "ALL" || name.starts_with("CAP_") {
+            name
+        } else {
+            format!("CAP_{name}")
+        }
+    };
+    names.into_iter().map(full).collect()
 }
 
 /// Reads a `--storage-opt`; which there are is the engine's to say.

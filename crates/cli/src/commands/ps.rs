@@ -145,7 +145,8 @@ pub(super) fn row(container: &Container, now: i64, truncate: bool) -> Row {
     let size = container.size_rw.map_or_else(
         || "0B".to_owned(),
         |rw| {
-            let total = rw + container.size_root.unwrap_or(0);
+            // It counts what was written, too.
+            let total = container.size_root.unwrap_or(rw);
             format!("{} (virtual {})", units::human_size(rw), units::human_size(total))
         },
     );

@@ -40,6 +40,8 @@ pub struct CreateContainer {
     pub labels: BTreeMap<String, String>,
     /// `-t`.
     pub terminal: bool,
+    /// Rows and columns of the terminal at the start, where whoever starts it does not say.
+    pub console_size: Option<(u16, u16)>,
     /// `-i`: keep standard input open.
     pub open_stdin: bool,
     /// Standard input ends when the first client that is attached to it leaves (Docker's `StdinOnce`).
@@ -415,6 +417,13 @@ pub enum MountSource {
         #[serde(default)]
         options: BTreeMap<String, String>,
     },
+}
+
+impl MountSource {
+    /// Whether it is a volume that was given a name.
+    pub fn is_named_volume(&self) -> bool {
+        matches!(self, Self::Volume { name: Some(_), .. })
+    }
 }
 
 impl Default for MountSource {

@@ -192,7 +192,7 @@ impl Containers<'_> {
             terminal: settings.request.terminal,
             open_stdin: settings.request.open_stdin,
             stdin_once: settings.request.stdin_once,
-            size: request.size,
+            size: request.size.or(settings.request.console_size),
             network: network.plan,
             names: network.names,
             log,

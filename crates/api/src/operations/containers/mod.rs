@@ -145,22 +145,22 @@ fn inspect(exchange: &mut Exchange) -> Result<Reply, Failure> {
 }
 
 fn start(exchange: &mut Exchange) -> Result<Reply, Failure> {
-    let mut body = [0];
-    if std::io::Read::read(&mut exchange.take_body(), &mut body)? > 0
-        && exchange.header("content-length") != Some("0")
-    {
-        // Some clients send the document without anything in it.
-        if !matches!(exchange.header("content-length"), Some("2" | "3" | "4" | "5")) {
-            return Err(Failure::bad_request(
-                "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
-            ));
-        }
+    // Docker's rule: a document that says something has seven characters at least, and some clients send `{}` or `null`.
+    let length: u64 = exchange
+        .header("content-length")
+        .map_or(0, |length| length.parse().unwrap_or(0));
+    if length > 7 || exchange.header("transfer-encoding").is_some() {
+        return Err(Failure::bad_request(
+            "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
+        ));
     }
     let (engine, id) = open(exchange)?;
     let containers = engine.containers();
-    match containers.inspect(&id, false)?.activity {
-        Activity::Running | Activity::Restarting => return Ok(unchanged()),
-        _ => {}
+    if matches!(
+        containers.inspect(&id, false)?.activity,
+        Activity::Running | Activity::Restarting
+    ) {
+        return Ok(unchanged());
     }
     containers.start(&id, StartRequest::default())?;
     Ok(done())

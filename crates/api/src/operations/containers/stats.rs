@@ -2,7 +2,7 @@
 
 use super::open;
 use crate::server::reply::Head;
-use crate::server::{Exchange, Failure, OpenEngine, Outlet, Reply};
+use crate::server::{Engines, Exchange, Failure, Outlet, Reply};
 use crate::wire::ContainerStats;
 use engine::Kind;
 use engine::containers::record::ContainerId;
@@ -10,6 +10,7 @@ use engine::containers::stats::{Sample, Statistics};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Between two samples. The host's time is counted in hundredths of a second: less would say little.
@@ -25,7 +26,8 @@ pub(super) fn stats(exchange: &mut Exchange) -> Result<Reply, Failure> {
     }
     let (engine, id) = open(exchange)?;
     if streams {
-        let write = move |outlet: &mut Outlet| stream(&engine, &id, outlet);
+        let engines = exchange.engines();
+        let write = move |outlet: &mut Outlet| stream(&engines, &id, outlet);
         return Ok(Reply::Stream(Head::ok("application/json"), Box::new(write)));
     }
     let containers = engine.containers();
@@ -39,11 +41,11 @@ pub(super) fn stats(exchange: &mut Exchange) -> Result<Reply, Failure> {
     Reply::json(&ContainerStats::new(&id, &second, Some(&first)))
 }
 
-fn stream(engine: &OpenEngine, id: &ContainerId, outlet: &mut Outlet) -> Result<(), Failure> {
-    let containers = engine.containers();
+fn stream(engines: &Arc<Engines>, id: &ContainerId, outlet: &mut Outlet) -> Result<(), Failure> {
     let mut last: Option<Taken> = None;
     loop {
-        let taken = match containers.statistics(id) {
+        // Nobody keeps an engine while it waits: there may be many who watch.
+        let taken = match engines.take()?.containers().statistics(id) {
             Ok(taken) => taken,
             // It was removed: what there was to say has been said.
             Err(error) if error.kind() == Kind::NotFound && last.is_some() => return Ok(()),

@@ -21,6 +21,7 @@ pub(super) fn read(
     request.limits = limits(host)?;
     request.ulimits = ulimits(host)?;
     devices(host, request)?;
+    request.console_size = Some(host.take("ConsoleSize")?).filter(|size| *size != (0, 0));
     request.shm_size = host.count("ShmSize")?;
     request.sysctls = host.take("Sysctls")?;
     request.oom_score_adj = host.take("OomScoreAdj")?;

@@ -47,6 +47,7 @@ fn what_the_docker_command_line_sends_for_nothing_is_nothing() {
     let expected = CreateContainer {
         image: "i".into(),
         pull: PullPolicy::Never,
+        console_size: Some((24, 80)),
         attach: Attach {
             stdin: false,
             stdout: true,
