@@ -24,7 +24,7 @@ pub fn take_sockets() -> io::Result<Vec<OwnedFd>> {
     if count == 0 || TAKEN.swap(true, Ordering::SeqCst) {
         return Ok(Vec::new());
     }
-    let count = RawFd::try_from(count).map_err(|_| io::Error::from(Errno::RANGE))?;
+    let count = RawFd::try_from(count).map_err(|_too_many| io::Error::from(Errno::RANGE))?;
     let end = FIRST.checked_add(count).ok_or(io::Error::from(Errno::RANGE))?;
     (FIRST..end).map(adopt).collect()
 }

@@ -58,6 +58,17 @@ impl Exchange {
         std::mem::replace(&mut self.body, empty)
     }
 
+    /// Returns all values of a header that are text.
+    pub(crate) fn headers<'e>(&'e self, name: &str) -> Vec<&'e str> {
+        let all = self.headers.get_all(name).iter();
+        all.filter_map(|value| value.to_str().ok()).collect()
+    }
+
+    /// Returns what opens engines, for those that outlive the request.
+    pub(crate) fn engines(&self) -> &Arc<Engines> {
+        &self.engines
+    }
+
     /// Takes an engine for this operation alone.
     pub(crate) fn engine(&self) -> Result<OpenEngine, Failure> {
         self.engines.take()
