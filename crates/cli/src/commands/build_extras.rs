@@ -239,7 +239,8 @@ pub(super) fn shell(shown: &BuildProgress, failed: &FailedStep<'_>, mut session:
                 terminal: true,
                 stdout: true,
                 stderr: true,
-                signals: true,
+                // Whoever is to end ends; a shell that is a container's first process does not heed what it is sent.
+                signals: false,
                 detach_keys: DetachKeys::none(),
             };
             talk(session, &mut signals, &conversation, &|_| Ok(()))
