@@ -64,17 +64,12 @@ impl Exchange {
         all.filter_map(|value| value.to_str().ok()).collect()
     }
 
-    /// Returns what opens engines, for those that outlive the request.
-    pub(crate) fn engines(&self) -> &Arc<Engines> {
-        &self.engines
-    }
-
     /// Takes an engine for this operation alone.
     pub(crate) fn engine(&self) -> Result<OpenEngine, Failure> {
         self.engines.take()
     }
 
-    /// Returns where engines come from: for operations that last long, and need one now and then.
+    /// Returns where engines come from: for operations that outlive the request, or need one now and then.
     pub(crate) fn engines(&self) -> Arc<Engines> {
         Arc::clone(&self.engines)
     }
