@@ -42,7 +42,7 @@ run ps | grep -i web
 [ "$(run ps -q | wc -l)" = 2 ]
 address=$(run port web 80)
 wget -q -O - "http://$address/" | grep 'served by compose'
-[ "$(run exec -T web printenv MODE 2>/dev/null || run exec -T web sh -c 'echo $MODE')" = test ]
+[ "$(run exec -T web sh -c 'echo $MODE')" = test ]
 run restart web
 run stop client
 run start client

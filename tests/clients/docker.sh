@@ -23,7 +23,7 @@ docker commit from-docker test:committed
 echo piped | docker run -i --rm busybox cat | grep piped
 docker stats --no-stream --format '{{.Name}}' | grep from-docker
 docker stop -t 1 from-docker
-docker events --since 1h --until 0s --filter container=from-docker --format '{{.Action}}' | grep -x die
+docker events --since 1h --until "$(date -d '+1 second' +%s)" --filter container=from-docker --format '{{.Action}}' | grep -x die
 docker rm from-docker
 docker save test:job | docker load
 docker rmi test:job test:committed hello-world
