@@ -194,7 +194,6 @@ pub(crate) fn build(
     let options = &solve.options;
     let tags: Vec<Reference> = solve.outputs.iter().flat_map(Output::names).cloned().collect();
     let mut build = Build {
-        image_time: None,
         context: inputs.context.clone(),
         dockerfile: inputs.dockerfile.clone(),
         ignore: inputs.ignore.clone(),
