@@ -8,7 +8,7 @@ KILLS ?= 1000
 CARGO_HOME ?= $(HOME)/.cargo
 export PATH := $(PATH):$(CARGO_HOME)/bin
 
-.PHONY: help attacks demo demo-postgres test test-vm test-reference chaos load bench check build install
+.PHONY: help attacks test-api test-clients load-api demo demo-postgres test test-vm test-reference chaos load bench check build install
 
 help:
 	@echo 'make demo     build coracle and play the tutorial with it'
@@ -16,6 +16,9 @@ help:
 	@echo 'make test     run every test (needs root)'
 	@echo 'make test-vm  run the life of containers on a stock Debian in a virtual machine (needs root)'
 	@echo 'make test-reference   run the tests of what Docker does too against Docker (needs root)'
+	@echo 'make test-api   run the same tests with the docker client against our own Engine API (needs root)'
+	@echo 'make test-clients   docker, docker-py, Compose 1 and 2, testcontainers do a job each against it (needs root)'
+	@echo 'make load-api  1000 waiting requests, slow readers and dawdlers against it (needs root)'
 	@echo 'make chaos    kill 1000 commands and monitors at random moments (needs root)'
 	@echo 'make load     500 containers at once, 2000 short ones at 32 in parallel, floods (needs root)'
 	@echo 'make attacks  attack containers at length, also of an engine without its defences (needs root, takes long)'
@@ -50,6 +53,18 @@ test-vm: build
 test-reference:
 	@scripts/needs build test reference
 	scripts/as-root scripts/test-reference
+
+test-api:
+	@scripts/needs build test api
+	scripts/as-root scripts/test-api
+
+test-clients:
+	@scripts/needs build test api clients
+	scripts/as-root scripts/test-clients
+
+load-api: build
+	@scripts/needs build api
+	scripts/as-root benches/api_load.py $(abspath $(BINARY))
 
 attacks:
 	@scripts/needs build test

@@ -29,9 +29,9 @@ fn tamed(text: &[u8]) -> String {
                 .bytes()
                 .all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase())
     };
-    text.split_inclusive([' ', '\n'])
+    text.split_inclusive([' ', '\n', '='])
         .map(|word| {
-            let bare = word.trim_end();
+            let bare = word.trim_end_matches([' ', '\n', '=']);
             if hexadecimal(bare) {
                 word.replace(bare, "ID")
             } else {

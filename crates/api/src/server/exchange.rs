@@ -69,7 +69,7 @@ impl Exchange {
         self.engines.take()
     }
 
-    /// Returns where engines come from: for operations that last long, and need one now and then.
+    /// Returns where engines come from: for operations that outlive the request, or need one now and then.
     pub(crate) fn engines(&self) -> Arc<Engines> {
         Arc::clone(&self.engines)
     }
