@@ -153,6 +153,7 @@ fn container() -> Container {
         id: serde_json::from_value("0123456789abcdef".repeat(4).into()).unwrap(),
         name: "it".into(),
         image: format!("sha256:{}", "cd".repeat(32)).parse().unwrap(),
+        execs: Vec::new(),
         created: 1,
         settings: Settings {
             request,
@@ -296,6 +297,7 @@ fn an_image_has_every_field() {
         parent: None,
         layers: Vec::new(),
         tags: vec!["busybox".parse().unwrap()],
+        variant_of: Vec::new(),
         repository_digests: Vec::new(),
     };
     let document = serde_json::to_value(ImageInspect::new(&image, &["/root/layers/a".into()])).unwrap();

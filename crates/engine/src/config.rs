@@ -215,17 +215,6 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_text_or_numbers() {
-        let limit = |text: &str| Config::parse(&format!("build_cache_limit = {text}"));
-        for (text, expected) in [("\"2k\"", 2048), ("4096", 4096), ("\"1.5 MB\"", 3 << 19)] {
-            assert_eq!(limit(text).unwrap().build_cache_limit.unwrap().bytes(), expected);
-        }
-        for text in ["\"much\"", "true", "0", "-1", "\"0\""] {
-            assert!(limit(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
     fn an_image_policy_is_read() {
         let config = Config::parse("[image_policy]\nkeep = 3\nuntil = '720h'\nmax_size = '50g'\n").unwrap();
         let policy = config.image_policy;
@@ -238,6 +227,17 @@ mod tests {
             "size = '1g'",
         ] {
             assert!(Config::parse(&format!("[image_policy]\n{bad}")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_text_or_numbers() {
+        let limit = |text: &str| Config::parse(&format!("build_cache_limit = {text}"));
+        for (text, expected) in [("\"2k\"", 2048), ("4096", 4096), ("\"1.5 MB\"", 3 << 19)] {
+            assert_eq!(limit(text).unwrap().build_cache_limit.unwrap().bytes(), expected);
+        }
+        for text in ["\"much\"", "true", "0", "-1", "\"0\""] {
+            assert!(limit(text).is_err(), "{text}");
         }
     }
 

@@ -21,7 +21,7 @@ pub fn main() -> ExitCode {
     let root = std::path::PathBuf::from(root);
     // Output that was asked for is through; this must not slow down what the user does next.
     rustix::process::nice(10).map_or_else(drop, drop);
-    let synced = Database::open(&root)
+    let synced = Database::open_behind(&root)
         .map_err(store::StoreError::from)
         .and_then(|database| Store::open(&root, Arc::new(database)))
         .and_then(|store| store.make_durable());

@@ -1,9 +1,11 @@
 //! From a reference to one image: manifest, index, platform, configuration.
 
 use crate::endpoint::{Endpoint, endpoints};
-use crate::session::{Document, Session, Wanted};
+use crate::session::{Call, Document, Session, Wanted};
 use crate::{RegistryError, RemoteImage, platform};
 use oci::{Digest, ImageManifest, LayerMediaType, Manifest, ManifestError, Platform, Reference};
+use reqwest::Method;
+use reqwest::header::{self, HeaderMap, HeaderValue};
 
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
@@ -71,6 +73,37 @@ pub(crate) async fn raw(
     Ok((bytes, digest, content_type))
 }
 
+/// Asks for the digest of what a reference names, at the mirrors first, without fetching it; registries that count what is
+/// fetched do not count this. `None` where that does not tell, for whatever reason: fetching it will.
+pub(crate) async fn digest(
+    session: &Session,
+    reference: &Reference,
+) -> Result<Option<Digest>, RegistryError> {
+    let name = match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => digest.to_string(),
+        (None, tag) => tag.unwrap_or("latest").to_owned(),
+    };
+    for place in endpoints(&session.config, reference)? {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static(ACCEPT));
+        let call = Call {
+            method: Method::HEAD,
+            headers,
+            body: None,
+            pinned: reference.digest().is_some(),
+        };
+        let asked = session.call(&place, &format!("manifests/{name}"), call).await;
+        if let Ok(answer) = asked
+            && answer.status().as_u16() == 200
+            && let Some(digest) = answer.header("docker-content-digest")
+            && let Ok(digest) = digest.parse()
+        {
+            return Ok(Some(digest));
+        }
+    }
+    Ok(None)
+}
+
 async fn resolve_at(
     session: &Session,
     endpoint: &Endpoint,
@@ -99,6 +132,7 @@ async fn resolve_at(
     let mut manifest = Manifest::parse(&first.bytes, first.content_type.as_deref()).map_err(unusable)?;
     let mut current = first;
     let mut outermost = None;
+    let mut listed = None;
     let mut depth = 0;
     let manifest = loop {
         let index = match manifest {
@@ -130,6 +164,7 @@ async fn resolve_at(
         Manifest::parse(&next.bytes, Some(entry.media_type().as_ref())).map_err(unusable)?;
         let bytes = std::mem::replace(&mut current, next).bytes;
         outermost.get_or_insert(bytes);
+        listed.get_or_insert(wanted);
     };
     let raw_config = match expected {
         Expected::Image => {
@@ -145,6 +180,7 @@ async fn resolve_at(
     Ok(RemoteImage {
         digest,
         index: outermost,
+        entry: listed,
         manifest_digest: current.digest,
         raw_manifest: current.bytes,
         layers: manifest.layers().clone(),

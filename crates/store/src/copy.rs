@@ -248,20 +248,34 @@ fn mount_of(directory: BorrowedFd<'_>, name: &OsStr) -> Result<u64, SysError> {
     Ok(found.stx_mnt_id)
 }
 
-/// Unpacks a tar, plain or compressed, into a directory. What is there is replaced, but no directory by anything else
-/// and nothing else by a directory. Without `keep_owner` all belongs to root.
-pub fn unpack_into(directory: OwnedFd, tar: &mut dyn Read, keep_owner: bool) -> Result<(), StoreError> {
-    unpack(directory, tar, keep_owner, false, None)
+/// What is done with a directory that stands where a member is none, or the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clash {
+    /// Nothing; the archive is refused.
+    Refuse,
+    /// It is taken away with all that is in it.
+    Replace,
+}
+
+/// Unpacks a tar, plain or compressed, into a directory. What is there is replaced; of directories `clash` says whether they
+/// are. Without `keep_owner` all belongs to root.
+pub fn unpack_into(
+    directory: OwnedFd,
+    tar: &mut dyn Read,
+    keep_owner: bool,
+    clash: Clash,
+) -> Result<(), StoreError> {
+    unpack(directory, tar, keep_owner, false, None, clash)
 }
 
 /// Unpacks a tar, plain or compressed, into a directory that becomes what the archive says of its top.
 pub fn unpack_tree(directory: OwnedFd, tar: &mut dyn Read) -> Result<(), StoreError> {
-    unpack(directory, tar, true, true, None)
+    unpack(directory, tar, true, true, None, Clash::Refuse)
 }
 
 /// Like [`unpack_tree`], for an archive that nobody here has made: device nodes are refused, and more than `most` bytes.
 pub fn unpack_strange(directory: OwnedFd, tar: &mut dyn Read, most: u64) -> Result<(), StoreError> {
-    unpack(directory, tar, true, true, Some(most))
+    unpack(directory, tar, true, true, Some(most), Clash::Refuse)
 }
 
 fn unpack(
@@ -270,6 +284,7 @@ fn unpack(
     keep_owner: bool,
     with_top: bool,
     most: Option<u64>,
+    clash: Clash,
 ) -> Result<(), StoreError> {
     with_sendable(tar, move |tar| {
         let failed = |source| StoreError::Inflate {
@@ -287,6 +302,7 @@ fn unpack(
             keep_owner,
             with_top,
             devices: most.is_none(),
+            clash,
             directories: Vec::new(),
         };
         while let Some(entry) = reader.next()? {
@@ -303,6 +319,7 @@ struct Unpack {
     with_top: bool,
     /// Whether device nodes are made.
     devices: bool,
+    clash: Clash,
     /// Directories whose times are set when all is in them.
     directories: Vec<(PathBuf, Timestamps)>,
 }
@@ -339,10 +356,18 @@ impl Unpack {
             }
             (Kind::Directory, Some(FileType::Directory)) => {}
             (Kind::Directory, Some(_)) => {
-                return Err(refuse("it is a directory, and there is something else"));
+                if self.clash == Clash::Refuse {
+                    return Err(refuse("it is a directory, and there is something else"));
+                }
+                unlinkat(&above, &name, AtFlags::empty()).map_err(on("replace"))?;
+                mkdirat(&above, &name, Mode::RWXU).map_err(on("make the directory"))?;
             }
             (_, Some(FileType::Directory)) => {
-                return Err(refuse("there is a directory, and it is something else"));
+                if self.clash == Clash::Refuse {
+                    return Err(refuse("there is a directory, and it is something else"));
+                }
+                self.tree.remove_all(path)?;
+                self.make(reader, entry, &above, &name, path)?;
             }
             (_, there) => {
                 if there.is_some() {

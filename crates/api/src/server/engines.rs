@@ -2,8 +2,10 @@
 //! does not keep another waiting. Engines that have been used are kept open, for opening costs a millisecond.
 
 use super::Failure;
-use engine::{Engine, Locations};
-use std::ops::Deref;
+use crate::buildkit::Hub;
+use engine::{Engine, EngineError, Locations};
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// So many are kept open while nobody uses them.
@@ -11,8 +13,9 @@ const KEPT: usize = 8;
 
 /// Opens engines on one root.
 #[derive(Debug)]
-pub(super) struct Engines {
+pub(crate) struct Engines {
     locations: Locations,
+    hub: Hub,
     idle: Mutex<Vec<Engine>>,
 }
 
@@ -20,20 +23,39 @@ impl Engines {
     pub(super) fn new(locations: Locations) -> Self {
         Self {
             locations,
+            hub: Hub::default(),
             idle: Mutex::new(Vec::new()),
         }
     }
 
+    /// Returns where engines are opened.
+    pub(crate) fn locations(&self) -> &Locations {
+        &self.locations
+    }
+
+    /// Returns what builds share while they run: the one thing that is remembered from request to request.
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
     /// Takes an engine. As at the start of each command, what dead processes left is healed first.
-    pub(super) fn take(self: &Arc<Self>) -> Result<OpenEngine, Failure> {
+    pub(crate) fn take(self: &Arc<Self>) -> Result<OpenEngine, Failure> {
+        Ok(self.open()?)
+    }
+
+    /// The same, for those who have another kind of failure.
+    pub(crate) fn open(self: &Arc<Self>) -> Result<OpenEngine, EngineError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let engine = match idle {
+        let mut engine = match idle {
             Some(engine) => {
                 engine.containers().recover()?;
                 engine
             }
             None => Engine::open(self.locations.clone())?,
         };
+        // Whoever runs the server has not lent his credentials to its clients, and none of them to the next.
+        engine.set_credentials(Some(HashMap::new()));
+        engine.set_stop(None);
         Ok(OpenEngine {
             engine: Some(engine),
             home: Arc::clone(self),
@@ -59,8 +81,21 @@ impl Deref for OpenEngine {
     }
 }
 
+impl DerefMut for OpenEngine {
+    fn deref_mut(&mut self) -> &mut Engine {
+        match &mut self.engine {
+            Some(engine) => engine,
+            None => unreachable!("it is taken out by drop alone"),
+        }
+    }
+}
+
 impl Drop for OpenEngine {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Whatever it was in the middle of is not for the next to find.
+            return;
+        }
         let mut idle = self.home.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < KEPT {
             idle.extend(self.engine.take());

@@ -10,7 +10,7 @@ pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Decodes `a=b&c=d`.
-    pub(super) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         Self(
             url::form_urlencoded::parse(text.as_bytes())
                 .into_owned()

@@ -2,7 +2,8 @@
 
 use super::container::directories;
 use super::time;
-use engine::images::Image;
+use crate::server::{ApiVersion, Failure};
+use engine::images::{Artifact, Image};
 use oci::Config;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -104,6 +105,82 @@ impl ImageInspect {
             },
         }
     }
+}
+
+/// `GET /images/json`: one image.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ImageSummary {
+    /// How many containers use it; -1 if nobody has counted.
+    pub containers: i64,
+    created: i64,
+    id: String,
+    labels: Option<BTreeMap<String, String>>,
+    parent_id: String,
+    repo_digests: Vec<String>,
+    repo_tags: Vec<String>,
+    /// Bytes that others have, too; -1 if nobody has measured.
+    pub shared_size: i64,
+    size: u64,
+}
+
+impl ImageSummary {
+    /// Makes it of an image.
+    pub fn new(image: &Image) -> Self {
+        let familiar =
+            |references: &[oci::Reference]| references.iter().map(oci::Reference::familiar).collect();
+        let labels = &image.config.config.labels;
+        Self {
+            containers: -1,
+            created: made(image).div_euclid(1_000_000_000),
+            id: image.id.to_string(),
+            labels: (!labels.is_empty()).then(|| labels.clone()),
+            parent_id: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+            repo_digests: familiar(&image.repository_digests),
+            repo_tags: familiar(&image.tags),
+            shared_size: -1,
+            size: image.size,
+        }
+    }
+
+    /// Makes it of what is no image, and listed with them all the same, as Docker does.
+    pub(crate) fn of_artifact(artifact: &Artifact) -> Self {
+        let familiar =
+            |references: &[oci::Reference]| references.iter().map(oci::Reference::familiar).collect();
+        Self {
+            containers: -1,
+            created: artifact.created.div_euclid(1_000_000_000),
+            id: artifact.digest.to_string(),
+            labels: None,
+            parent_id: String::new(),
+            repo_digests: familiar(&artifact.repository_digests),
+            repo_tags: familiar(&artifact.tags),
+            shared_size: -1,
+            size: artifact.size,
+        }
+    }
+
+    /// Gives it the shape that it had in a version.
+    pub(crate) fn as_of(&self, version: ApiVersion) -> Result<serde_json::Value, Failure> {
+        let mut document =
+            serde_json::to_value(self).map_err(|error| Failure::internal(error.to_string()))?;
+        if version < ApiVersion::new(44) {
+            document["VirtualSize"] = self.size.into();
+        }
+        if version < ApiVersion::new(43) && self.repo_tags.is_empty() && self.repo_digests.is_empty() {
+            document["RepoTags"] = serde_json::json!(["<none>:<none>"]);
+            document["RepoDigests"] = serde_json::json!(["<none>@<none>"]);
+        }
+        Ok(document)
+    }
+}
+
+/// When an image was made, in nanoseconds since 1970. One whose times were taken out for the sake of reproducibility is as
+/// old as its stay here.
+fn made(image: &Image) -> i64 {
+    let epoch = engine::builder::FIXED_EPOCH * 1_000_000_000;
+    let made = image.config.created.as_deref().and_then(nanoseconds);
+    made.filter(|moment| *moment > epoch).unwrap_or(image.created)
 }
 
 /// `GET /images/{name}/history`: one step, the newest first.

@@ -130,6 +130,13 @@ impl Verb for BuildCommand {
         let builds = engine.builds();
         let began = build_extras::moment();
         let reporting = self.extras.explain || !cache_to.exports.is_empty();
+        // Of several platforms the names lead to all images at once, when all are built.
+        let many = platforms.len() > 1;
+        let joint_names = if many {
+            std::mem::take(&mut build.tags)
+        } else {
+            Vec::new()
+        };
         let mut images = Vec::new();
         let mut all_reports = Vec::new();
         for platform in platforms {
@@ -173,6 +180,11 @@ impl Verb for BuildCommand {
                 }
             }
             images.push((platform, digest));
+        }
+        if many && keep_image && !joint_names.is_empty() {
+            let digests: Vec<_> = images.iter().map(|(_, digest)| *digest).collect();
+            engine.images().make_index(&digests, &joint_names)?;
+            build.tags = joint_names;
         }
         let written = build_extras::write(engine, &outputs, &images, &tags).and_then(|()| {
             let tell = style != Style::Quiet;

@@ -8,11 +8,12 @@ use crate::failure::Failure;
 use crate::output::build::BuildProgress;
 use crate::output::{self, table, time, units};
 use crate::signals::Signals;
-use crate::terminal::{self, DetachKeys};
+use crate::terminal;
 use clap::Args;
 use engine::Engine;
 use engine::builder::{Build, FailedStep, Lock, StepReport};
 use engine::builds::{Builds, Verification};
+use engine::containers::keys::DetachKeys;
 use engine::containers::session::Session;
 use engine::images::PushEvent;
 use oci::{Digest, Platform};
@@ -115,22 +116,11 @@ pub(super) fn check(outputs: &[Output], platforms: &[Platform], is_named: bool) 
             )));
         }
     }
-    if platforms.len() > 1 {
-        let into_store = outputs.is_empty() || outputs.iter().any(Output::keeps_image);
-        if into_store {
-            return Err(
-                Failure::new("an image for several platforms cannot be kept in the image store yet")
-                    .with_hint(
-                        "write it to a file: -o type=oci,dest=image.tar; or build one platform at a time",
-                    ),
-            );
-        }
-        if outputs.iter().any(|output| matches!(output, Output::FilesTar(_))) {
-            return Err(
-                Failure::new("the files of several platforms cannot go into one tar")
-                    .with_hint("use type=local, which makes a directory for each"),
-            );
-        }
+    if platforms.len() > 1 && outputs.iter().any(|output| matches!(output, Output::FilesTar(_))) {
+        return Err(
+            Failure::new("the files of several platforms cannot go into one tar")
+                .with_hint("use type=local, which makes a directory for each"),
+        );
     }
     Ok(())
 }

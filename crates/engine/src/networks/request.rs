@@ -30,6 +30,9 @@ pub struct CreateNetwork {
     pub options: BTreeMap<String, String>,
     /// `--label`.
     pub labels: BTreeMap<String, String>,
+    /// Options with a name of Docker's that mean nothing here are kept and have no effect, as with Docker, instead of
+    /// being an error: see [`CreateNetwork::unknown_options`].
+    pub ignores_unknown: bool,
 }
 
 impl Default for CreateNetwork {
@@ -46,6 +49,7 @@ impl Default for CreateNetwork {
             ipam_options: BTreeMap::new(),
             options: BTreeMap::new(),
             labels: BTreeMap::new(),
+            ignores_unknown: false,
         }
     }
 }
