@@ -64,11 +64,6 @@ impl Exchange {
         all.filter_map(|value| value.to_str().ok()).collect()
     }
 
-    /// Returns what opens engines, for those that outlive the request.
-    pub(crate) fn engines(&self) -> &Arc<Engines> {
-        &self.engines
-    }
-
     /// Takes an engine for this operation alone.
     pub(crate) fn engine(&self) -> Result<OpenEngine, Failure> {
         self.engines.take()

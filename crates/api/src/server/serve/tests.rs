@@ -32,7 +32,7 @@ fn panics_halfway(_: &mut Exchange) -> Result<Reply, Failure> {
     Ok(Reply::Stream(
         Head::ok("text/plain"),
         Box::new(|outlet| {
-            std::io::Write::write_all(outlet, b"half")?;
+            outlet.write_all(b"half")?;
             panic!("a mistake of ours")
         }),
     ))
