@@ -220,7 +220,6 @@ pub(crate) fn build(
         cache_from: Vec::new(),
         debug_shell: false,
         inline_cache: false,
-        image_time: None,
     };
     let run_root = &engine.locations().run_root;
     let mut agents = agents::Agents::default();
