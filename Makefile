@@ -4,11 +4,12 @@ SHELL := /bin/bash
 TARGET := $(shell uname -m)-unknown-linux-gnu
 BINARY := target/$(TARGET)/release/coracle
 KILLS ?= 1000
+FUZZ ?= 60
 # Where scripts/needs lets rustup put the toolchain on a machine that has none.
 CARGO_HOME ?= $(HOME)/.cargo
 export PATH := $(PATH):$(CARGO_HOME)/bin
 
-.PHONY: help attacks test-api test-clients load-api demo demo-postgres test test-vm test-reference chaos load bench check build install
+.PHONY: help attacks fuzz test-api test-clients load-api demo demo-postgres test test-vm test-reference chaos load bench check build install
 
 help:
 	@echo 'make demo     build coracle and play the tutorial with it'
@@ -22,6 +23,7 @@ help:
 	@echo 'make chaos    kill 1000 commands and monitors at random moments (needs root)'
 	@echo 'make load     500 containers at once, 2000 short ones at 32 in parallel, floods (needs root)'
 	@echo 'make attacks  attack containers at length, also of an engine without its defences (needs root, takes long)'
+	@echo 'make fuzz     the parser, the ignore rules and the expansion of variables, a minute each (FUZZ=SECONDS)'
 	@echo 'make check    format, lints, licences, crate borders'
 	@echo 'make bench    time coracle against docker, podman and runc (needs root)'
 	@echo 'make build    build the release binary: $(BINARY)'
@@ -69,6 +71,11 @@ load-api: build
 attacks:
 	@scripts/needs build test
 	scripts/as-root scripts/attacks
+
+fuzz:
+	@scripts/needs build
+	cd fuzz && for target in parser ignore expansion; do \
+		cargo run --release --locked --quiet --bin $$target -- $(FUZZ) ../tests/e2e/build/bad || exit 1; done
 
 check:
 	@scripts/needs build check
