@@ -3,6 +3,7 @@
 
 mod attach;
 mod attacks;
+mod bake;
 mod build;
 mod build_outputs;
 mod commit;

@@ -303,7 +303,11 @@ impl Job<'_> {
 /// Returns the image that a build puts in the place of a name, with or without its tag.
 pub(crate) fn named_image(build: &Build, name: &str) -> Option<Reference> {
     build.contexts.iter().find_map(|(known, context)| match context {
-        NamedContext::Image(reference) if known.eq_ignore_ascii_case(name) => Some(reference.clone()),
+        NamedContext::Image(reference) | NamedContext::Stored { name: reference, .. }
+            if known.eq_ignore_ascii_case(name) =>
+        {
+            Some(reference.clone())
+        }
         _ => None,
     })
 }

@@ -109,6 +109,16 @@ pub enum StepError {
         #[source]
         source: store::TarError,
     },
+    /// An image of a context is for other platforms.
+    #[error("{name} is not there for {platform}, only for {known}")]
+    StoredImage {
+        /// What it is called.
+        name: String,
+        /// The platform that was wanted.
+        platform: String,
+        /// Those that there are.
+        known: String,
+    },
     /// An archive's member would lie outside.
     #[error("{archive} has the member \"{member}\", whose path leads out of it")]
     ArchivePath {

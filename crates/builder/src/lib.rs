@@ -59,7 +59,7 @@ mod users;
 
 pub use build::build;
 pub use changes::apply_changes;
-pub use dockerfile::{CHECKS, Warning, rule_url};
+pub use dockerfile::{CHECKS, Warning, nearest, rule_url};
 pub use error::{BuildError, CommandFailure, Place, StepError};
 pub use fetched::{FetchedContext, from_address, from_stream};
 pub use lock::{Lock, LockError, Pin, images};
@@ -138,6 +138,13 @@ pub enum NamedContext {
     Directory(PathBuf),
     /// An image.
     Image(Reference),
+    /// An image that is in the store, one for each platform: what another target gave, or an OCI layout.
+    Stored {
+        /// What it is called in messages.
+        name: Reference,
+        /// The images.
+        images: Vec<(Platform, oci::Digest)>,
+    },
 }
 
 /// A secret of the user's. Its value is in no layer, history, cache key, log or message.

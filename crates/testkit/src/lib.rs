@@ -18,4 +18,4 @@ pub mod sandbox;
 pub use attack::{Canaries, Swapper};
 pub use leaks::HostState;
 pub use residue::Residue;
-pub use sandbox::{Outcome, Sandbox};
+pub use sandbox::{Outcome, Sandbox, outcome};
