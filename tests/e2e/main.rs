@@ -1,10 +1,14 @@
 //! Black-box tests of the binary: what users type, and what they see. One file per command.
 #![cfg(test)]
 
+mod api;
+mod artifacts;
 mod attach;
 mod attacks;
 mod bake;
 mod build;
+mod build_caches;
+mod build_debug;
 mod build_outputs;
 mod commit;
 mod completion;
@@ -18,11 +22,13 @@ mod errors;
 mod events;
 mod exec;
 mod export;
+mod faults;
 mod health;
 mod hello;
 mod image;
 mod inspect;
 mod isolation;
+mod keep;
 mod leaks;
 mod limits;
 mod log_drivers;
@@ -33,6 +39,7 @@ mod mounts;
 mod names;
 mod namespaces;
 mod network;
+mod platforms;
 mod ports;
 mod postgres;
 mod ps;
@@ -42,6 +49,7 @@ mod registry;
 mod rename;
 mod restart;
 mod run;
+mod search;
 mod security_options;
 mod stats;
 mod stop;

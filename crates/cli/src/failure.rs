@@ -2,6 +2,7 @@
 
 use crate::args::Invalid;
 use engine::EngineError;
+pub(crate) use engine::explain as chain;
 use engine::runtime::StartFailure;
 
 /// The engine, or what stands in its place, could not do it (`docker run`'s 125).
@@ -100,21 +101,6 @@ impl Failure {
         };
         Self::new(error.message.clone()).with_code(code)
     }
-}
-
-/// Joins an error's text with those of its causes, as Go programs do; a cause that only repeats is left out.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 impl From<EngineError> for Failure {

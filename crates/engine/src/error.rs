@@ -17,6 +17,8 @@ pub enum Kind {
     NotFound,
     /// There is no such feature.
     NotImplemented,
+    /// Credentials were not accepted.
+    Unauthorized,
     /// Something that we need did not answer: a registry.
     Unavailable,
 }
@@ -91,6 +93,21 @@ pub enum EngineError {
     Sys(#[from] sys::SysError),
 }
 
+/// Joins an error's text with those of its causes, as Go programs do; a cause that only repeats is left out.
+pub fn explain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
 impl EngineError {
     /// Says of what kind the failure is.
     pub fn kind(&self) -> Kind {
@@ -99,7 +116,15 @@ impl EngineError {
             Self::Config(_) | Self::Invalid { .. } => Kind::InvalidParameter,
             Self::NoNetwork(_)
             | Self::NotFound { .. }
-            | Self::Registry(registry::RegistryError::NotFound(_)) => Kind::NotFound,
+            | Self::Registry(
+                registry::RegistryError::NotFound(_)
+                | registry::RegistryError::NoPlatform { .. }
+                | registry::RegistryError::RepositoryNotFound(_),
+            ) => Kind::NotFound,
+            Self::Registry(
+                registry::RegistryError::CredentialsRefused { .. }
+                | registry::RegistryError::LoginRefused { .. },
+            ) => Kind::Unauthorized,
             Self::LogsUnreadable | Self::NotSupported(_) => Kind::NotImplemented,
             Self::Forbidden { .. }
             | Self::Registry(registry::RegistryError::Denied(_) | registry::RegistryError::PushDenied(_)) => {

@@ -1,0 +1,5 @@
+//! Further processes in containers.
+
+use crate::server::Route;
+
+pub(crate) const ROUTES: &[Route] = &[];

@@ -1,0 +1,69 @@
+//! A request's body, as a plain reader.
+
+use super::Failure;
+use bytes::{Buf, Bytes};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use std::io::{self, Read};
+use tokio::runtime::Handle;
+
+/// No JSON that Docker's clients send comes near this many bytes.
+const LONGEST_DOCUMENT: usize = 8 << 20;
+
+/// Reads a request's body as it comes. Only for threads that may block.
+#[derive(Debug)]
+pub(crate) struct BodyReader {
+    body: Option<Incoming>,
+    chunk: Bytes,
+    runtime: Handle,
+}
+
+impl BodyReader {
+    pub(super) fn new(body: Option<Incoming>, runtime: Handle) -> Self {
+        Self {
+            body,
+            chunk: Bytes::new(),
+            runtime,
+        }
+    }
+
+    /// Reads all of a body that holds a document.
+    pub(super) fn document(&mut self) -> Result<Vec<u8>, Failure> {
+        let mut text = Vec::new();
+        let limit = LONGEST_DOCUMENT as u64 + 1;
+        self.take(limit)
+            .read_to_end(&mut text)
+            .map_err(|error| Failure::bad_request(format!("cannot read the request's body: {error}")))?;
+        if text.len() > LONGEST_DOCUMENT {
+            return Err(Failure::new(
+                hyper::StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the request's body is longer than {LONGEST_DOCUMENT} bytes"),
+            ));
+        }
+        Ok(text)
+    }
+
+    /// Takes the body out, for those that go on reading it elsewhere.
+    pub(super) fn into_inner(mut self) -> Option<Incoming> {
+        self.body.take()
+    }
+}
+
+impl Read for BodyReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.chunk.is_empty() {
+            let Some(body) = &mut self.body else {
+                return Ok(0);
+            };
+            match self.runtime.block_on(body.frame()) {
+                None => self.body = None,
+                // Trailers say nothing to us.
+                Some(Ok(frame)) => self.chunk = frame.into_data().unwrap_or_default(),
+                Some(Err(error)) => return Err(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
+            }
+        }
+        let length = self.chunk.len().min(buffer.len());
+        self.chunk.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
+}
