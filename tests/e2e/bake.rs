@@ -261,6 +261,30 @@ fn mistakes_show_the_line_and_the_nearest_name() {
     assert!(error.contains("couldn't find a bake definition"), "{error}");
 }
 
+#[test]
+fn a_target_that_makes_files_can_be_stood_on() {
+    let coracle = sandbox();
+    coracle.write(
+        "docker-bake.hcl",
+        "target \"files\" {\n  dockerfile-inline = \"FROM scratch\\nCOPY docker-bake.hcl /f\\n\"\n  tags = [\"unwanted\"]\n  output = [\"out\"]\n}\n\
+         target \"app\" {\n  contexts = { files = \"target:files\" }\n  dockerfile-inline = \"FROM busybox\\nCOPY --from=files /f /g\\n\"\n  tags = [\"app\"]\n}\n",
+    );
+    let outcome = bake(&coracle, &["--progress", "plain", "files", "app"]);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert!(coracle.path().join("out/f").exists());
+    assert!(
+        coracle
+            .run(["run", "--rm", "app", "cat", "/g"])
+            .ok()
+            .contains("dockerfile-inline")
+    );
+    let images = coracle.run(["images", "-a", "--format", "{{.Repository}}"]).ok();
+    assert!(
+        !images.contains("unwanted") && !images.contains("<none>"),
+        "{images}"
+    );
+}
+
 mod both {
     use super::{printed, read};
     use serde_json::json;

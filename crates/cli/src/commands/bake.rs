@@ -334,7 +334,13 @@ impl Bake {
             } else if order.len() > 1 && !self.is_quiet() {
                 output::note(&format!("[{name}]"));
             }
-            let (command, context) = request::command(name, target, &stored, self.progress.as_deref())?;
+            let link = format!("target:{name}");
+            let is_stood_on = plan
+                .targets
+                .values()
+                .any(|other| other.contexts.values().any(|context| *context == link));
+            let progress = self.progress.as_deref();
+            let (command, context) = request::command(name, target, &stored, progress, is_stood_on)?;
             let command: BuildCommand = command;
             let built = command
                 .build(cli, &[context])
@@ -345,7 +351,7 @@ impl Bake {
             if let Some(context) = request::stored(name, &built.images) {
                 stored.insert((*name).to_owned(), context);
             }
-            if target.linked {
+            if is_stood_on && !request::keeps_image(target) {
                 for_others.extend(built.images.iter().map(|(_, image)| *image));
             }
             if !built.metadata.is_null() {

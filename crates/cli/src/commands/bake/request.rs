@@ -15,6 +15,7 @@ pub(super) fn command(
     target: &Target,
     stored: &BTreeMap<String, NamedContext>,
     progress: Option<&str>,
+    is_stood_on: bool,
 ) -> Result<(BuildCommand, String), Failure> {
     let of_target = |why: String| Failure::new(format!("target {name}: {why}"));
     if target
@@ -74,8 +75,10 @@ pub(super) fn command(
         };
         links.insert(key.clone(), context.clone());
     }
+    // Whoever stands on it needs its image, wherever else its result goes. Names are only for who asked for them.
+    let is_lent = is_stood_on && !keeps_image(target);
     let lists = [
-        ("tag", &target.tags),
+        ("tag", if is_lent { &None } else { &target.tags }),
         ("annotation", &target.annotations),
         ("platform", &target.platforms),
         ("no-cache-filter", &target.no_cache_filter),
@@ -99,6 +102,9 @@ pub(super) fn command(
         for value in values.iter().flatten() {
             flag(name, &value.to_string());
         }
+    }
+    if is_lent {
+        flag("output", "type=image");
     }
     for secret in target.secret.iter().flatten() {
         flag("secret", &secret.to_string());
@@ -135,6 +141,17 @@ pub(super) fn command(
     command.flags.inline.clone_from(&target.dockerfile_inline);
     command.flags.stored = links;
     Ok((command, context))
+}
+
+/// Says whether a target's image stays in the store by itself.
+pub(super) fn keeps_image(target: &Target) -> bool {
+    let outputs = target.output.as_deref().unwrap_or_default();
+    let keeps = |output: &bake::Entry| match output.kind() {
+        "image" | "registry" => true,
+        "docker" => output.get("dest").is_none(),
+        _ => false,
+    };
+    outputs.is_empty() || outputs.iter().any(keeps)
 }
 
 /// Makes the context that another target sees of what one gave.
