@@ -81,6 +81,12 @@ impl BuildCommand {
         self.extras.check()?;
         let platforms = self.flags.platforms()?;
         let outputs = build_output::parse(&self.flags.output, self.flags.push, &self.flags.annotation)?;
+        let is_written = |output: &Output| matches!(output, Output::Archive(..) | Output::Layout(..));
+        if !self.flags.annotation.is_empty() && !outputs.iter().any(is_written) {
+            output::warning(
+                "--annotation has no effect here: annotations are in manifests, and those of built images are written by -o type=oci and -o type=docker,dest=FILE alone",
+            );
+        }
         build_extras::check(&outputs, &platforms, !self.flags.tag.is_empty())?;
         let cache_from = build_cache::sources(&self.flags.cache_from)?;
         let cache_to = build_cache::targets(&self.flags.cache_to)?;
