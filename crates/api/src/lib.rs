@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! socket -> server/        connections, versions, routes; bodies and upgrades as plain readers, writers, descriptors
+//!        -> buildkit/      what clients of BuildKit speak on connections of their own
 //!        -> operations/    one function for each operation, synchronous: JSON -> request -> engine -> JSON
 //!        -> wire/          Docker's shapes
 //! ```
@@ -12,6 +13,7 @@
 //! Tokio ends in `server`: the engine is synchronous, and so is every operation, which has a thread of its own while it
 //! lasts.
 
+mod buildkit;
 mod operations;
 pub mod server;
 pub mod wire;

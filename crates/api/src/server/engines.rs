@@ -2,7 +2,8 @@
 //! does not keep another waiting. Engines that have been used are kept open, for opening costs a millisecond.
 
 use super::Failure;
-use engine::{Engine, Locations};
+use crate::buildkit::Hub;
+use engine::{Engine, EngineError, Locations};
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,8 +13,9 @@ const KEPT: usize = 8;
 
 /// Opens engines on one root.
 #[derive(Debug)]
-pub(super) struct Engines {
+pub(crate) struct Engines {
     locations: Locations,
+    hub: Hub,
     idle: Mutex<Vec<Engine>>,
 }
 
@@ -21,12 +23,28 @@ impl Engines {
     pub(super) fn new(locations: Locations) -> Self {
         Self {
             locations,
+            hub: Hub::default(),
             idle: Mutex::new(Vec::new()),
         }
     }
 
+    /// Returns where engines are opened.
+    pub(crate) fn locations(&self) -> &Locations {
+        &self.locations
+    }
+
+    /// Returns what builds share while they run: the one thing that is remembered from request to request.
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
     /// Takes an engine. As at the start of each command, what dead processes left is healed first.
-    pub(super) fn take(self: &Arc<Self>) -> Result<OpenEngine, Failure> {
+    pub(crate) fn take(self: &Arc<Self>) -> Result<OpenEngine, Failure> {
+        Ok(self.open()?)
+    }
+
+    /// The same, for those who have another kind of failure.
+    pub(crate) fn open(self: &Arc<Self>) -> Result<OpenEngine, EngineError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut engine = match idle {
             Some(engine) => {
@@ -74,6 +92,10 @@ impl DerefMut for OpenEngine {
 
 impl Drop for OpenEngine {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Whatever it was in the middle of is not for the next to find.
+            return;
+        }
         let mut idle = self.home.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < KEPT {
             idle.extend(self.engine.take());

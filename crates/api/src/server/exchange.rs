@@ -58,9 +58,20 @@ impl Exchange {
         std::mem::replace(&mut self.body, empty)
     }
 
+    /// Returns all values of a header that are text.
+    pub(crate) fn headers<'e>(&'e self, name: &str) -> Vec<&'e str> {
+        let all = self.headers.get_all(name).iter();
+        all.filter_map(|value| value.to_str().ok()).collect()
+    }
+
     /// Takes an engine for this operation alone.
     pub(crate) fn engine(&self) -> Result<OpenEngine, Failure> {
         self.engines.take()
+    }
+
+    /// Returns where engines come from: for operations that last long, and need one now and then.
+    pub(crate) fn engines(&self) -> Arc<Engines> {
+        Arc::clone(&self.engines)
     }
 
     /// Returns the handle of what runs the server's connections: for operations that speak protocols of their own.

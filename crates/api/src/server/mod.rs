@@ -7,21 +7,26 @@ mod body;
 mod engines;
 mod exchange;
 mod failure;
+mod guard;
 mod hijack;
+mod limits;
 mod listen;
 mod outlet;
 mod query;
 pub(crate) mod reply;
 mod route;
 mod serve;
+mod tls;
 mod version;
 
+pub use limits::Limits;
 pub use listen::Listener;
 pub use serve::{Server, ServerError};
+pub use tls::{Tls, TlsError};
 pub use version::ApiVersion;
 
 pub(crate) use body::BodyReader;
-pub(crate) use engines::OpenEngine;
+pub(crate) use engines::{Engines, OpenEngine};
 pub(crate) use exchange::Exchange;
 pub(crate) use failure::Failure;
 pub(crate) use hijack::Conversation;

@@ -4,7 +4,9 @@ mod cache_document;
 mod cache_export;
 mod cache_import;
 mod cache_mounts;
+mod contexts;
 mod explain;
+mod inputs;
 mod lock;
 mod outputs;
 mod prune;
@@ -12,7 +14,9 @@ mod services;
 mod verify;
 
 pub use cache_export::CacheExport;
+pub use contexts::KeptContext;
 pub use explain::Explanation;
+pub use inputs::{NamedText, dockerfile_in, ignore_file_in};
 pub use prune::CacheLimits;
 pub use services::DebugShell;
 pub use store::{Aspect, Difference, LayoutOptions};
@@ -33,7 +37,7 @@ pub struct Builds<'e> {
 /// A finished step that the cache remembers, or the directory of a `RUN --mount=type=cache`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedStep {
-    /// `regular`, or `exec.cachemount`.
+    /// `regular`, `exec.cachemount`, or `source.local`.
     pub kind: &'static str,
     /// Whether a build uses it just now.
     pub in_use: bool,
@@ -55,6 +59,15 @@ pub struct CachedStep {
 const STEP: &str = "regular";
 /// The kind of a cache mount.
 pub(crate) const MOUNT: &str = "exec.cachemount";
+/// The kind of a context that a client has sent.
+const LOCAL: &str = "source.local";
+
+/// Returns the sha256 of some bytes.
+pub fn digest_of(bytes: &[u8]) -> Digest {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+    Digest::from_sha256(digest)
+}
 
 impl Builds<'_> {
     /// Builds an image. `cancelled` is looked at all the time; setting it ends the build within a second.
@@ -139,6 +152,16 @@ impl Builds<'_> {
             created: mount.created,
             last_used: mount.last_used,
             size: mount.size,
+            shared: false,
+        }));
+        steps.extend(self.contexts().list()?.into_iter().map(|context| CachedStep {
+            kind: LOCAL,
+            in_use: context.in_use,
+            key: context.key,
+            summary: "build context of a client".to_owned(),
+            created: context.last_used,
+            last_used: context.last_used,
+            size: context.size,
             shared: false,
         }));
         steps.sort_by(|a, b| b.last_used.cmp(&a.last_used).then_with(|| a.key.cmp(&b.key)));

@@ -1,6 +1,6 @@
 //! Removing build cache: all that is not needed, or so much that the rest fits.
 
-use super::{Builds, MOUNT, STEP};
+use super::{Builds, LOCAL, MOUNT, STEP};
 use crate::system::Filters;
 use crate::{EngineError, events};
 use state::StateError;
@@ -38,7 +38,7 @@ impl CacheLimits {
     }
 }
 
-/// A layer that steps have made, or a cache mount.
+/// A layer that steps have made, a cache mount, or the context of a client of the API.
 #[derive(Debug, PartialEq, Eq)]
 struct Item {
     what: What,
@@ -54,6 +54,8 @@ enum What {
     Layer(String),
     /// The key of a mount.
     Mount(String),
+    /// The key of a client's context.
+    Context(String),
 }
 
 /// Chooses what goes, the least recently used first, until no more than `keep` bytes are left.
@@ -83,10 +85,13 @@ impl Builds<'_> {
         self.engine.database.make_room();
         let (kinds, filters): (Vec<_>, Vec<_>) = filters.iter().cloned().partition(|(key, _)| key == "type");
         let is_wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|(_, wanted)| wanted == kind);
-        if let Some((_, unknown)) = kinds.iter().find(|(_, kind)| kind != STEP && kind != MOUNT) {
+        if let Some((_, unknown)) = kinds
+            .iter()
+            .find(|(_, kind)| ![STEP, MOUNT, LOCAL].contains(&kind.as_str()))
+        {
             return Err(EngineError::Invalid {
                 message: format!("there is no build cache of type '{unknown}'"),
-                hint: Some(format!("write type={STEP} or type={MOUNT}")),
+                hint: Some(format!("write type={STEP}, type={MOUNT} or type={LOCAL}")),
             });
         }
         let filters = Filters::parse(&filters)?;
@@ -140,6 +145,15 @@ impl Builds<'_> {
                 }
             }
         }
+        if is_wanted(LOCAL) {
+            let contexts = self.contexts();
+            for context in contexts.list()? {
+                if accept(context.last_used) && contexts.remove(&context.key)? {
+                    bytes += context.size;
+                    gone.push(context.key);
+                }
+            }
+        }
         Ok((gone, bytes))
     }
 
@@ -159,6 +173,13 @@ impl Builds<'_> {
             last_used: mount.last_used,
             created: mount.created,
         }));
+        let contexts = self.contexts();
+        items.extend(contexts.list()?.into_iter().map(|context| Item {
+            what: What::Context(context.key),
+            size: context.size,
+            last_used: context.last_used,
+            created: context.last_used,
+        }));
         let total: u64 = items.iter().map(|item| item.size).sum();
         let Some(keep) = limits.keep(total, self.free()?) else {
             return Ok((Vec::new(), 0));
@@ -167,6 +188,7 @@ impl Builds<'_> {
             let kind = match item.what {
                 What::Layer(_) => STEP,
                 What::Mount(_) => MOUNT,
+                What::Context(_) => LOCAL,
             };
             is_wanted(kind) && accept(item.last_used)
         });
@@ -179,6 +201,12 @@ impl Builds<'_> {
                 What::Layer(id) => layers.push(id),
                 What::Mount(key) => {
                     if mounts.remove(&key)? {
+                        bytes += size;
+                        gone.push(key);
+                    }
+                }
+                What::Context(key) => {
+                    if contexts.remove(&key)? {
                         bytes += size;
                         gone.push(key);
                     }
@@ -321,7 +349,7 @@ mod tests {
             let names: Vec<String> = choose(items(), keep)
                 .into_iter()
                 .map(|item| match item.what {
-                    What::Mount(name) | What::Layer(name) => name,
+                    What::Context(name) | What::Layer(name) | What::Mount(name) => name,
                 })
                 .collect();
             assert_eq!(names, expected, "{keep}");

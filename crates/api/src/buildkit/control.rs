@@ -1,0 +1,444 @@
+//! BuildKit's control service: builds and how they go, the build cache, who builds.
+
+use super::SolveError;
+use super::attributes::{Options, rights};
+use super::jobs::Job;
+use super::outputs::Output;
+use super::progress::Progress;
+use super::sessions::Introduction;
+use super::solve::{self, Solve, Solved, Workshop};
+use super::wire::control::control_server::Control;
+use super::wire::control::{
+    BuildHistoryEvent, BuildHistoryRequest, BytesMessage, CacheOptions, DiskUsageRequest, DiskUsageResponse,
+    Exporter, InfoRequest, InfoResponse, ListWorkersRequest, ListWorkersResponse, PruneRequest, SolveRequest,
+    SolveResponse, StatusRequest, StatusResponse, UpdateBuildHistoryRequest, UpdateBuildHistoryResponse,
+    UsageRecord,
+};
+use super::wire::workers::{BuildkitVersion, WorkerRecord};
+use super::wire::{Timestamp, pb};
+use engine::builds::{CacheLimits, CachedStep};
+use futures_util::Stream;
+use hyper_util::rt::TokioIo;
+use oci::Platform;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
+use tonic::{Request, Response, Status, Streaming};
+
+/// What a call answers bit by bit.
+pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// How long a build that is over is remembered, for whoever watches it comes a moment late.
+const LINGER: Duration = Duration::from_secs(5);
+/// So much of a session is under way inside the server.
+const PIPE: usize = 64 << 10;
+
+/// The service, on one connection.
+#[derive(Debug)]
+pub(super) struct ControlService {
+    workshop: Workshop,
+}
+
+/// Ends a build whose caller is gone.
+struct Abandon(Arc<AtomicBool>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl ControlService {
+    pub(super) fn new(workshop: Workshop) -> Self {
+        Self { workshop }
+    }
+
+    async fn solve_now(&self, request: SolveRequest) -> Result<Solved, SolveError> {
+        let name = request.r#ref.clone();
+        let from_client = request.frontend.is_empty();
+        let (returns, returned) = oneshot::channel();
+        let (job, closing) = job(request, returns)?;
+        let jobs = &self.workshop.engines.hub().jobs;
+        if !jobs.begin(&name, &job) {
+            return Err(SolveError::Invalid(format!("there is a build {name} already")));
+        }
+        let abandon = Abandon(Arc::clone(&job.cancelled));
+        let result = if from_client {
+            self.by_client(&job, returned).await
+        } else {
+            let (workshop, job) = (self.workshop.clone(), Arc::clone(&job));
+            blocking(move || solve::run(&workshop, &job.solve, &job.progress, &|_| {}, &job.cancelled)).await
+        };
+        drop(abandon);
+        // Whoever watches sees the end.
+        drop(closing.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let engines = Arc::clone(&self.workshop.engines);
+        tokio::spawn(async move {
+            tokio::time::sleep(LINGER).await;
+            engines.hub().jobs.end(&name);
+        });
+        result
+    }
+
+    /// Waits for what a frontend in the client returns, and makes of it what is wanted.
+    async fn by_client(
+        &self,
+        job: &Arc<Job>,
+        returned: oneshot::Receiver<super::jobs::Returned>,
+    ) -> Result<Solved, SolveError> {
+        let name = match returned.await {
+            Ok(Ok(name)) => name,
+            Ok(Err(why)) => return Err(why),
+            Err(_) => return Err(SolveError::Cancelled),
+        };
+        let built = {
+            let mut results = job.results.lock().unwrap_or_else(PoisonError::into_inner);
+            results.remove(&name)
+        };
+        let Some(built) = built else {
+            // It wanted nothing built: clients look what we can that way.
+            return Ok(Solved::default());
+        };
+        let (workshop, job) = (self.workshop.clone(), Arc::clone(job));
+        blocking(move || solve::deliver(&workshop, &job.solve, &built, &job.progress, &job.cancelled)).await
+    }
+}
+
+/// Does what blocks.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SolveError> + Send + 'static,
+) -> Result<T, SolveError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| Err(SolveError::Invalid("the build ended without a word".to_owned())))
+}
+
+type Closing = Arc<Mutex<Option<mpsc::UnboundedSender<StatusResponse>>>>;
+
+/// Makes a job of a request, and what ends the telling about it.
+fn job(
+    request: SolveRequest,
+    returns: oneshot::Sender<super::jobs::Returned>,
+) -> Result<(Arc<Job>, Closing), SolveError> {
+    if request
+        .definition
+        .is_some_and(|definition| !definition.def.is_empty())
+    {
+        return Err(SolveError::Unsupported(
+            "a build graph of the client's own (LLB)".to_owned(),
+        ));
+    }
+    frontend(&request.frontend, &request.frontend_attrs)?;
+    refuse_cache(request.cache.as_ref())?;
+    let mut exporters = request.exporters;
+    if exporters.is_empty() && !request.exporter_deprecated.is_empty() {
+        exporters.push(Exporter {
+            r#type: request.exporter_deprecated,
+            attrs: request.exporter_attrs_deprecated,
+        });
+    }
+    let outputs = exporters
+        .into_iter()
+        .map(|exporter| Output::parse(&exporter.r#type, &exporter.attrs.into_iter().collect()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let options = if request.frontend.is_empty() {
+        Options::default()
+    } else {
+        Options::parse(&request.frontend_attrs.into_iter().collect())?
+    };
+    let (send, told) = mpsc::unbounded_channel();
+    let closing = Arc::new(Mutex::new(Some(send)));
+    let sink = {
+        let closing = Arc::clone(&closing);
+        Box::new(move |update| {
+            if let Some(send) = &*closing.lock().unwrap_or_else(PoisonError::into_inner) {
+                // Nobody need watch.
+                send.send(update).unwrap_or_default();
+            }
+        })
+    };
+    let job = Job {
+        solve: Solve {
+            options,
+            session: Some(request.session),
+            allowed: rights(request.entitlements.iter().map(String::as_str))?,
+            outputs,
+            inputs: std::collections::BTreeMap::new(),
+            classic: false,
+            tar: Mutex::new(None),
+        },
+        cancelled: Arc::default(),
+        progress: Progress::new(request.r#ref, sink),
+        told: Mutex::new(Some(told)),
+        results: Mutex::default(),
+        returns: Mutex::new(Some(returns)),
+    };
+    Ok((Arc::new(job), closing))
+}
+
+/// Refuses frontends but the Dockerfile's, by whatever name.
+pub(super) fn frontend(name: &str, attributes: &HashMap<String, String>) -> Result<(), SolveError> {
+    match name {
+        "" | "dockerfile.v0" => Ok(()),
+        "gateway.v0" => {
+            let source = attributes.get("source").map_or("", String::as_str);
+            if source.contains("docker/dockerfile") {
+                return Ok(());
+            }
+            Err(SolveError::Unsupported(format!("the frontend {source}")))
+        }
+        other => Err(SolveError::Unsupported(format!("the frontend {other}"))),
+    }
+}
+
+/// Refuses caches to be written that nobody would write.
+fn refuse_cache(cache: Option<&CacheOptions>) -> Result<(), SolveError> {
+    let exports = cache.into_iter().flat_map(|cache| &cache.exports);
+    match exports.into_iter().find(|export| export.r#type != "inline") {
+        Some(export) => Err(SolveError::Unsupported(format!(
+            "cache export of type {} through this API",
+            export.r#type
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Says who builds here.
+pub(super) fn worker() -> WorkerRecord {
+    let host = Platform::host();
+    let labels = [
+        ("org.mobyproject.buildkit.worker.executor", "coracle"),
+        ("org.mobyproject.buildkit.worker.snapshotter", "overlayfs"),
+    ];
+    WorkerRecord {
+        id: "coracle".to_owned(),
+        labels: labels
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
+        platforms: vec![pb::Platform {
+            architecture: host.architecture,
+            os: host.os,
+            variant: host.variant,
+            ..pb::Platform::default()
+        }],
+        buildkit_version: Some(version()),
+        ..WorkerRecord::default()
+    }
+}
+
+fn version() -> BuildkitVersion {
+    BuildkitVersion {
+        package: "coracle".to_owned(),
+        version: concat!("v", env!("CARGO_PKG_VERSION")).to_owned(),
+        revision: String::new(),
+    }
+}
+
+fn timestamp(nanoseconds: i64) -> Timestamp {
+    Timestamp {
+        seconds: nanoseconds.div_euclid(1_000_000_000),
+        nanos: i32::try_from(nanoseconds.rem_euclid(1_000_000_000)).unwrap_or_default(),
+    }
+}
+
+fn record(step: CachedStep) -> UsageRecord {
+    UsageRecord {
+        id: step.key,
+        in_use: step.in_use,
+        size: i64::try_from(step.size).unwrap_or(i64::MAX),
+        created_at: Some(timestamp(step.created)),
+        last_used_at: Some(timestamp(step.last_used)),
+        usage_count: 1,
+        description: step.summary,
+        record_type: step.kind.to_owned(),
+        shared: step.shared,
+        ..UsageRecord::default()
+    }
+}
+
+/// Understands BuildKit's filters (`type==exec.cachemount`) as far as the engine has them.
+fn filters(written: &[String]) -> Result<Vec<(String, String)>, SolveError> {
+    let parts = written.iter().flat_map(|filter| filter.split(','));
+    parts
+        .filter(|part| !part.is_empty())
+        .map(|part| match part.split_once("==") {
+            Some(("type", kind)) => Ok(("type".to_owned(), kind.trim_matches('"').to_owned())),
+            _ => Err(SolveError::Unsupported(format!(
+                "the filter {part} of the build cache"
+            ))),
+        })
+        .collect()
+}
+
+fn is_wanted(step: &CachedStep, filters: &[(String, String)]) -> bool {
+    filters.is_empty() || filters.iter().any(|(_, kind)| kind == step.kind)
+}
+
+#[tonic::async_trait]
+impl Control for ControlService {
+    type PruneStream = Answers<UsageRecord>;
+    type StatusStream = Answers<StatusResponse>;
+    type SessionStream = Answers<BytesMessage>;
+    type ListenBuildHistoryStream = Answers<BuildHistoryEvent>;
+
+    async fn disk_usage(
+        &self,
+        request: Request<DiskUsageRequest>,
+    ) -> Result<Response<DiskUsageResponse>, Status> {
+        let filters = filters(&request.into_inner().filter)?;
+        let workshop = self.workshop.clone();
+        let steps = blocking(move || Ok(workshop.engine()?.builds().cache()?)).await?;
+        let wanted = steps.into_iter().filter(|step| is_wanted(step, &filters));
+        Ok(Response::new(DiskUsageResponse {
+            record: wanted.map(record).collect(),
+        }))
+    }
+
+    async fn prune(&self, request: Request<PruneRequest>) -> Result<Response<Self::PruneStream>, Status> {
+        let request = request.into_inner();
+        let limits = CacheLimits {
+            reserved: u64::try_from(request.reserved_space).unwrap_or(0),
+            most: u64::try_from(request.max_used_space).unwrap_or(0),
+            least_free: u64::try_from(request.min_free_space).unwrap_or(0),
+        };
+        let mut filters = filters(&request.filter)?;
+        if request.keep_duration > 0 {
+            let seconds = request.keep_duration / 1_000_000_000;
+            filters.push(("until".to_owned(), format!("{seconds}s")));
+        }
+        let workshop = self.workshop.clone();
+        let gone = blocking(move || {
+            let engine = workshop.engine()?;
+            let before = engine.builds().cache()?;
+            let (gone, _) = engine.builds().prune(request.all, &filters, limits)?;
+            let wanted = before.into_iter().filter(move |step| gone.contains(&step.key));
+            Ok(wanted.map(|step| Ok(record(step))).collect::<Vec<_>>())
+        });
+        Ok(Response::new(Box::pin(futures_util::stream::iter(gone.await?))))
+    }
+
+    async fn solve(&self, request: Request<SolveRequest>) -> Result<Response<SolveResponse>, Status> {
+        let solved = self.solve_now(request.into_inner()).await?;
+        Ok(Response::new(SolveResponse {
+            exporter_response: solved.response,
+        }))
+    }
+
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<Self::StatusStream>, Status> {
+        let name = request.into_inner().r#ref;
+        let told = match self.workshop.engines.hub().jobs.find(&name).await {
+            Some(job) => job.take_told(),
+            None => return Err(Status::not_found(format!("no such job {name}"))),
+        };
+        let Some(mut told) = told else {
+            return Err(Status::already_exists(format!(
+                "somebody watches the build {name} already"
+            )));
+        };
+        Ok(Response::new(Box::pin(futures_util::stream::poll_fn(
+            move |context| told.poll_recv(context).map(|update| update.map(Ok)),
+        ))))
+    }
+
+    async fn session(
+        &self,
+        request: Request<Streaming<BytesMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let metadata = request.metadata();
+        let introduction = Introduction::read(|name| {
+            let all = metadata.get_all(name).iter();
+            all.filter_map(|value| value.to_str().ok()).collect()
+        });
+        let sessions = &self.workshop.engines.hub().sessions;
+        if introduction.id.is_empty() || sessions.is_open(&introduction.id) {
+            return Err(Status::invalid_argument("a session needs an id of its own"));
+        }
+        let mut incoming = request.into_inner();
+        let (ours, theirs) = tokio::io::duplex(PIPE);
+        let engines = Arc::clone(&self.workshop.engines);
+        tokio::spawn(async move {
+            engines
+                .hub()
+                .sessions
+                .keep(introduction, TokioIo::new(theirs))
+                .await;
+        });
+        let (mut reads, mut writes) = tokio::io::split(ours);
+        tokio::spawn(async move {
+            while let Ok(Some(message)) = incoming.message().await {
+                if writes.write_all(&message.data).await.is_err() {
+                    return;
+                }
+            }
+            // The session sees the end, and has nobody to tell if that fails.
+            writes.shutdown().await.unwrap_or_default();
+        });
+        let (send, mut outgoing) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let mut buffer = vec![0; PIPE];
+            while let Ok(length @ 1..) = reads.read(&mut buffer).await {
+                let data = buffer[..length].to_vec();
+                if send.send(Ok(BytesMessage { data })).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(futures_util::stream::poll_fn(
+            move |context| outgoing.poll_recv(context),
+        ))))
+    }
+
+    async fn list_workers(
+        &self,
+        _: Request<ListWorkersRequest>,
+    ) -> Result<Response<ListWorkersResponse>, Status> {
+        Ok(Response::new(ListWorkersResponse {
+            record: vec![worker()],
+        }))
+    }
+
+    async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {
+        Ok(Response::new(InfoResponse {
+            buildkit_version: Some(version()),
+        }))
+    }
+
+    async fn listen_build_history(
+        &self,
+        _: Request<BuildHistoryRequest>,
+    ) -> Result<Response<Self::ListenBuildHistoryStream>, Status> {
+        Err(Status::unimplemented("no history of builds is kept here"))
+    }
+
+    async fn update_build_history(
+        &self,
+        _: Request<UpdateBuildHistoryRequest>,
+    ) -> Result<Response<UpdateBuildHistoryResponse>, Status> {
+        Err(Status::unimplemented("no history of builds is kept here"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_buildkits() {
+        let read = |filter: &str| filters(&[filter.to_owned()]);
+        assert_eq!(
+            read("type==exec.cachemount").unwrap(),
+            [("type".to_owned(), "exec.cachemount".to_owned())]
+        );
+        assert!(read("id~=x").is_err());
+        let dockerfile = HashMap::from([("source".to_owned(), "docker/dockerfile:1".to_owned())]);
+        assert!(frontend("gateway.v0", &dockerfile).is_ok());
+        assert!(frontend("gateway.v0", &HashMap::new()).is_err());
+        assert!(frontend("nosuch", &HashMap::new()).is_err());
+        assert_eq!(timestamp(-1).nanos, 999_999_999);
+    }
+}
