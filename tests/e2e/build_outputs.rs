@@ -183,6 +183,23 @@ fn archives_have_the_form_that_was_asked_for() {
 }
 
 #[test]
+fn annotations_that_nothing_keeps_are_warned_of() {
+    let coracle = sandbox();
+    context(&coracle, "FROM scratch\nCOPY data.csv /\n");
+    let annotated = ["--annotation", "a=b"];
+    let into_store = build(&coracle, &[&annotated[..], &["-t", "x"]].concat());
+    assert_eq!(into_store.code, 0, "{}", into_store.stderr);
+    assert!(
+        into_store.stderr.contains("--annotation has no effect here"),
+        "{}",
+        into_store.stderr
+    );
+    let layout = format!("type=oci,dest={}", coracle.path().join("x.tar").display());
+    let into_file = build(&coracle, &[&annotated[..], &["-o", &layout]].concat());
+    assert!(!into_file.stderr.contains("no effect"), "{}", into_file.stderr);
+}
+
+#[test]
 fn dockers_archive_and_a_layout_directory() {
     let coracle = sandbox();
     context(&coracle, "FROM busybox\nCOPY data.csv /\nCMD cat /data.csv\n");

@@ -20,6 +20,7 @@ mod api_wait;
 mod artifacts;
 mod attach;
 mod attacks;
+mod bake;
 mod build;
 mod build_caches;
 mod build_debug;

@@ -13,7 +13,7 @@ use crate::stage::is_counted;
 use crate::{Build, BuildEvent, CachePlace, FIXED_EPOCH, NamedContext, RunNetwork, Services};
 use dockerfile::{Dockerfile, Instruction, Operation, RunSecurity};
 use oci::{Digest, Reference};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Once, OnceLock, PoisonError};
@@ -57,7 +57,7 @@ pub fn build(
     }
     let graph = Graph::new(&dockerfile, &globals, target, build);
     let context = BuildContext::open(&build.context, "the build context", build.ignore.as_ref())?;
-    warn(store, build, &dockerfile, &globals, &context, &progress, &file)?;
+    warn(store, build, &dockerfile, &globals, &context, &progress)?;
     for (index, stage) in dockerfile.stages.iter().enumerate() {
         if graph.needed[index] {
             refuse_rights(build, &file, stage)?;
@@ -342,7 +342,11 @@ impl Job<'_> {
 /// Returns the image that a build puts in the place of a name, with or without its tag.
 pub(crate) fn named_image(build: &Build, name: &str) -> Option<Reference> {
     build.contexts.iter().find_map(|(known, context)| match context {
-        NamedContext::Image(reference) if known.eq_ignore_ascii_case(name) => Some(reference.clone()),
+        NamedContext::Image(reference) | NamedContext::Stored { name: reference, .. }
+            if known.eq_ignore_ascii_case(name) =>
+        {
+            Some(reference.clone())
+        }
         _ => None,
     })
 }
@@ -355,7 +359,6 @@ fn warn(
     globals: &Globals,
     context: &BuildContext,
     progress: &Progress<'_>,
-    file: &str,
 ) -> Result<(), BuildError> {
     let options = checks::options(build, dockerfile)?;
     let found = checks::find(store, build, dockerfile, globals, context, &options);
@@ -365,13 +368,13 @@ fn warn(
             Some(warning.lines.first),
         );
     }
-    match found.len() {
-        count if count > 0 && options.error => Err(BuildError::Checks {
-            file: file.to_owned(),
-            count,
-        }),
-        _ => Ok(()),
+    if found.is_empty() || !options.error {
+        return Ok(());
     }
+    let rules: BTreeSet<String> = found.iter().map(|warning| warning.check.to_owned()).collect();
+    Err(BuildError::Checks {
+        rules: rules.into_iter().collect::<Vec<_>>().join(", "),
+    })
 }
 
 /// Refuses rights that the build has not been given before anything is done.

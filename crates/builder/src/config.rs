@@ -259,6 +259,13 @@ const SIGNALS: [&str; 31] = [
     "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
+/// Returns the signal whose name is nearest to a word.
+pub(crate) fn nearest_signal(text: &str) -> Option<String> {
+    let upper = text.to_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    dockerfile::nearest(name, SIGNALS).map(|name| format!("SIG{name}"))
+}
+
 /// Refuses a signal that there is not.
 pub(crate) fn check_signal(text: &str) -> Result<(), StepError> {
     let known = if let Ok(number) = text.parse::<u8>() {

@@ -9,12 +9,10 @@ pub enum BuildError {
     #[error("the build was cancelled")]
     Cancelled,
     /// The Dockerfile asks for its checks to be errors, or what it says of them makes no sense.
-    #[error("lint violation found for rules: {count} in {file}")]
+    #[error("lint violation found for rules: {rules}")]
     Checks {
-        /// The Dockerfile's name.
-        file: String,
-        /// How many there are.
-        count: usize,
+        /// The names of the rules, each once.
+        rules: String,
     },
     /// The build argument `BUILDKIT_DOCKERFILE_CHECK` makes no sense.
     #[error("BUILDKIT_DOCKERFILE_CHECK: {0}")]
@@ -108,6 +106,19 @@ pub enum StepError {
         /// Why not.
         #[source]
         source: store::TarError,
+    },
+    /// `ADD --checksum=x` of a URL.
+    #[error("--checksum={0}: a checksum is sha256: and 64 hexadecimal digits")]
+    ChecksumForm(String),
+    /// An image of a context is for other platforms.
+    #[error("{name} is not there for {platform}, only for {known}")]
+    StoredImage {
+        /// What it is called.
+        name: String,
+        /// The platform that was wanted.
+        platform: String,
+        /// Those that there are.
+        known: String,
     },
     /// An archive's member would lie outside.
     #[error("{archive} has the member \"{member}\", whose path leads out of it")]
@@ -406,6 +417,14 @@ impl BuildError {
             StepError::NoFileName(_) => Some("end the destination with the file's name".to_owned()),
             StepError::NoSecret(id) => Some(format!("give the build --secret id={id},src=FILE")),
             StepError::NoAgent(id) => Some(format!("give the build --ssh {id}")),
+            StepError::Port(_) => Some(
+                "write a port up to 65535 or a range such as 8000-8010, and perhaps /tcp, /udp or /sctp"
+                    .to_owned(),
+            ),
+            StepError::Signal(name) => Some(match crate::config::nearest_signal(name) {
+                Some(near) => format!("did you mean {near}?"),
+                None => "write a signal's name such as SIGTERM, or its number from 1 to 64".to_owned(),
+            }),
             StepError::SeveralSources(_) => Some("end the destination with a /".to_owned()),
             StepError::NoSuchUser { kind, .. } => Some(format!(
                 "make the {kind} in a RUN step before, or write its number"

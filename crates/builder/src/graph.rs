@@ -46,6 +46,14 @@ fn origins(instruction: &Instruction) -> Vec<&str> {
     }
 }
 
+/// Says whether a context has this name.
+fn is_context(build: &Build, name: &str) -> bool {
+    build
+        .contexts
+        .keys()
+        .any(|known| known.eq_ignore_ascii_case(name))
+}
+
 impl Graph {
     pub(crate) fn new(dockerfile: &Dockerfile, globals: &Globals, target: usize, build: &Build) -> Self {
         let names = dockerfile
@@ -70,7 +78,10 @@ impl Graph {
             let base = expand_word(&stage.from.base, dockerfile.escape, &|name| globals.get(name));
             let mut needs = Vec::new();
             if let Ok(base) = base {
-                let stage = graph.named_before(index, &base);
+                // A named context goes before a stage of its name.
+                let stage = graph
+                    .named_before(index, &base)
+                    .filter(|_| !is_context(build, &base));
                 if stage.is_none() && base != "scratch" {
                     graph.on_images += 1;
                     graph.images.insert(base);
@@ -83,7 +94,9 @@ impl Graph {
                 }) {
                     continue;
                 }
-                let stage = graph.stage_before(index, from);
+                let stage = graph
+                    .stage_before(index, from)
+                    .filter(|_| !is_context(build, from));
                 if stage.is_none() {
                     graph.images.insert(from.to_owned());
                 }

@@ -60,7 +60,7 @@ mod users;
 
 pub use build::build;
 pub use changes::apply_changes;
-pub use dockerfile::{CHECKS, Warning, rule_url};
+pub use dockerfile::{CHECKS, Warning, nearest, rule_url};
 pub use elsewhere::{Elsewhere, elsewhere};
 pub use error::{BuildError, CommandFailure, Place, StepError};
 pub use fetched::{FetchedContext, from_address, from_stream};
@@ -166,6 +166,13 @@ pub enum NamedContext {
     Directory(PathBuf),
     /// An image.
     Image(Reference),
+    /// An image that is in the store, one for each platform: what another target gave, or an OCI layout.
+    Stored {
+        /// What it is called in messages.
+        name: Reference,
+        /// The images.
+        images: Vec<(Platform, oci::Digest)>,
+    },
 }
 
 /// A secret of the user's. Its value is in no layer, history, cache key, log or message.

@@ -1,9 +1,9 @@
 //! The lock file: which bytes the names in a Dockerfile meant when it was written.
 
-use crate::Build;
 use crate::arguments::Globals;
 use crate::error::BuildError;
 use crate::graph::Graph;
+use crate::{Build, NamedContext};
 use dockerfile::expand_word;
 use oci::{Digest, Platform, Reference};
 use serde::{Deserialize, Serialize};
@@ -123,7 +123,17 @@ pub fn images(build: &Build) -> Result<Vec<(Reference, Platform)>, BuildError> {
             None => build.platform.clone(),
         };
         for name in graph.images() {
-            let reference: Reference = name
+            // What another target gave is what it was made of.
+            let stored = |(known, context): (&String, &NamedContext)| {
+                matches!(context, NamedContext::Stored { .. }) && known.eq_ignore_ascii_case(name)
+            };
+            if build.contexts.iter().any(stored) {
+                continue;
+            }
+            let meant = crate::build::named_image(build, name).map(|reference| reference.to_string());
+            let reference: Reference = meant
+                .as_ref()
+                .unwrap_or(name)
                 .parse()
                 .map_err(|error: oci::ReferenceError| fail(error.into()))?;
             if reference.digest().is_some() {

@@ -146,18 +146,20 @@ pub enum Problem {
     #[error("security mode \"{0}\" is not valid (use sandbox or insecure)")]
     Security(String),
     /// `SHELL sh`.
-    #[error("SHELL requires the arguments to be in JSON form")]
+    #[error("SHELL requires the arguments to be in JSON form, as in SHELL [\"/bin/sh\", \"-c\"]")]
     ShellForm,
     /// A stage name that could be a number or has symbols in it.
     #[error("invalid name for build stage: \"{0}\", name can't start with a number or contain symbols")]
     StageName(String),
     /// A flag that the instruction does not have.
-    #[error("unknown flag: --{flag}{}", suggestion(nearest.as_deref()))]
+    #[error("unknown flag: --{flag}{}{}", suggestion(nearest.as_deref()), elsewhere.map(|other| format!(" ({other} has it)")).unwrap_or_default())]
     UnknownFlag {
         /// As written, without its value.
         flag: String,
         /// The one that was probably meant.
         nearest: Option<String>,
+        /// The instruction that has it.
+        elsewhere: Option<&'static str>,
     },
     /// A here-document that the file's end cuts off.
     #[error("unterminated heredoc: no line below it is \"{0}\" alone")]

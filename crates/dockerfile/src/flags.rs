@@ -46,14 +46,28 @@ pub(crate) fn split(rest: &str, escape: char) -> (Flags, &str) {
     (Flags { found }, rest)
 }
 
+/// Returns the only instruction that has a flag.
+fn elsewhere(flag: &str) -> Option<&'static str> {
+    match flag {
+        "from" | "parents" => Some("COPY"),
+        "checksum" | "keep-git-dir" | "unpack" => Some("ADD"),
+        "mount" | "network" | "security" | "device" => Some("RUN"),
+        "platform" => Some("FROM"),
+        "interval" | "timeout" | "start-period" | "start-interval" | "retries" => Some("HEALTHCHECK"),
+        _ => None,
+    }
+}
+
 impl Flags {
     /// Refuses flags that are not in `known`, or stand twice without being in `repeatable`.
     pub(crate) fn check(&self, known: &[&str], repeatable: &[&str]) -> Result<(), Problem> {
         for (at, (name, _)) in self.found.iter().enumerate() {
             if !known.contains(&name.as_str()) {
+                let near = nearest(name, known.iter().copied());
                 return Err(Problem::UnknownFlag {
                     flag: name.clone(),
-                    nearest: nearest(name, known.iter().copied()).map(|name| format!("--{name}")),
+                    nearest: near.map(|name| format!("--{name}")),
+                    elsewhere: elsewhere(name).filter(|_| near.is_none()),
                 });
             }
             if !repeatable.contains(&name.as_str()) && self.found[..at].iter().any(|(other, _)| other == name)

@@ -21,4 +21,4 @@ pub use api::{Answer, ApiServer};
 pub use attack::{Canaries, Swapper};
 pub use leaks::HostState;
 pub use residue::Residue;
-pub use sandbox::{Outcome, Sandbox};
+pub use sandbox::{Outcome, Sandbox, outcome};

@@ -64,17 +64,18 @@ pub(crate) fn foreign(
             format!("the context {from}"),
         )));
     }
-    if let Some(stage) = job.graph.stage_before(run.index, from) {
+    let named = job.named_image(from);
+    if let (Some(stage), None) = (job.graph.stage_before(run.index, from), &named) {
         let draft = job.stage(stage).ok_or(Failure::Elsewhere)?;
         return Ok(Some(Foreign::Stage(
             draft,
             format!("stage {}", job.graph.name(stage)),
         )));
     }
-    if let Ok(index) = from.parse() {
+    if let (Ok(index), None) = (from.parse(), &named) {
         return Err(StepError::StageIndex { keyword, index }.into());
     }
-    let reference = match job.named_image(from) {
+    let reference = match named {
         Some(reference) => reference,
         None => from.parse().map_err(StepError::from)?,
     };

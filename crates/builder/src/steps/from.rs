@@ -1,5 +1,6 @@
 //! `FROM`: what a stage stands on.
 
+use crate::NamedContext;
 use crate::build::Job;
 use crate::config::Draft;
 use crate::error::{Failure, StepError, chain};
@@ -72,6 +73,17 @@ pub(crate) fn image(
         step.cancelled();
         return Err(Failure::Cancelled);
     }
+    if let Some(images) = stored(job, reference) {
+        let found = of_platform(job, reference, platform, images);
+        match &found {
+            Ok(image) => {
+                step.done();
+                *slot = Some(image.clone());
+            }
+            Err(error) => step.failed(chain(error)),
+        }
+        return Ok(found?);
+    }
     let mut progress = |line: &str| step.note(line);
     match job
         .services
@@ -94,6 +106,42 @@ pub(crate) fn image(
             })
         }
     }
+}
+
+/// Returns the images of a context that is in the store.
+fn stored<'j>(job: &'j Job<'_>, reference: &Reference) -> Option<&'j [(Platform, oci::Digest)]> {
+    job.request.contexts.values().find_map(|context| match context {
+        NamedContext::Stored { name, images } if name == reference => Some(&images[..]),
+        _ => None,
+    })
+}
+
+/// Takes the image for a platform, or the only one that there is.
+fn of_platform(
+    job: &Job<'_>,
+    reference: &Reference,
+    platform: &Platform,
+    images: &[(Platform, oci::Digest)],
+) -> Result<store::Image, StepError> {
+    let exact = images.iter().find(|(of, _)| of == platform);
+    let only = || {
+        Some(images)
+            .filter(|images| images.len() == 1)
+            .and_then(<[_]>::first)
+    };
+    let found = match exact.or_else(only) {
+        Some((_, id)) => job.store.image_by_id(id)?,
+        None => None,
+    };
+    found.ok_or_else(|| StepError::StoredImage {
+        name: reference.familiar(),
+        platform: platform.to_string(),
+        known: images
+            .iter()
+            .map(|(of, _)| of.to_string())
+            .collect::<Vec<_>>()
+            .join(", "),
+    })
 }
 
 /// Says what may help if an image by this name is here but was not good enough.

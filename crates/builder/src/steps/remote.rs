@@ -74,6 +74,12 @@ pub(crate) fn fetch<'a>(
     if !source.starts_with("http://") && !source.starts_with("https://") {
         return Err(StepError::Scheme(source.to_owned()).into());
     }
+    if let Some(text) = &checksum {
+        let digits = text.strip_prefix("sha256:").unwrap_or_default();
+        if digits.len() != 64 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(StepError::ChecksumForm(text.clone()).into());
+        }
+    }
     let tree = Tree::open(scratch.directory())?;
     let path = Path::new("download");
     let file = File::from(tree.create_file(path, Mode::from_raw_mode(0o600))?);

@@ -116,8 +116,14 @@ fn every_failure_says_what_and_where() {
             "ENV a=\"${b:?must be set}\"",
             "ENV a=\"${b:?must be set}\": failed to process \"\"${b:?must be set}\"\": b: must be set",
         ),
-        ("EXPOSE http", "EXPOSE http: invalid containerPort: http"),
-        ("STOPSIGNAL SIGNOT", "STOPSIGNAL SIGNOT: invalid signal: SIGNOT"),
+        (
+            "EXPOSE http",
+            "EXPOSE http: invalid containerPort: http | write a port up to 65535 or a range such as 8000-8010, and perhaps /tcp, /udp or /sctp",
+        ),
+        (
+            "STOPSIGNAL SIGNOT",
+            "STOPSIGNAL SIGNOT: invalid signal: SIGNOT | write a signal's name such as SIGTERM, or its number from 1 to 64",
+        ),
         (
             "RUN --network=host true",
             "RUN --network=host true: the host's network is not allowed in this build | give the build --allow network.host, or --network host, to allow it",

@@ -7,7 +7,7 @@ mod secret;
 use super::{Invalid, environment, extra_host, invalid, label, size, ulimit};
 use crate::failure::Failure;
 use clap::Args;
-use engine::builder::{Allowed, Build, FetchedContext, RunNetwork, StepLimits};
+use engine::builder::{Allowed, Build, FetchedContext, NamedContext, RunNetwork, StepLimits};
 use engine::containers::request::Ulimit;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -133,6 +133,12 @@ pub(crate) struct BuildFlags {
     /// Skip image verification
     #[arg(long)]
     disable_content_trust: bool,
+    /// The text of the Dockerfile, where a bake file has it.
+    #[arg(skip)]
+    pub inline: Option<String>,
+    /// Contexts that are in the store already.
+    #[arg(skip)]
+    pub stored: BTreeMap<String, NamedContext>,
 }
 
 /// Where a build's files are.
@@ -245,7 +251,7 @@ impl BuildFlags {
         let call = self.call()?;
         let limits = self.limits();
         let allowed = self.allowed()?;
-        let mut contexts = BTreeMap::new();
+        let mut contexts = self.stored.clone();
         for text in &self.build_context {
             let (name, context) = named::context(text, fetched)?;
             contexts.insert(name, context);
@@ -414,6 +420,9 @@ impl BuildFlags {
     }
 
     fn dockerfile(&self, context: &Path) -> Result<(PathBuf, String), Failure> {
+        if let Some(text) = &self.inline {
+            return Ok(("Dockerfile".into(), text.clone()));
+        }
         let (name, path) = match self.file.as_deref() {
             Some(path) if path == Path::new("-") => {
                 let standard_input = Path::new("standard input");
@@ -468,7 +477,7 @@ impl BuildFlags {
             let text = text(bytes.clone(), &name)?;
             return Ok((context, (name, text), None));
         }
-        if self.file.as_deref() == Some(Path::new("-")) {
+        if self.file.as_deref() == Some(Path::new("-")) || self.inline.is_some() {
             let dockerfile = self.dockerfile(&context)?;
             return Ok((context, dockerfile, None));
         }

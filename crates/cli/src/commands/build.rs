@@ -23,13 +23,41 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Debug, Args)]
 pub(super) struct BuildCommand {
     #[command(flatten)]
-    flags: BuildFlags,
+    pub(super) flags: BuildFlags,
     #[command(flatten)]
     extras: Extras,
 }
 
+/// What came of a build.
+#[derive(Debug)]
+pub(super) struct Built {
+    /// How the command is to end.
+    pub code: ExitCode,
+    /// The images, one for each platform; none if nothing was built.
+    pub images: Vec<(oci::Platform, oci::Digest)>,
+    /// What there is to tell programs.
+    pub metadata: serde_json::Value,
+}
+
+impl Built {
+    fn nothing(code: ExitCode) -> Self {
+        Self {
+            code,
+            images: Vec::new(),
+            metadata: serde_json::Value::Null,
+        }
+    }
+}
+
 impl Verb for BuildCommand {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
+        Ok(self.build(cli, &words)?.code)
+    }
+}
+
+impl BuildCommand {
+    /// Builds the context that the first word names.
+    pub(super) fn build(self, cli: &Cli, words: &[String]) -> Result<Built, Failure> {
         let quiet = self.flags.quiet;
         let progress = self.flags.progress.clone();
         let iidfile = self.flags.iidfile.clone();
@@ -53,6 +81,12 @@ impl Verb for BuildCommand {
         self.extras.check()?;
         let platforms = self.flags.platforms()?;
         let outputs = build_output::parse(&self.flags.output, self.flags.push, &self.flags.annotation)?;
+        let is_written = |output: &Output| matches!(output, Output::Archive(..) | Output::Layout(..));
+        if !self.flags.annotation.is_empty() && !outputs.iter().any(is_written) {
+            output::warning(
+                "--annotation has no effect here: annotations are in manifests, and those of built images are written by -o type=oci and -o type=docker,dest=FILE alone",
+            );
+        }
         build_extras::check(&outputs, &platforms, !self.flags.tag.is_empty())?;
         let cache_from = build_cache::sources(&self.flags.cache_from)?;
         let cache_to = build_cache::targets(&self.flags.cache_to)?;
@@ -109,7 +143,7 @@ impl Verb for BuildCommand {
             output::warning(warning);
         }
         if prepared.call != Call::Build {
-            return describe(engine, &prepared);
+            return describe(engine, &prepared).map(Built::nothing);
         }
         let mut build = prepared.build;
         self.extras.lock(&mut build, dockerfile.as_deref())?;
@@ -176,7 +210,7 @@ impl Verb for BuildCommand {
             if let Some(verification) = verification {
                 let verdict = build_extras::verdict(&verification)?;
                 if verdict != ExitCode::SUCCESS {
-                    return Ok(verdict);
+                    return Ok(Built::nothing(verdict));
                 }
             }
             images.push((platform, digest));
@@ -197,25 +231,30 @@ impl Verb for BuildCommand {
         }
         written?;
         let Some((_, digest)) = images.first() else {
-            return Ok(ExitCode::SUCCESS);
+            return Ok(Built::nothing(ExitCode::SUCCESS));
         };
         if let Some(path) = &iidfile {
             std::fs::write(path, digest.to_string()).map_err(|error| Failure::file("write", path, &error))?;
         }
+        let metadata = metadata(&digest.to_string(), &build.tags);
         if let Some(path) = &metadata_file {
-            let text = metadata(&digest.to_string(), &build.tags);
-            std::fs::write(path, text).map_err(|error| Failure::file("write", path, &error))?;
+            std::fs::write(path, format!("{metadata:#}\n"))
+                .map_err(|error| Failure::file("write", path, &error))?;
         }
         let out_is_taken = outputs.iter().any(Output::is_standard_output);
         if (quiet || style == Style::Quiet) && !out_is_taken {
             output::line(&digest.to_string())?;
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(Built {
+            code: ExitCode::SUCCESS,
+            metadata,
+            images,
+        })
     }
 }
 
 /// What `--metadata-file` says. There is no manifest before an image is pushed, so there is no digest of one.
-fn metadata(digest: &str, tags: &[oci::Reference]) -> String {
+fn metadata(digest: &str, tags: &[oci::Reference]) -> serde_json::Value {
     let names: Vec<String> = tags.iter().map(ToString::to_string).collect();
     let mut value = serde_json::json!({
         "buildx.build.ref": "default/default",
@@ -224,7 +263,7 @@ fn metadata(digest: &str, tags: &[oci::Reference]) -> String {
     if !names.is_empty() {
         value["image.name"] = names.join(",").into();
     }
-    format!("{value:#}\n")
+    value
 }
 
 /// Says something of the Dockerfile instead of building it.

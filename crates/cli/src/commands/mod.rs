@@ -1,6 +1,7 @@
 //! The commands: one file each, and the table that finds them.
 
 mod attach;
+mod bake;
 mod boot;
 mod build;
 mod build_cache;
@@ -90,7 +91,7 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         name: "buildx",
         about: "Build with Docker's newer names",
-        hidden: &["b", "install", "uninstall"],
+        hidden: &["b", "f", "install", "uninstall"],
     },
     Group {
         name: "completion",
@@ -144,8 +145,6 @@ pub(crate) const COMMON: &[&str] = &["run", "exec", "ps", "build", "pull", "imag
 
 /// Commands of Docker that we do not have yet, and what to do instead.
 pub(crate) const ABSENT: &[(&str, &str)] = &[
-    ("bake", "build each target with 'build'"),
-    ("buildx bake", "build each target with 'buildx build'"),
     ("buildx dial-stdio", "there is no BuildKit daemon to talk to"),
     ("buildx history", "see 'history' and 'build --explain'"),
     ("buildx policy", ""),
@@ -343,6 +342,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
 
     entry!(lock::Update, "lock update", [], "[OPTIONS] PATH",
         "Write down which images a Dockerfile's names mean now", Exactly(1), Files),
+    entry!(bake::Bake, "buildx bake", ["bake", "buildx f"], "[OPTIONS] [TARGET...]", "Build from a file", AtLeast(0), Nothing),
     entry!(build_cache::BuilderCache, "builder cache", [], "ls\nexport ID FILE|-\nimport ID FILE|-",
         "List, export and import cache mounts", AtLeast(1), Files),
     entry!(buildx::DiskUsage, "builder du", ["buildx du"], "[OPTIONS]", "Disk usage of the build cache", Exactly(0), Nothing),

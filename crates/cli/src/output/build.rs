@@ -266,6 +266,11 @@ impl BuildProgress {
     }
 }
 
+/// Shows lines of a file and their neighbours.
+pub(crate) fn show_lines(name: &str, text: &str, lines: std::ops::RangeInclusive<usize>) {
+    note(&excerpt::excerpt(Path::new(name), text, &lines));
+}
+
 /// Finds the lines of the Dockerfile that an error speaks of.
 pub(crate) fn place(error: &EngineError) -> Option<std::ops::RangeInclusive<usize>> {
     match error {

@@ -267,7 +267,7 @@ fn mistakes_are_answered_in_dockers_words() {
             "COPY --link=maybe a b",
             "expecting boolean value for flag --link, not: maybe",
         ),
-        ("ADD --from=x a b", "unknown flag: --from"),
+        ("ADD --from=x a b", "unknown flag: --from (COPY has it)"),
         ("FROM", "FROM requires either one or three arguments"),
         ("FROM a b", "FROM requires either one or three arguments"),
         ("FROM a AS", "FROM requires either one or three arguments"),
@@ -314,7 +314,10 @@ fn mistakes_are_answered_in_dockers_words() {
         ("VOLUME [\" \"]", "VOLUME specified can not be an empty string"),
         ("SHELL", "SHELL requires at least one argument"),
         ("SHELL []", "SHELL requires at least one argument"),
-        ("SHELL bash -c", "SHELL requires the arguments to be in JSON form"),
+        (
+            "SHELL bash -c",
+            "SHELL requires the arguments to be in JSON form, as in SHELL [\"/bin/sh\", \"-c\"]",
+        ),
         (
             "SHELL [true]",
             "when using JSON array syntax, arrays must be comprised of strings only",

@@ -1,0 +1,2 @@
+FROM busybox
+ADD --chmod=abc file.txt /

@@ -1,0 +1,2 @@
+FROM busybox
+ADD file.txt other.txt /x

@@ -1,0 +1,3 @@
+FROM busybox
+ARG A-B=1
+RUN echo ${A-B

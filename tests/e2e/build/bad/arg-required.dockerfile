@@ -1,0 +1,3 @@
+FROM busybox
+ARG V
+ENV X=${V:?give V with --build-arg}

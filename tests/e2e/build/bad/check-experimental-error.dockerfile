@@ -1,0 +1,3 @@
+# check=error=true;skip=FromAsCasing
+FROM busybox
+MAINTAINER me

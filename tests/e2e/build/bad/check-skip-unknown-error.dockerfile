@@ -1,0 +1,3 @@
+# check=error=true
+from busybox
+RUN true

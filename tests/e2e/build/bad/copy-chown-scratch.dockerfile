@@ -1,0 +1,2 @@
+FROM scratch
+COPY --chown=me file.txt /

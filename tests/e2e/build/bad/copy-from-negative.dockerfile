@@ -1,0 +1,2 @@
+FROM busybox
+COPY --from=-1 /x /y

@@ -1,0 +1,3 @@
+FROM busybox
+COPY <<E /x
+text

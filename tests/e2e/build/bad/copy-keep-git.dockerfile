@@ -1,0 +1,2 @@
+FROM busybox
+COPY --keep-git-dir=true file.txt /

@@ -1,0 +1,2 @@
+FROM busybox
+COPY dir file.txt /bin/sh

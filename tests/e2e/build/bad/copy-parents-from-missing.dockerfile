@@ -1,0 +1,2 @@
+FROM busybox
+COPY --parents nosuch/deep.txt /x/

@@ -1,0 +1,1 @@
+FROM busybox@md5:00112233445566778899aabbccddeeff

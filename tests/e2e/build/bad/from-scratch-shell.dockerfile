@@ -1,0 +1,3 @@
+FROM scratch
+COPY file.txt /
+RUN ["/file.txt"]

@@ -1,0 +1,1 @@
+FROM https://docker.io/busybox

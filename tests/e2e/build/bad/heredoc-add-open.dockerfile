@@ -1,0 +1,3 @@
+FROM busybox
+ADD <<E /x
+a

@@ -1,0 +1,3 @@
+FROM <<E
+busybox
+E

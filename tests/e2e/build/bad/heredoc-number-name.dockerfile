@@ -1,0 +1,4 @@
+FROM busybox
+COPY <<1 /x
+a
+2

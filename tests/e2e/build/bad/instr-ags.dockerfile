@@ -1,0 +1,2 @@
+AGR V=1
+FROM busybox

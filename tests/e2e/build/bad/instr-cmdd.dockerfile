@@ -1,0 +1,2 @@
+FROM busybox
+CMDD true

@@ -1,0 +1,2 @@
+FROM busybox
+EVN A=1

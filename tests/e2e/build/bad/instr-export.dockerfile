@@ -1,0 +1,2 @@
+FROM busybox
+export A=1

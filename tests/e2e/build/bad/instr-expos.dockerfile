@@ -1,0 +1,2 @@
+FROM busybox
+EXPOS 80

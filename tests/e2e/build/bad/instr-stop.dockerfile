@@ -1,0 +1,2 @@
+FROM busybox
+STOPSIGNL 9

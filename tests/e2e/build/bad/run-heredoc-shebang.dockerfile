@@ -1,0 +1,5 @@
+FROM busybox
+RUN <<E
+#!/no/such/interpreter
+x
+E

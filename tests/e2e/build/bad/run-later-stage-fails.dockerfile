@@ -1,0 +1,4 @@
+FROM busybox AS a
+RUN false
+FROM busybox
+COPY --from=a /etc/passwd /

@@ -1,0 +1,2 @@
+FROM busybox
+RUN --mount=type=tmpfs,source=x,target=/x true

@@ -1,0 +1,2 @@
+FROM busybox
+RUN --mount=typ=cache,target=/x true

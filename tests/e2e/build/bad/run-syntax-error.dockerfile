@@ -1,0 +1,2 @@
+FROM busybox
+RUN if true; then

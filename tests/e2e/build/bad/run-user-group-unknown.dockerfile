@@ -1,0 +1,3 @@
+FROM busybox
+USER root:nosuch
+RUN true

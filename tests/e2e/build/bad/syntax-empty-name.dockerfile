@@ -1,0 +1,3 @@
+# syntax=
+FROM busybox
+RUNN true

@@ -1,0 +1,3 @@
+FROM busybox
+USER 99999999999
+RUN true

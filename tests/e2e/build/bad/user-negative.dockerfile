@@ -1,0 +1,3 @@
+FROM busybox
+USER -1
+RUN true
