@@ -101,7 +101,8 @@ fn a_start_that_fails_and_a_restart_by_policy_are_ends_too() {
         .ok();
     let waiting = begin(&api, "bad", "next-exit");
     coracle.run(["start", "bad"]).fails(127);
-    let ended = end(waiting);
+    assert_eq!(end(waiting), json!({"StatusCode": 127}));
+    let ended = end(begin(&api, "bad", "not-running"));
     assert_eq!(ended["StatusCode"], 127);
     assert!(
         ended["Error"]["Message"]

@@ -5,7 +5,7 @@ use super::rows::Record;
 use super::running::{self, Running};
 use super::session::{Session, SessionEvent};
 use super::{Containers, conflict, invalid, launch, places, request::ExecRequest, spec, wait};
-use crate::{EngineError, ca};
+use crate::{EngineError, ca, events};
 use runtime::ExecPlan;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -47,10 +47,12 @@ impl Containers<'_> {
         let plan = self.exec_plan(record, request, started)?;
         let mut session = Session::new(launched.hand_over(&plan, descriptors)?);
         // While the other process gets going.
-        if plan.instance.is_none() {
-            self.note_exec(record, "exec_create", &plan.exec_id, &request.command)?;
-        }
-        self.note_exec(record, "exec_start", &plan.exec_id, &request.command)?;
+        let actions: &[_] = if plan.instance.is_none() {
+            &["exec_create", "exec_start"]
+        } else {
+            &["exec_start"]
+        };
+        self.note_exec(record, actions, &plan.exec_id, &request.command)?;
         session.set_exec_id(plan.exec_id);
         sys::failpoint::pass("exec.handed-over");
         if !request.detach {
@@ -62,16 +64,28 @@ impl Containers<'_> {
         }
     }
 
-    /// Records one of Docker's two events of a beginning.
+    /// Records Docker's events of a beginning in one transaction.
     pub(super) fn note_exec(
         self,
         record: &Record,
-        action: &str,
+        actions: &[&str],
         exec_id: &str,
         command: &[String],
     ) -> Result<(), EngineError> {
-        let action = format!("{action}: {}", command.join(" "));
-        self.note(record, &action, &[("execID", exec_id)])
+        let words = command.join(" ");
+        self.engine.database.write(|transaction| {
+            for action in actions {
+                events::container(
+                    transaction,
+                    &format!("{action}: {words}"),
+                    &record.id,
+                    &record.name,
+                    &record.settings,
+                    &[("execID", exec_id)],
+                )?;
+            }
+            Ok(())
+        })
     }
 
     fn exec_plan(

@@ -135,7 +135,7 @@ impl Containers<'_> {
         let directory = directory_of(locations, id).join(&exec_id);
         super::super::make_private_directory(&directory)?;
         let made = running::replace(&directory, "request", instance)
-            .and_then(|()| self.note_exec(&record, "exec_create", &exec_id, &instance.request.command));
+            .and_then(|()| self.note_exec(&record, &["exec_create"], &exec_id, &instance.request.command));
         if let Err(error) = made {
             std::fs::remove_dir_all(&directory).unwrap_or_default();
             return Err(error);

@@ -21,11 +21,14 @@ struct Why {
     message: String,
 }
 
-impl From<ExitRecord> for Waited {
-    fn from(exit: ExitRecord) -> Self {
+impl Waited {
+    /// Why a start failed is told those who ask afterwards. Those who waited for the end hear it from the start itself, and
+    /// clients would take it for a failure of the waiting.
+    fn new(exit: ExitRecord, until: Until) -> Self {
+        let error = exit.error.filter(|_| until == Until::NotRunning);
         Self {
             status_code: exit.code,
-            error: exit.error.map(|message| Why { message }),
+            error: error.map(|message| Why { message }),
         }
     }
 }
@@ -52,7 +55,7 @@ pub(super) fn wait(exchange: &mut Exchange) -> Result<Reply, Failure> {
             loop {
                 let found = vigil.look(engines.take()?.containers())?;
                 if let Some(exit) = found {
-                    let mut text = serde_json::to_vec(&Waited::from(exit))
+                    let mut text = serde_json::to_vec(&Waited::new(exit, until))
                         .map_err(|error| Failure::internal(error.to_string()))?;
                     text.push(b'\n');
                     return Ok(outlet.write_all(&text)?);
