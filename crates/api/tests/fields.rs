@@ -296,6 +296,7 @@ fn an_image_has_every_field() {
         parent: None,
         layers: Vec::new(),
         tags: vec!["busybox".parse().unwrap()],
+        variant_of: Vec::new(),
         repository_digests: Vec::new(),
     };
     let document = serde_json::to_value(ImageInspect::new(&image, &["/root/layers/a".into()])).unwrap();

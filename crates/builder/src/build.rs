@@ -6,11 +6,11 @@ use crate::checks;
 use crate::commit_time;
 use crate::config::Draft;
 use crate::context::BuildContext;
-use crate::error::{BuildError, CommandFailure, Failure, Place, StepError};
+use crate::error::{BuildError, CommandFailure, Failure, Place, StepError, chain};
 use crate::graph::{self, Graph};
 use crate::progress::Progress;
 use crate::stage::is_counted;
-use crate::{Build, BuildEvent, FIXED_EPOCH, NamedContext, RunNetwork, Services};
+use crate::{Build, BuildEvent, CachePlace, FIXED_EPOCH, NamedContext, RunNetwork, Services};
 use dockerfile::{Dockerfile, Instruction, Operation, RunSecurity};
 use oci::{Digest, Reference};
 use std::collections::BTreeMap;
@@ -86,7 +86,7 @@ pub fn build(
         file,
         globals,
         graph,
-        cache: Cache::new(database, !build.no_cache, events)?,
+        cache: Cache::new(database, !build.no_cache, events, services)?,
         progress,
         ignore_shown: Once::new(),
         image_epoch: epoch
@@ -99,6 +99,7 @@ pub fn build(
         failure: Mutex::new(None),
         permits: Permits::new(),
     };
+    job.open_caches();
     let result = job.run();
     // What was found in the cache was of use even if a later step failed.
     let used = job.cache.mark_used();
@@ -166,7 +167,39 @@ impl Job<'_> {
             .flat_map(|&index| &self.dockerfile.stages[index].instructions)
             .filter(|instruction| is_counted(instruction));
         // The Dockerfile, the ignore file, and the image.
-        3 + self.graph.image_steps() + counted.count()
+        3 + self.caches().len() + self.graph.image_steps() + counted.count()
+    }
+
+    /// Returns the caches that steps may come from.
+    pub(crate) fn caches(&self) -> &[CachePlace] {
+        if self.request.no_cache {
+            return &[];
+        }
+        &self.request.cache_from
+    }
+
+    /// Opens the caches that steps may come from. One that is not there makes the build slower, not wrong.
+    fn open_caches(&self) {
+        for place in self.caches() {
+            if self.services.cancelled() {
+                return;
+            }
+            let step = self
+                .progress
+                .start(format!("importing cache manifest from {place}"));
+            match self.services.open_cache(place, &self.request.platform) {
+                Ok(note) => {
+                    step.note(&note);
+                    step.done();
+                }
+                Err(error) => {
+                    let why = chain(&error);
+                    step.failed(why.clone());
+                    self.progress
+                        .warn(format!("the cache in {place} is not used: {why}"), None);
+                }
+            }
+        }
     }
 
     /// Announces, once, that the ignore file was read. That happened long ago, but here is where Docker's users expect it.
@@ -207,6 +240,11 @@ impl Job<'_> {
     /// Says whether to stop: the user has asked to, or another stage has failed.
     pub(crate) fn stopped(&self) -> bool {
         self.failed.load(Ordering::Relaxed) || self.services.cancelled()
+    }
+
+    /// Notes that the build fails, so that others stop; says whether it is the first to do so.
+    pub(crate) fn fail(&self) -> bool {
+        !self.failed.swap(true, Ordering::Relaxed)
     }
 
     /// Returns the build's lease, taken when the first layer is made: a build from the cache needs none.
@@ -274,7 +312,7 @@ impl Job<'_> {
         for (name, value) in &self.request.labels {
             draft.image.config.labels.insert(name.clone(), value.clone());
         }
-        let (raw_config, layers, parent) = draft.finish();
+        let (raw_config, layers, parent) = draft.finish(self.request.inline_cache);
         let ids: Vec<_> = layers.into_iter().map(|layer| layer.id).collect();
         let recorded = self.store.record_image(&NewImage {
             raw_config: &raw_config,

@@ -3,7 +3,7 @@
 //! A row of `build_steps` keeps its layer from garbage collection, so a layer found here needs no lease.
 
 use crate::error::StepError;
-use crate::{BuildEvent, StepReport};
+use crate::{BuildEvent, Services, StepReport};
 use oci::Digest;
 use ring::digest::{Context, SHA256};
 use state::{Database, StateError};
@@ -75,6 +75,7 @@ pub(crate) struct Finished {
 pub(crate) struct Cache<'a> {
     database: &'a Database,
     events: &'a (dyn Fn(BuildEvent) + Sync),
+    services: &'a dyn Services,
     boot: String,
     /// Whether steps of earlier builds count.
     lookups: bool,
@@ -116,10 +117,12 @@ impl<'a> Cache<'a> {
         database: &'a Database,
         lookups: bool,
         events: &'a (dyn Fn(BuildEvent) + Sync),
+        services: &'a dyn Services,
     ) -> Result<Self, sys::SysError> {
         Ok(Self {
             database,
             events,
+            services,
             boot: sys::fs::boot_id()?,
             lookups,
             done: Mutex::default(),
@@ -137,20 +140,42 @@ impl<'a> Cache<'a> {
         if let Some(finished) = done.steps.get(key) {
             return Ok(Ok(finished.clone()));
         }
-        if self.lookups
-            && earlier
-            && let Some((finished, report)) = self.look_up(key)?
-        {
-            (self.events)(BuildEvent::Report(Box::new(report)));
-            done.steps.insert(*key, finished.clone());
-            done.used.push(*key);
-            return Ok(Ok(finished));
+        let counts = self.lookups && earlier;
+        if counts && let Some(found) = self.look_up(key)? {
+            return Ok(Ok(self.take(&mut done, key, found)));
         }
         done.running.insert(*key);
-        Ok(Err(Turn {
+        drop(done);
+        let turn = Turn {
             cache: self,
             key: *key,
-        }))
+        };
+        // Fetching a layer takes its time: only who wants the same step waits for it.
+        if counts
+            && self.recall(key)
+            && let Some(found) = self.look_up(key)?
+        {
+            return Ok(Ok(self.take(&mut self.lock(), key, found)));
+        }
+        Ok(Err(turn))
+    }
+
+    fn take(&self, done: &mut Done, key: &Digest, (finished, report): (Finished, StepReport)) -> Finished {
+        (self.events)(BuildEvent::Report(Box::new(report)));
+        done.steps.insert(*key, finished.clone());
+        done.used.push(*key);
+        finished
+    }
+
+    /// Asks the caches of `--cache-from`. One that cannot be read makes the build slower, not wrong.
+    fn recall(&self, key: &Digest) -> bool {
+        self.services.recall(key).unwrap_or_else(|error| {
+            (self.events)(BuildEvent::Warning {
+                message: crate::error::chain(&error),
+                line: None,
+            });
+            false
+        })
     }
 
     fn look_up(&self, key: &Digest) -> Result<Option<(Finished, StepReport)>, StateError> {

@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/cache/<hex>/data    what steps see; they may have made anything of it
 //! <root>/cache/<hex>/id      the name that Dockerfiles call it by
+//! <root>/cache/<hex>/next    what is about to take the place of data
 //! <root>/cache/<hex>.lock    held while a step uses it; its time is when it was last used
 //! ```
 //!
@@ -45,6 +46,20 @@ pub struct CacheMount {
     pub size: u64,
     /// Whether a step uses it just now.
     pub in_use: bool,
+}
+
+/// A cache mount that nobody else uses as long as this lives.
+#[derive(Debug)]
+pub struct HeldMount {
+    data: PathBuf,
+    _lock: Lock,
+}
+
+impl HeldMount {
+    /// Returns its directory. Steps have made what is in it.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
 }
 
 /// A cache that a step may use as long as this lives.
@@ -164,6 +179,50 @@ impl CacheMounts {
             .collect())
     }
 
+    /// Holds one so that nobody changes or removes it meanwhile; `None` if a step uses it just now, or there is none.
+    pub fn hold(&self, key: &str) -> Result<Option<HeldMount>, SysError> {
+        let data = self.directory.join(key).join("data");
+        if key.contains('/') || rustix::fs::access(&data, rustix::fs::Access::EXISTS).is_err() {
+            return Ok(None);
+        }
+        let lock = Lock::try_exclusive(&self.directory.join(format!("{key}.lock")))?;
+        Ok(lock.map(|lock| HeldMount { data, _lock: lock }))
+    }
+
+    /// Gives a cache mount other files than it has, or makes it: `fill` puts them into an empty directory. Says no if a step
+    /// uses it just now. Whatever happens, it has either all of the old files or all of the new ones.
+    pub fn replace<E: From<SysError>>(
+        &self,
+        id: &str,
+        fill: impl FnOnce(&Tree) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        sys::fs::create_directories(&self.directory, 0o700)?;
+        let name = hash(id, 0);
+        let Some(lock) = Lock::try_exclusive(&self.directory.join(format!("{name}.lock")))? else {
+            return Ok(false);
+        };
+        let held = self.prepare(&name, lock)?;
+        let next = held.data.with_file_name("next");
+        sys::fs::remove_all(&next)?;
+        rustix::fs::mkdir(&next, Mode::from_raw_mode(0o755))
+            .map_err(SysError::on("make the directory", &next))?;
+        let filled = Tree::open(&next).map_err(E::from).and_then(|tree| fill(&tree));
+        if let Err(error) = filled {
+            sys::fs::remove_all(&next)?;
+            if held.is_new {
+                drop(held);
+                self.remove(&name)?;
+            }
+            return Err(error);
+        }
+        // Without its id it counts as new, should this be interrupted.
+        sys::fs::remove_all(&held.data.with_file_name("id"))?;
+        sys::fs::remove_all(&held.data)?;
+        rustix::fs::rename(&next, &held.data).map_err(SysError::on("rename to", &held.data))?;
+        held.finish(id)?;
+        Ok(true)
+    }
+
     /// Removes one unless a step uses it; says whether it is gone.
     pub fn remove(&self, key: &str) -> Result<bool, SysError> {
         if key.contains('/') {
@@ -183,6 +242,13 @@ impl CacheMounts {
 }
 
 impl Held {
+    /// Empties it.
+    pub(crate) fn clear(&self) -> Result<(), SysError> {
+        sys::fs::remove_all(&self.data)?;
+        rustix::fs::mkdir(&self.data, Mode::from_raw_mode(0o755))
+            .map_err(SysError::on("make the directory", &self.data))
+    }
+
     /// Notes that a new cache is filled and is its id's from now on.
     pub(crate) fn finish(&self, id: &str) -> Result<(), SysError> {
         let file = self.data.with_file_name("id");
@@ -226,5 +292,35 @@ mod tests {
         assert!(mine.size > 0 && !mine.in_use);
         assert!(caches.remove(&mine.key).unwrap());
         assert!(take(Sharing::Shared).unwrap().is_new);
+    }
+
+    #[test]
+    fn a_cache_is_replaced_as_a_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let caches = CacheMounts::new(directory.path().join("cache"));
+        let put = |name: &str, fails: bool| {
+            caches.replace("a/b", |tree| {
+                drop(tree.create_file(Path::new(name), Mode::from_raw_mode(0o644))?);
+                if fails {
+                    return Err(SysError::of("do it")(rustix::io::Errno::IO));
+                }
+                Ok(())
+            })
+        };
+        assert!(put("half", true).is_err());
+        assert!(caches.list().unwrap().is_empty());
+        assert!(put("one", false).unwrap());
+        assert!(put("half", true).is_err());
+        let all = caches.list().unwrap();
+        assert_eq!(all.len(), 1);
+        let held = caches.hold(&all[0].key).unwrap().unwrap();
+        assert!(held.data().join("one").exists() && !held.data().join("half").exists());
+        assert!(!put("two", false).unwrap(), "it is in use");
+        drop(held);
+        assert!(put("two", false).unwrap());
+        let held = caches.hold(&all[0].key).unwrap().unwrap();
+        assert!(held.data().join("two").exists() && !held.data().join("one").exists());
+        assert!(!held.data().with_file_name("next").exists());
+        assert!(caches.hold("../x").unwrap().is_none());
     }
 }

@@ -3,7 +3,7 @@
 use crate::arguments::Declared;
 use crate::error::StepError;
 use dockerfile::Command;
-use oci::{Digest, Empty, Healthcheck, History, ImageConfig, Platform};
+use oci::{BuildStep, Digest, Empty, Healthcheck, History, ImageConfig, Platform};
 use store::Layer;
 
 /// What a container searches for programs if neither image nor Dockerfile says.
@@ -19,6 +19,8 @@ pub(crate) struct Draft {
     /// The image that it stands on, if that was one.
     pub(crate) parent: Option<Digest>,
     pub(crate) arguments: Vec<Declared>,
+    /// What its layers were looked up by.
+    pub(crate) steps: Vec<BuildStep>,
     /// Whether this stage has a `CMD`, which a later `ENTRYPOINT` leaves alone.
     command_set: bool,
     /// RFC 3339.
@@ -51,6 +53,7 @@ impl Draft {
             layers,
             parent,
             arguments: Vec::new(),
+            steps: Vec::new(),
             command_set: false,
             created: rfc3339(epoch),
         }
@@ -208,8 +211,11 @@ impl Draft {
         format!("/{}", components.join("/"))
     }
 
-    /// Returns the finished configuration's bytes.
-    pub(crate) fn finish(mut self) -> (Vec<u8>, Vec<Layer>, Option<Digest>) {
+    /// Returns the finished configuration's bytes. With `inline` it says by which keys its layers are found.
+    pub(crate) fn finish(mut self, inline: bool) -> (Vec<u8>, Vec<Layer>, Option<Digest>) {
+        if inline {
+            self.image.build_steps = self.steps;
+        }
         self.image.created = Some(self.created);
         // Only strings, numbers and sorted maps: this cannot fail, and the same image gives the same bytes.
         let raw = serde_json::to_vec(&self.image).unwrap_or_default();

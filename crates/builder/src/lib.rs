@@ -120,6 +120,30 @@ pub struct Build {
     pub uncached_stages: Vec<String>,
     /// Limits of `RUN` steps.
     pub limits: StepLimits,
+    /// `--cache-from`: where finished steps are taken from.
+    pub cache_from: Vec<CachePlace>,
+    /// Whether the image says by which keys its layers are found (`--cache-to type=inline`).
+    pub inline_cache: bool,
+    /// `--debug-shell`: whether the first command that fails is handed to [`Services::debug`].
+    pub debug_shell: bool,
+}
+
+/// Where a build cache is kept apart from this root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CachePlace {
+    /// A directory.
+    Directory(PathBuf),
+    /// A registry, under this name.
+    Registry(Reference),
+}
+
+impl std::fmt::Display for CachePlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory(path) => path.display().fmt(f),
+            Self::Registry(reference) => f.write_str(&reference.familiar()),
+        }
+    }
 }
 
 /// What a build may ask for beyond a container's rights.
@@ -204,6 +228,15 @@ pub struct RunStep<'a> {
     pub insecure: bool,
     /// Its limits.
     pub limits: &'a StepLimits,
+}
+
+/// A `RUN` whose command has failed.
+#[derive(Debug, Clone, Copy)]
+pub struct FailedStep<'a> {
+    /// The instruction.
+    pub instruction: &'a str,
+    /// The command's exit code.
+    pub code: i32,
 }
 
 /// Something mounted in a `RUN`.
@@ -321,6 +354,32 @@ pub trait Services: Sync {
 
     /// Says whether the user has asked to stop (Ctrl-C).
     fn cancelled(&self) -> bool;
+
+    /// Lets the user look at what a command that has failed saw and left behind: runs `step`, an interactive shell, on
+    /// their terminal, until they leave it.
+    fn debug(&self, _step: &RunStep<'_>, _failed: &FailedStep<'_>) -> Result<(), ServiceError> {
+        Ok(())
+    }
+
+    /// Reads what a cache has, for [`Services::recall`]. Returns what there is to say about it.
+    fn open_cache(&self, place: &CachePlace, _platform: &Platform) -> Result<String, ServiceError> {
+        Err(ServiceError {
+            message: format!("there is nothing here that reads {place}"),
+            source: None,
+        })
+    }
+
+    /// Brings a step that one of the opened caches has into the table `build_steps`, and its layer into the store. Says
+    /// whether one had it.
+    fn recall(&self, _key: &oci::Digest) -> Result<bool, ServiceError> {
+        Ok(false)
+    }
+
+    /// Fills the directory of a new cache mount with what one of the opened caches has for its id. Says whether one had
+    /// it; the directory is empty otherwise.
+    fn recall_mount(&self, _id: &str, _into: &sys::path::Tree) -> Result<bool, ServiceError> {
+        Ok(false)
+    }
 }
 
 /// What happens during a build. Steps are numbered from 1 in the order in which they are announced.

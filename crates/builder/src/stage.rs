@@ -7,13 +7,16 @@ use crate::error::{BuildError, Failure, StepError, chain, command_failed};
 use crate::progress::Step;
 use crate::steps::{copy, foreign, from, run, workdir};
 use dockerfile::{Instruction, Operation};
-use oci::Digest;
+use oci::{BuildStep, Digest};
+use std::cell::Cell;
 
 /// A stage being built.
 pub(crate) struct StageRun<'a> {
     pub(crate) job: &'a Job<'a>,
     pub(crate) index: usize,
     pub(crate) draft: Draft,
+    /// What the instruction was looked up by first: by this the next build finds its layer.
+    pub(crate) key: Cell<Option<Digest>>,
 }
 
 impl Job<'_> {
@@ -36,6 +39,7 @@ impl Job<'_> {
             job: self,
             index,
             draft,
+            key: Cell::new(None),
         };
         run.draft.image.config.on_build.clear();
         for instruction in instructions() {
@@ -71,7 +75,7 @@ pub(crate) fn step_name(job: &Job<'_>, stage: usize, number: usize, total: usize
 impl<'a> StageRun<'a> {
     fn instruction(&mut self, instruction: &Instruction, name: &str) -> Result<(), Failure> {
         match &instruction.operation {
-            Operation::Add(files, flags) => self.step(name, |run, step| {
+            Operation::Add(files, flags) => self.step(name, instruction, |run, step| {
                 copy::copy(
                     run,
                     &copy::Kind::Add(flags.clone()),
@@ -87,12 +91,16 @@ impl<'a> StageRun<'a> {
                 if self.job.stopped() {
                     return Err(Failure::Cancelled);
                 }
-                self.step(name, |run, step| {
+                self.step(name, instruction, |run, step| {
                     copy::copy(run, &copy::Kind::Copy, files, other.as_ref(), instruction, step)
                 })
             }
-            Operation::Run(command) => self.step(name, |run, step| run::run(run, command, instruction, step)),
-            Operation::Workdir(path) => self.step(name, |run, step| workdir::workdir(run, path, step)),
+            Operation::Run(command) => self.step(name, instruction, |run, step| {
+                run::run(run, command, instruction, step)
+            }),
+            Operation::Workdir(path) => {
+                self.step(name, instruction, |run, step| workdir::workdir(run, path, step))
+            }
             Operation::Arg(declared) => Ok(self.declare(declared)?),
             _ => Ok(self.draft.configure(instruction, self.job.dockerfile.escape)?),
         }
@@ -102,10 +110,20 @@ impl<'a> StageRun<'a> {
     fn step(
         &mut self,
         name: &str,
+        instruction: &Instruction,
         work: impl FnOnce(&mut Self, &Step<'a>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let step = self.job.progress.start(name.to_owned());
+        let below = self.draft.layers.len();
+        self.key.set(None);
         let result = work(self, &step);
+        if let (Ok(()), Some(key)) = (&result, self.key.take()) {
+            self.draft.steps.push(BuildStep {
+                key,
+                layer: (self.draft.layers.len() > below).then_some(below),
+                summary: instruction.text.clone(),
+            });
+        }
         match &result {
             Ok(()) => step.done(),
             Err(Failure::Cancelled | Failure::Elsewhere) => step.cancelled(),
@@ -136,6 +154,9 @@ impl<'a> StageRun<'a> {
     /// Looks a step up in the cache, unless this stage is to be built anew.
     pub(crate) fn find(&self, key: &Digest) -> Result<Result<Finished, Turn<'a>>, StepError> {
         let job = self.job;
+        if self.key.get().is_none() {
+            self.key.set(Some(*key));
+        }
         job.cache.find(key, !job.is_uncached(self.index))
     }
 

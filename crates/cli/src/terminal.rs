@@ -114,6 +114,14 @@ pub(crate) struct Typed {
 }
 
 impl DetachKeys {
+    /// Nothing detaches.
+    pub(crate) fn none() -> Self {
+        Self {
+            keys: Vec::new(),
+            typed: 0,
+        }
+    }
+
     /// Reads `ctrl-p,ctrl-q` or the like; empty is that very default.
     pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
         let text = if text.is_empty() { "ctrl-p,ctrl-q" } else { text };
@@ -140,6 +148,13 @@ impl DetachKeys {
     /// for the container.
     pub(crate) fn filter(&mut self, bytes: &[u8]) -> Typed {
         let mut passed = Vec::with_capacity(bytes.len());
+        if self.keys.is_empty() {
+            passed.extend_from_slice(bytes);
+            return Typed {
+                bytes: passed,
+                detach: false,
+            };
+        }
         for &byte in bytes {
             if byte == self.keys[self.typed] {
                 self.typed += 1;

@@ -1,5 +1,6 @@
 //! The configuration file: one commented TOML file in which every key has a default that serves.
 
+use crate::images::ImagePolicy;
 use registry::Mirror;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -14,12 +15,16 @@ const LARGEST: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// How many bytes of build cache may stay after a build, mounts included and images' own layers left out.
+    pub build_cache_limit: Option<ByteSize>,
     /// Directories with specifications of the Container Device Interface; a later one counts more.
     pub cdi_directories: Vec<PathBuf>,
     /// Who makes containers' cgroups.
     pub cgroup_driver: CgroupDriver,
     /// Whether containers and builds trust the host's own extra CA certificates.
     pub host_ca: HostCa,
+    /// Which unused images are kept; the others go by themselves.
+    pub image_policy: ImagePolicy,
     /// Registries (`host[:port]`) reached over plain HTTP or with certificates nobody vouches for.
     pub insecure_registries: Vec<String>,
     /// Where systemd's journal listens, for the log driver `journald`.
@@ -34,6 +39,34 @@ pub struct Config {
     pub pids_limit: i64,
     /// Subnet of the default bridge, `172.30.0.0/16`; picked free if there is none.
     pub subnet: Option<ipnet::Ipv4Net>,
+}
+
+/// A size, written as text (`"20GB"`) or as a number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "OptionValue")]
+pub struct ByteSize(u64);
+
+impl ByteSize {
+    /// Returns it in bytes.
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl TryFrom<OptionValue> for ByteSize {
+    type Error = String;
+
+    fn try_from(value: OptionValue) -> Result<Self, String> {
+        let bytes = match &value {
+            OptionValue::Text(text) => crate::size::bytes(text).map_err(|error| error.to_string())?,
+            OptionValue::Number(number) => *number,
+            OptionValue::Truth(_) => return Err(format!("{value} is no size: write \"20GB\"")),
+        };
+        match u64::try_from(bytes) {
+            Ok(bytes) if bytes > 0 => Ok(Self(bytes)),
+            _ => Err(format!("{value} is no size: write \"20GB\"")),
+        }
+    }
 }
 
 /// Who makes containers' cgroups.
@@ -85,9 +118,11 @@ impl std::fmt::Display for OptionValue {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            build_cache_limit: None,
             cdi_directories: crate::cdi::DIRECTORIES.map(PathBuf::from).to_vec(),
             cgroup_driver: CgroupDriver::Auto,
             host_ca: HostCa::Auto,
+            image_policy: ImagePolicy::default(),
             insecure_registries: Vec::new(),
             journal_socket: "/run/systemd/journal/socket".into(),
             log_driver: "json-file".into(),
@@ -177,6 +212,33 @@ mod tests {
         assert_eq!(config.pids_limit, 100);
         assert_eq!(config.log_driver, "json-file");
         assert_eq!(config.mirrors[0].endpoint, "m.example/hub");
+    }
+
+    #[test]
+    fn an_image_policy_is_read() {
+        let config = Config::parse("[image_policy]\nkeep = 3\nuntil = '720h'\nmax_size = '50g'\n").unwrap();
+        let policy = config.image_policy;
+        assert_eq!((policy.keep, policy.max_size), (Some(3), Some(50 << 30)));
+        assert_eq!(policy.until, Some(jiff::SignedDuration::from_hours(720)));
+        for bad in [
+            "max_size = '-1'",
+            "max_size = 'much'",
+            "until = 'soon'",
+            "size = '1g'",
+        ] {
+            assert!(Config::parse(&format!("[image_policy]\n{bad}")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_text_or_numbers() {
+        let limit = |text: &str| Config::parse(&format!("build_cache_limit = {text}"));
+        for (text, expected) in [("\"2k\"", 2048), ("4096", 4096), ("\"1.5 MB\"", 3 << 19)] {
+            assert_eq!(limit(text).unwrap().build_cache_limit.unwrap().bytes(), expected);
+        }
+        for text in ["\"much\"", "true", "0", "-1", "\"0\""] {
+            assert!(limit(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub fn main() -> ExitCode {
     let root = std::path::PathBuf::from(root);
     // Output that was asked for is through; this must not slow down what the user does next.
     rustix::process::nice(10).map_or_else(drop, drop);
-    let synced = Database::open(&root)
+    let synced = Database::open_behind(&root)
         .map_err(store::StoreError::from)
         .and_then(|database| Store::open(&root, Arc::new(database)))
         .and_then(|store| store.make_durable());
@@ -35,7 +35,10 @@ pub fn main() -> ExitCode {
 
 /// Leaves a process behind that makes the engine's root durable. Where that cannot be started, this process waits for the
 /// disk itself.
+///
+/// Before that, what the policy for images does not want kept goes.
 pub(crate) fn sync_behind(engine: &Engine) {
+    crate::images::keeping::enforce(engine);
     if nothing_to_sync(engine) {
         return;
     }

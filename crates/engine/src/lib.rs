@@ -36,11 +36,12 @@ pub mod images;
 pub mod login;
 pub mod networks;
 pub mod pattern;
+pub mod size;
 pub mod volumes;
 
 pub use config::{CgroupDriver, Config, ConfigError, HostCa, OptionValue};
 pub use error::{EngineError, Kind, explain};
-pub use system::{Info, PruneRequest, Pruned};
+pub use system::{Info, PruneRequest, Pruned, moment};
 
 use state::Database;
 use std::path::{Path, PathBuf};
@@ -76,15 +77,22 @@ impl Engine {
             make_private_directory(directory)?;
         }
         let database = Arc::new(Database::open(&locations.root)?);
-        let store = Store::open(&locations.root, Arc::clone(&database))?;
+        let store = match Store::open(&locations.root, Arc::clone(&database)) {
+            Err(_) if database.make_room() => Store::open(&locations.root, Arc::clone(&database)),
+            opened => opened,
+        };
         let engine = Self {
             locations,
             config,
             client_directory: None,
             database,
-            store,
+            store: store?,
         };
-        engine.containers().recover()?;
+        match engine.containers().recover() {
+            // What is healed is removed mostly, and there was no room for that.
+            Err(_) if engine.database.make_room() => engine.containers().recover()?,
+            healed => healed?,
+        }
         Ok(engine)
     }
 

@@ -1,5 +1,6 @@
 //! `info`, `system prune`.
 
+use crate::builds::CacheLimits;
 use crate::containers::record::{Activity, Container};
 use crate::containers::request::ListContainers;
 use crate::containers::seat::by_systemd;
@@ -205,6 +206,7 @@ impl Engine {
                 }
                 .into(),
             ),
+            ("Image policy", config.image_policy.to_string()),
             ("Insecure registries", list(&config.insecure_registries)),
             ("Logging driver", config.log_driver.clone()),
             ("Logging options", log_options(config)),
@@ -258,7 +260,9 @@ impl Engine {
             pruned.bytes += bytes;
         }
         // The cache goes before the images, so that layers which only it keeps are counted once.
-        let (steps, bytes) = self.builds().prune(request.all, filters)?;
+        let (steps, bytes) = self
+            .builds()
+            .prune(request.all, filters, CacheLimits::default())?;
         pruned.build_cache = steps;
         pruned.bytes += bytes;
         let (images, bytes) = self.images().prune(request.all, filters)?;
@@ -310,7 +314,7 @@ impl Filters {
 }
 
 /// Reads a moment: an RFC 3339 time, seconds since 1970, or a Go duration before now (`24h`). Returns nanoseconds.
-pub(crate) fn moment(text: &str) -> Result<i64, EngineError> {
+pub fn moment(text: &str) -> Result<i64, EngineError> {
     let wrong = || EngineError::Invalid {
         message: format!("'{text}' is no time"),
         hint: Some("write a duration (24h), a time (2026-01-31T12:00:00Z) or seconds since 1970".into()),

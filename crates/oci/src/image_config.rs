@@ -41,6 +41,37 @@ pub struct ImageConfig {
     /// Architecture variant.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub variant: String,
+    /// The build cache in the image (`--cache-to type=inline`). Written only: what an image from elsewhere says here
+    /// counts where it is asked for, and nowhere else (see [`BuildSteps`]).
+    #[serde(
+        rename = "coracle.build.steps.v1",
+        skip_deserializing,
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub build_steps: Vec<BuildStep>,
+}
+
+/// A step of a build, and the layer that it has made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuildStep {
+    /// What it is looked up by.
+    pub key: Digest,
+    /// The number of its layer, from 0; it may have made none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<usize>,
+    /// The instruction.
+    pub summary: String,
+}
+
+/// The part of a configuration that holds a build cache.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct BuildSteps {
+    /// The steps.
+    #[serde(default, rename = "coracle.build.steps.v1")]
+    pub build_steps: Vec<BuildStep>,
+    /// The layers.
+    pub rootfs: RootFs,
 }
 
 /// What a container of the image runs by default.

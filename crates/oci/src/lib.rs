@@ -13,7 +13,7 @@ mod reference;
 mod rootfs;
 
 pub use digest::{Digest, DigestError};
-pub use image_config::{Config, Empty, Healthcheck, History, ImageConfig, RootFs};
+pub use image_config::{BuildStep, BuildSteps, Config, Empty, Healthcheck, History, ImageConfig, RootFs};
 pub use manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestError, descriptor_digest};
 pub use media_type::{Compression, LayerMediaType};
 pub use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};

@@ -56,6 +56,28 @@ impl Platform {
             && self.architecture == image.architecture
             && (self.variant == image.variant || image.variant.is_empty() || self.variant.is_empty())
     }
+
+    /// How far an image is from what is wanted: 0 is exact, `None` does not run. Later variants of a processor run what
+    /// was made for earlier ones (containerd's rule for arm; amd64's levels are made that way).
+    pub fn rank(&self, image: &Self) -> Option<u32> {
+        if self.os != image.os || self.architecture != image.architecture {
+            return None;
+        }
+        if self.variant == image.variant {
+            return Some(0);
+        }
+        let step = |variant: &str| {
+            variant
+                .strip_prefix('v')
+                .and_then(|number| number.parse::<u32>().ok())
+        };
+        match (step(&self.variant), step(&image.variant)) {
+            (Some(wanted), Some(image)) if image < wanted => Some(wanted - image),
+            // No variant on one side: it is accepted, the plainer the better.
+            _ if self.accepts(image) => Some(100 + step(&image.variant).unwrap_or(0)),
+            _ => None,
+        }
+    }
 }
 
 impl FromStr for Platform {

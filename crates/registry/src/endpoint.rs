@@ -9,6 +9,9 @@ use url::Url;
 /// The host that serves what `docker.io` names.
 const DOCKER_HUB: &str = "registry-1.docker.io";
 
+/// The host that is searched for what `docker.io` has.
+const INDEX: &str = "index.docker.io";
+
 /// Plain or encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
@@ -68,15 +71,18 @@ impl Endpoint {
 
     /// Returns the address of something below `/v2/<repository>/`.
     pub(crate) fn url(&self, scheme: Scheme, rest: &str) -> Result<Url, RegistryError> {
+        self.root_url(scheme, &format!("v2/{}/{rest}", self.repository))
+    }
+
+    /// Returns the address of something that belongs to no repository.
+    pub(crate) fn root_url(&self, scheme: Scheme, path: &str) -> Result<Url, RegistryError> {
         let scheme = match scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
         };
-        Url::parse(&format!("{scheme}://{}/v2/{}/{rest}", self.host, self.repository)).map_err(|source| {
-            RegistryError::Connection {
-                host: self.host.clone(),
-                source: Box::new(source),
-            }
+        Url::parse(&format!("{scheme}://{}/{path}", self.host)).map_err(|source| RegistryError::Connection {
+            host: self.host.clone(),
+            source: Box::new(source),
         })
     }
 
@@ -138,6 +144,15 @@ pub(crate) fn registry_itself(config: &RegistryConfig, registry: &str) -> Endpoi
         schemes: schemes(config, host),
         access: Access::Login,
     }
+}
+
+/// Returns where a registry is searched.
+pub(crate) fn searched(config: &RegistryConfig, registry: &str) -> Endpoint {
+    let mut endpoint = registry_itself(config, registry);
+    if registry == oci::DEFAULT_REGISTRY {
+        INDEX.clone_into(&mut endpoint.host);
+    }
+    endpoint
 }
 
 /// Returns what follows the prefix, if the name is in it: `docker.io/lib` is no prefix of `docker.io/library`.

@@ -171,6 +171,9 @@ pub enum RegistryError {
     /// There is no such tag or digest in the repository.
     #[error("manifest for {0} not found: manifest unknown: manifest unknown")]
     NotFound(String),
+    /// The registry has no way to be searched.
+    #[error("the registry {0} cannot be searched: it has neither a search nor a list of its repositories")]
+    NoSearch(String),
     /// What the reference names is no container image.
     #[error("{reference} is no container image: it has a {what} of type '{media_type}'")]
     NotAnImage {

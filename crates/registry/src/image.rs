@@ -15,22 +15,35 @@ const DEEPEST: usize = 3;
 const LARGEST_CONFIG: u64 = 8 << 20;
 const LARGEST_MANIFEST: u64 = oci::MAX_MANIFEST_BYTES as u64;
 
+/// What a reference is to lead to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Expected {
+    /// An image that can be run.
+    Image,
+    /// Anything that has a manifest like an image's.
+    Anything {
+        /// The most bytes of its configuration.
+        largest_config: u64,
+    },
+}
+
 /// Finds out what a reference names, at the mirrors first.
 pub(crate) async fn resolve(
     session: &Session,
     reference: &Reference,
     platform: &Platform,
+    expected: Expected,
 ) -> Result<RemoteImage, RegistryError> {
     let mut places = endpoints(&session.config, reference)?;
     let origin = places.pop();
     for mirror in &places {
         // What a mirror does not have or do, the registry itself may; its error is the one that counts.
-        if let Ok(image) = resolve_at(session, mirror, reference, platform).await {
+        if let Ok(image) = resolve_at(session, mirror, reference, platform, expected).await {
             return Ok(image);
         }
     }
     match origin {
-        Some(origin) => resolve_at(session, &origin, reference, platform).await,
+        Some(origin) => resolve_at(session, &origin, reference, platform, expected).await,
         None => Err(RegistryError::NotFound(reference.familiar())),
     }
 }
@@ -63,6 +76,7 @@ async fn resolve_at(
     endpoint: &Endpoint,
     reference: &Reference,
     platform: &Platform,
+    expected: Expected,
 ) -> Result<RemoteImage, RegistryError> {
     let unusable = |source| RegistryError::Manifest {
         reference: reference.familiar(),
@@ -85,6 +99,7 @@ async fn resolve_at(
     let mut manifest = Manifest::parse(&first.bytes, first.content_type.as_deref()).map_err(unusable)?;
     let mut current = first;
     let mut outermost = None;
+    let mut listed = None;
     let mut depth = 0;
     let manifest = loop {
         let index = match manifest {
@@ -116,13 +131,23 @@ async fn resolve_at(
         Manifest::parse(&next.bytes, Some(entry.media_type().as_ref())).map_err(unusable)?;
         let bytes = std::mem::replace(&mut current, next).bytes;
         outermost.get_or_insert(bytes);
+        listed.get_or_insert(wanted);
     };
-    check_types(reference, &manifest)?;
-    let raw_config = fetch_config(session, endpoint, reference, &manifest).await?;
-    check_config(reference, &manifest, &raw_config)?;
+    let raw_config = match expected {
+        Expected::Image => {
+            check_types(reference, &manifest)?;
+            let raw = fetch_config(session, endpoint, reference, &manifest, LARGEST_CONFIG).await?;
+            check_config(reference, &manifest, &raw)?;
+            raw
+        }
+        Expected::Anything { largest_config } => {
+            fetch_config(session, endpoint, reference, &manifest, largest_config).await?
+        }
+    };
     Ok(RemoteImage {
         digest,
         index: outermost,
+        entry: listed,
         manifest_digest: current.digest,
         raw_manifest: current.bytes,
         layers: manifest.layers().clone(),
@@ -163,24 +188,25 @@ async fn fetch_config(
     endpoint: &Endpoint,
     reference: &Reference,
     manifest: &ImageManifest,
+    limit: u64,
 ) -> Result<Vec<u8>, RegistryError> {
     let descriptor = manifest.config();
     let digest = oci::descriptor_digest(descriptor).map_err(|source| RegistryError::Manifest {
         reference: reference.familiar(),
         source,
     })?;
-    if descriptor.size() > LARGEST_CONFIG {
+    if descriptor.size() > limit {
         return Err(RegistryError::TooLarge {
             what: "the image's configuration".to_owned(),
             host: endpoint.host.clone(),
-            limit: LARGEST_CONFIG,
+            limit,
         });
     }
     let wanted = Wanted {
         rest: format!("blobs/{digest}"),
         accept: "*/*",
         what: "the image's configuration",
-        limit: LARGEST_CONFIG,
+        limit,
         digest: Some(digest),
         size: Some(descriptor.size()),
         reference,

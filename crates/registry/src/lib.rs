@@ -6,7 +6,8 @@
 //! A pull goes through the modules in this order: `endpoint` (where to look), `image` (reference to manifest,
 //! `platform`, configuration) and `blob` (streams); a push through `upload` (blobs) and `put` (manifests). All are by
 //! `session` (one request: scheme, credentials, retries), which uses `token` (`challenge`, `credentials`) and `transport` (connections, redirects; `names`, `tls`). All of it
-//! runs on the thread of `worker`. `login` checks what `keep` then keeps.
+//! runs on the thread of `worker`. `login` checks what `keep` then keeps; `tags`,
+//! `referrers` and `search` read lists by `pages`.
 //!
 //! What comes from a registry is hostile until its digest says otherwise: documents have a largest size, what is
 //! printed has no control characters, credentials are for the origin they were stored for and its token server.
@@ -22,9 +23,12 @@ mod image;
 mod keep;
 mod login;
 mod names;
+mod pages;
 mod platform;
 mod put;
+mod referrers;
 mod retry;
+mod search;
 mod session;
 mod tags;
 mod tls;
@@ -36,6 +40,7 @@ mod worker;
 pub use download::Downloaded;
 pub use error::{Cause, RegistryError};
 pub use keep::{Kept, registry_of};
+pub use search::Found;
 pub use upload::{Content, Landed};
 
 use oci::{Descriptor, Digest, Platform, Reference};
@@ -80,6 +85,8 @@ pub struct RemoteImage {
     pub digest: Digest,
     /// The index's bytes, if the reference led to one.
     pub index: Option<Vec<u8>>,
+    /// The digest under which the index lists what led to the image: its manifest's, unless indexes are nested.
+    pub entry: Option<Digest>,
     /// Digest of the image's own manifest.
     pub manifest_digest: Digest,
     /// The manifest's bytes.
@@ -160,7 +167,21 @@ impl Client {
     pub fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<RemoteImage, RegistryError> {
         let (session, reference, platform) = (self.session.clone(), reference.clone(), platform.clone());
         self.worker()?
-            .run(async move { image::resolve(&session, &reference, &platform).await })
+            .run(async move { image::resolve(&session, &reference, &platform, image::Expected::Image).await })
+    }
+
+    /// Like [`Client::resolve`], for whatever the reference names: the types of the configuration and of the layers are
+    /// not looked at, and the configuration may be as large as `largest_config`.
+    pub fn resolve_any(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        largest_config: u64,
+    ) -> Result<RemoteImage, RegistryError> {
+        let (session, reference, platform) = (self.session.clone(), reference.clone(), platform.clone());
+        let expected = image::Expected::Anything { largest_config };
+        self.worker()?
+            .run(async move { image::resolve(&session, &reference, &platform, expected).await })
     }
 
     /// Fetches what a reference names as it is: its bytes, their digest, and the type that the registry tells.
@@ -184,13 +205,31 @@ impl Client {
         image: &RemoteImage,
         blob: &Descriptor,
     ) -> Result<Box<dyn Read + Send>, RegistryError> {
+        self.open_blob(reference, Some(&image.source), blob)
+    }
+
+    /// Like [`Client::blob`], for a blob of an artifact, whose manifest has been had with [`Client::manifest`].
+    pub fn artifact_blob(
+        &self,
+        reference: &Reference,
+        blob: &Descriptor,
+    ) -> Result<Box<dyn Read + Send>, RegistryError> {
+        self.open_blob(reference, None, blob)
+    }
+
+    fn open_blob(
+        &self,
+        reference: &Reference,
+        source: Option<&str>,
+        blob: &Descriptor,
+    ) -> Result<Box<dyn Read + Send>, RegistryError> {
         let digest = oci::descriptor_digest(blob).map_err(|source| RegistryError::Manifest {
             reference: reference.familiar(),
             source,
         })?;
         let mut places = endpoint::endpoints(&self.session.config, reference)?;
         // Where the manifest came from first, the others in their order.
-        places.sort_by_key(|place| place.key() != image.source);
+        places.sort_by_key(|place| source.is_some_and(|source| place.key() != source));
         let foreign = blob.urls().as_ref().is_some_and(|urls| !urls.is_empty());
         let mut transfer = blob::Transfer::new(
             self.session.clone(),
@@ -211,6 +250,24 @@ impl Client {
         let (session, reference) = (self.session.clone(), reference.clone());
         self.worker()?
             .run(async move { tags::list(&session, &reference).await })
+    }
+
+    /// Lists what refers to a manifest of the repository that `reference` names: signatures, attestations.
+    pub fn referrers(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        let (session, reference, digest) = (self.session.clone(), reference.clone(), *digest);
+        self.worker()?
+            .run(async move { referrers::list(&session, &reference, &digest).await })
+    }
+
+    /// Searches a registry (`docker.io`, `host[:port]`) for a term; returns so many repositories at most.
+    pub fn search(&self, registry: &str, term: &str, limit: usize) -> Result<Vec<Found>, RegistryError> {
+        let (session, registry, term) = (self.session.clone(), registry.to_owned(), term.to_owned());
+        self.worker()?
+            .run(async move { search::search(&session, &registry, &term, limit).await })
     }
 
     /// Names the repository of `reference` as one to push to; never a mirror. Blobs may be mounted from `sources`, other
@@ -247,7 +304,8 @@ impl Client {
         self.worker()?.run(upload.run(sources))
     }
 
-    /// Stores a manifest or an index under a tag or its own digest, byte for byte.
+    /// Stores a manifest or an index under a tag or its own digest, byte for byte. One that refers to another is listed among
+    /// the referrers of that one.
     pub fn push_manifest(
         &self,
         target: &Target,
@@ -258,7 +316,7 @@ impl Client {
         let (session, target, to) = (self.session.clone(), target.clone(), to.to_owned());
         let document = (media_type.to_owned(), bytes::Bytes::copy_from_slice(bytes));
         self.worker()?
-            .run(async move { put::manifest(&session, &target.endpoint, &target.name, &to, document).await })
+            .run(async move { referrers::put(&session, &target, &to, document).await })
     }
 
     /// Checks a name and a password with a registry, and keeps them, or what its token server gives for them, in

@@ -8,7 +8,7 @@ const ATTESTATION: &str = "vnd.docker.reference.type";
 /// Returns the entry that serves the platform best; the first one where several serve it equally well.
 pub(crate) fn choose<'a>(index: &'a ImageIndex, wanted: &Platform) -> Option<&'a Descriptor> {
     candidates(index)
-        .filter_map(|(descriptor, platform)| Some((rank(wanted, &platform?)?, descriptor)))
+        .filter_map(|(descriptor, platform)| Some((wanted.rank(&platform?)?, descriptor)))
         .min_by_key(|(rank, _)| *rank)
         .map(|(_, descriptor)| descriptor)
         .or_else(|| {
@@ -64,28 +64,6 @@ fn candidates(index: &ImageIndex) -> impl Iterator<Item = (&Descriptor, Option<P
         });
         Some((descriptor, platform))
     })
-}
-
-/// How far an image is from what is wanted: 0 is exact, `None` does not run. Later variants of a processor run what
-/// was made for earlier ones (containerd's rule for arm; amd64's levels are made that way).
-fn rank(wanted: &Platform, image: &Platform) -> Option<u32> {
-    if wanted.os != image.os || wanted.architecture != image.architecture {
-        return None;
-    }
-    if wanted.variant == image.variant {
-        return Some(0);
-    }
-    let step = |variant: &str| {
-        variant
-            .strip_prefix('v')
-            .and_then(|number| number.parse::<u32>().ok())
-    };
-    match (step(&wanted.variant), step(&image.variant)) {
-        (Some(wanted), Some(image)) if image < wanted => Some(wanted - image),
-        // No variant on one side: it is accepted, the plainer the better.
-        _ if wanted.accepts(image) => Some(100 + step(&image.variant).unwrap_or(0)),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

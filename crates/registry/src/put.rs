@@ -11,19 +11,20 @@ use oci::Digest;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
-/// Stores a manifest under a tag or its digest; returns the digest.
+/// Stores a manifest under a tag or its digest; returns the digest, and whether the registry lists it among the referrers
+/// of its subject by itself.
 pub(crate) async fn manifest(
     session: &Session,
     endpoint: &Endpoint,
     name: &str,
     to: &str,
     (media_type, bytes): (String, Bytes),
-) -> Result<Digest, RegistryError> {
+) -> Result<(Digest, bool), RegistryError> {
     let digest = sha256(&bytes);
     let mut attempt = 1;
     loop {
         let failed = match once(session, endpoint, name, to, &media_type, &bytes, &digest).await {
-            Ok(()) => return Ok(digest),
+            Ok(lists) => return Ok((digest, lists)),
             Err(failed) => failed,
         };
         match failed.again {
@@ -44,7 +45,7 @@ async fn once(
     media_type: &str,
     bytes: &Bytes,
     digest: &Digest,
-) -> Result<(), Failed> {
+) -> Result<bool, Failed> {
     let nonsense = |why: String| {
         Failed::from(RegistryError::Response {
             host: endpoint.host.clone(),
@@ -70,9 +71,11 @@ async fn once(
         .header("docker-content-digest")
         .filter(|said| said.starts_with("sha256:") && *said != digest.to_string())
         .map(printable);
+    // Distribution specification 1.1, "Pushing Manifests with Subject".
+    let lists = answer.header("oci-subject").is_some();
     drop(answer.complaint().await);
     match other {
         Some(said) => Err(nonsense(format!("it stored the manifest {digest} as {said}"))),
-        None => Ok(()),
+        None => Ok(lists),
     }
 }

@@ -101,6 +101,17 @@ impl Session {
 
     /// Sends a request below the endpoint's repository, like [`Session::get`].
     pub(crate) async fn call(&self, endpoint: &Endpoint, rest: &str, call: Call) -> Result<Answer, Failed> {
+        self.call_with(endpoint, &|scheme| endpoint.url(scheme, rest), call)
+            .await
+    }
+
+    /// Sends a request to an address that the endpoint has by whichever scheme its host speaks.
+    pub(crate) async fn call_with(
+        &self,
+        endpoint: &Endpoint,
+        url: &(dyn Fn(Scheme) -> Result<Url, RegistryError> + Sync),
+        call: Call,
+    ) -> Result<Answer, Failed> {
         let known = self.scheme(&endpoint.host);
         let candidates: Vec<Scheme> = match known {
             Some(scheme) if endpoint.schemes.contains(&scheme) => vec![scheme],
@@ -108,7 +119,7 @@ impl Session {
         };
         let mut failure = None;
         for scheme in candidates {
-            let result = match endpoint.url(scheme, rest) {
+            let result = match url(scheme) {
                 Ok(url) => self.call_at(endpoint, url, call.clone()).await,
                 Err(error) => Err(error.into()),
             };

@@ -16,6 +16,7 @@ pub mod oom;
 mod parents;
 mod processes;
 mod settings;
+mod statistics;
 mod support;
 pub mod systemd;
 mod undo;
@@ -37,6 +38,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 use sys::SysError;
 
+pub use statistics::{DeviceCount, Statistics};
 pub use support::unsupported;
 
 /// What every container gets on version 1: for `stats`, for `pause`, and for limits that are raised later.
@@ -291,6 +293,15 @@ impl Cgroup {
             usage::add(&mut usage, member.hierarchy.version, &member.directory)?;
         }
         Ok(usage)
+    }
+
+    /// Reads what the kernel counts besides.
+    pub fn statistics(&self) -> Result<Statistics, SysError> {
+        let mut statistics = Statistics::default();
+        for member in &self.members {
+            statistics::add(&mut statistics, member.hierarchy.version, &member.directory)?;
+        }
+        Ok(statistics)
     }
 
     /// Returns the processes in it and below it, as our pid namespace numbers them. One that left a single hierarchy is

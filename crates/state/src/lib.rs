@@ -14,10 +14,13 @@
 //! <root>/state.db        write-ahead logged, synchronous=NORMAL
 //! <root>/state.db-wal
 //! <root>/state.db-shm
+//! <root>/reserve         room for removing things when the disk is full
 //! ```
 //!
 //! A killed process leaves either all of a transaction or nothing. A power cut may lose the last transactions but
 //! never tears one; what must outlive a power cut is recorded through [`Database::write_durably`].
+
+mod reserve;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
@@ -26,11 +29,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The version of `schema.sql`. A change of the schema raises it and adds a migration.
-pub const SCHEMA_VERSION: i64 = 3;
+pub const SCHEMA_VERSION: i64 = 4;
 
 const SCHEMA: &str = include_str!("schema.sql");
 /// What makes each version of the one before; the first of them makes version 2.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/2.sql"),
+    include_str!("migrations/3.sql"),
+    include_str!("migrations/4.sql"),
+];
 /// How long a write waits for other processes' writes, which are all short.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -77,6 +84,15 @@ pub enum StateError {
 impl Database {
     /// Opens `state.db` in the directory `root`, which exists, and makes the tables if it is new.
     pub fn open(root: &Path) -> Result<Self, StateError> {
+        Self::open_with(root, true)
+    }
+
+    /// The same for work that nobody waits for: it does not take the room that is kept for removing things.
+    pub fn open_behind(root: &Path) -> Result<Self, StateError> {
+        Self::open_with(root, false)
+    }
+
+    fn open_with(root: &Path, may_need_room: bool) -> Result<Self, StateError> {
         let path = root.join("state.db");
         let failed = |source| StateError::Open {
             path: path.clone(),
@@ -89,16 +105,26 @@ impl Database {
                 Err(error) if is_busy(&error) && start.elapsed() < PATIENCE => {
                     std::thread::sleep(Duration::from_millis(2));
                 }
+                // Nothing at all could be done, not even looked at, until there is room.
+                Err(error) if may_need_room && is_full(&error) && reserve::give_back(root) => {}
                 connected => break connected.map_err(failed)?,
             }
         };
         if version > SCHEMA_VERSION {
             return Err(StateError::Newer { path, found: version });
         }
+        reserve::keep(root);
         Ok(Self {
             connection: Mutex::new(connection),
             path,
         })
+    }
+
+    /// To be called before things are removed: on a full disk, gives back the room that is kept for that, for removing
+    /// takes some first, for the log of what goes. Says whether it did.
+    pub fn make_room(&self) -> bool {
+        let root = self.path.parent();
+        root.is_some_and(|root| reserve::is_needed(root) && reserve::give_back(root))
     }
 
     /// Returns the path of the database file.
@@ -210,6 +236,10 @@ fn connect(path: &Path) -> rusqlite::Result<(Connection, i64)> {
 fn is_busy(error: &rusqlite::Error) -> bool {
     let busy = [ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked];
     error.sqlite_error_code().is_some_and(|code| busy.contains(&code))
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {

@@ -67,6 +67,31 @@ mod tests {
     }
 
     #[test]
+    fn tags_stay_when_they_may_lead_to_indexes_and_artifacts() {
+        let root = tempfile::tempdir().unwrap();
+        version_1(root.path());
+        let connection = Connection::open(root.path().join("state.db")).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO images VALUES ('sha256:aa', x'7b7d', NULL, 'linux/amd64', 1, 1, NULL);
+                 INSERT INTO tags VALUES ('docker.io/library/app:1', 'sha256:aa', 7)",
+            )
+            .unwrap();
+        drop(connection);
+        let database = Database::open(root.path()).unwrap();
+        let tag = database
+            .read(|connection| {
+                Ok::<_, StateError>(connection.query_row(
+                    "SELECT reference || ' ' || image || ' ' || updated || ' ' || (list IS NULL) FROM tags",
+                    [],
+                    |row| row.get::<_, String>(0),
+                )?)
+            })
+            .unwrap();
+        assert_eq!(tag, "docker.io/library/app:1 sha256:aa 7 1");
+    }
+
+    #[test]
     fn many_processes_may_migrate_at_once() {
         let root = tempfile::tempdir().unwrap();
         version_1(root.path());

@@ -1,5 +1,6 @@
 //! Images in files: docker-archives, OCI image layouts, plain root filesystems.
 
+mod artifact;
 mod import;
 mod layout;
 mod load;
@@ -7,15 +8,19 @@ mod save;
 mod spool;
 
 use crate::Image;
+pub use artifact::{ArtifactBlob, artifact_manifest};
 pub(crate) use import::with_sendable;
 pub use layout::LayoutOptions;
-use oci::Reference;
+use oci::{Digest, Reference};
+pub use save::{Parcel, ParcelContent};
 
-/// An image out of an archive.
+/// An image or an artifact out of an archive.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The image.
-    pub image: Image,
+    /// The image; none if it is an artifact.
+    pub image: Option<Image>,
+    /// The image's id or the artifact's digest.
+    pub id: Digest,
     /// The references that now lead to it.
     pub tags: Vec<Reference>,
 }

@@ -248,15 +248,34 @@ fn mount_of(directory: BorrowedFd<'_>, name: &OsStr) -> Result<u64, SysError> {
     Ok(found.stx_mnt_id)
 }
 
-/// Unpacks a tar, plain or compressed, into a directory. What is there is replaced, but no directory by anything else
-/// and nothing else by a directory. Without `keep_owner` all belongs to root.
-pub fn unpack_into(directory: OwnedFd, tar: &mut dyn Read, keep_owner: bool) -> Result<(), StoreError> {
-    unpack(directory, tar, keep_owner, false)
+/// What is done with a directory that stands where a member is none, or the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clash {
+    /// Nothing; the archive is refused.
+    Refuse,
+    /// It is taken away with all that is in it.
+    Replace,
+}
+
+/// Unpacks a tar, plain or compressed, into a directory. What is there is replaced; of directories `clash` says whether they
+/// are. Without `keep_owner` all belongs to root.
+pub fn unpack_into(
+    directory: OwnedFd,
+    tar: &mut dyn Read,
+    keep_owner: bool,
+    clash: Clash,
+) -> Result<(), StoreError> {
+    unpack(directory, tar, keep_owner, false, None, clash)
 }
 
 /// Unpacks a tar, plain or compressed, into a directory that becomes what the archive says of its top.
 pub fn unpack_tree(directory: OwnedFd, tar: &mut dyn Read) -> Result<(), StoreError> {
-    unpack(directory, tar, true, true)
+    unpack(directory, tar, true, true, None, Clash::Refuse)
+}
+
+/// Like [`unpack_tree`], for an archive that nobody here has made: device nodes are refused, and more than `most` bytes.
+pub fn unpack_strange(directory: OwnedFd, tar: &mut dyn Read, most: u64) -> Result<(), StoreError> {
+    unpack(directory, tar, true, true, Some(most), Clash::Refuse)
 }
 
 fn unpack(
@@ -264,6 +283,8 @@ fn unpack(
     tar: &mut dyn Read,
     keep_owner: bool,
     with_top: bool,
+    most: Option<u64>,
+    clash: Clash,
 ) -> Result<(), StoreError> {
     with_sendable(tar, move |tar| {
         let failed = |source| StoreError::Inflate {
@@ -272,12 +293,16 @@ fn unpack(
         };
         let inflated = inflate::with_start(tar)
             .and_then(inflate::inflate)
-            .map_err(failed)?;
+            .map_err(failed)?
+            .take(most.unwrap_or(u64::MAX));
+        // What is cut off here ends in the middle of a member, which the reader refuses.
         let mut reader = Reader::new(BufReader::with_capacity(256 << 10, inflated));
         let mut unpack = Unpack {
             tree: Tree::new(directory),
             keep_owner,
             with_top,
+            devices: most.is_none(),
+            clash,
             directories: Vec::new(),
         };
         while let Some(entry) = reader.next()? {
@@ -292,6 +317,9 @@ struct Unpack {
     keep_owner: bool,
     /// What is said of the top goes for the directory itself.
     with_top: bool,
+    /// Whether device nodes are made.
+    devices: bool,
+    clash: Clash,
     /// Directories whose times are set when all is in them.
     directories: Vec<(PathBuf, Timestamps)>,
 }
@@ -311,6 +339,9 @@ impl Unpack {
             }
             return Ok(());
         }
+        if !self.devices && matches!(entry.kind, Kind::Block | Kind::Character) {
+            return Err(refuse("device nodes have no place in it"));
+        }
         let path = Path::new(OsStr::from_bytes(&cleaned));
         let (above, name) = self.place(path)?;
         let on = |action| SysError::on(action, path);
@@ -325,10 +356,18 @@ impl Unpack {
             }
             (Kind::Directory, Some(FileType::Directory)) => {}
             (Kind::Directory, Some(_)) => {
-                return Err(refuse("it is a directory, and there is something else"));
+                if self.clash == Clash::Refuse {
+                    return Err(refuse("it is a directory, and there is something else"));
+                }
+                unlinkat(&above, &name, AtFlags::empty()).map_err(on("replace"))?;
+                mkdirat(&above, &name, Mode::RWXU).map_err(on("make the directory"))?;
             }
             (_, Some(FileType::Directory)) => {
-                return Err(refuse("there is a directory, and it is something else"));
+                if self.clash == Clash::Refuse {
+                    return Err(refuse("there is a directory, and it is something else"));
+                }
+                self.tree.remove_all(path)?;
+                self.make(reader, entry, &above, &name, path)?;
             }
             (_, there) => {
                 if there.is_some() {

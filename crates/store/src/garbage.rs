@@ -2,9 +2,10 @@
 
 use crate::lease::names;
 use crate::root::Temporary;
-use crate::{LayerId, Lease, Store, StoreError};
+use crate::{Image, LayerId, Lease, Store, StoreError, artifacts, indexes};
 use oci::Digest;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
+use std::collections::BTreeSet;
 use sys::SysError;
 use sys::lock::Lock;
 
@@ -36,10 +37,15 @@ const DEAD_LAYERS: &str = "SELECT id, size FROM layers WHERE
     AND NOT EXISTS (SELECT 1 FROM container_layers WHERE layer = layers.id)
     AND NOT EXISTS (SELECT 1 FROM build_steps WHERE layer = layers.id)
     AND NOT EXISTS (SELECT 1 FROM leases WHERE kind = 'layer' AND object = layers.id)";
-/// Blobs that are no image's manifest, nothing a registry knows an image by, and no tar of a layer that is here.
+/// Blobs that are no image's manifest, nothing a registry knows an image by, in no index or artifact, and no tar of a
+/// layer that is here.
 const DEAD_BLOBS: &str = "SELECT digest, size FROM blobs WHERE
     NOT EXISTS (SELECT 1 FROM images WHERE manifest = blobs.digest)
     AND NOT EXISTS (SELECT 1 FROM repository_digests WHERE digest = blobs.digest)
+    AND NOT EXISTS (SELECT 1 FROM indexes WHERE id = blobs.digest)
+    AND NOT EXISTS (SELECT 1 FROM index_members WHERE manifest = blobs.digest)
+    AND NOT EXISTS (SELECT 1 FROM artifacts WHERE digest = blobs.digest)
+    AND NOT EXISTS (SELECT 1 FROM artifact_blobs WHERE blob = blobs.digest)
     AND NOT EXISTS (SELECT 1 FROM layer_blobs b JOIN layers l ON l.diff_id = b.diff_id WHERE b.digest = blobs.digest)
     AND NOT EXISTS (SELECT 1 FROM leases WHERE kind = 'blob' AND object = blobs.digest)";
 
@@ -54,6 +60,8 @@ impl Store {
         let mut aside = Vec::new();
         let reclaimed = self.database.write(|t| {
             let mut reclaimed = Reclaimed::default();
+            indexes::drop_unused(t)?;
+            artifacts::drop_unused(t)?;
             for (id, size) in rows(t, DEAD_LAYERS)? {
                 t.prepare_cached("DELETE FROM layers WHERE id = ?1")?.execute([&id])?;
                 aside.extend(self.set_aside(&lease, &self.layer_path(&LayerId(id)))?);
@@ -125,6 +133,34 @@ impl Store {
             Err(rustix::io::Errno::NOENT) => Ok(None),
             Err(errno) => Err(SysError::on("rename aside", path)(errno).into()),
         }
+    }
+
+    /// Returns how many bytes of blobs belong to an image: its manifest, its configuration and its layers as they came.
+    pub fn content_size(&self, image: &Image) -> Result<u64, StoreError> {
+        self.database.read(|c| {
+            let mut statement = c.prepare_cached(
+                "SELECT b.size FROM layer_blobs l JOIN blobs b ON b.digest = l.digest WHERE l.diff_id = ?1
+                 ORDER BY b.created LIMIT 1",
+            )?;
+            let mut size = image.raw_config.len() as u64;
+            let mut counted = BTreeSet::new();
+            for layer in &image.layers {
+                if counted.insert(layer.diff_id) {
+                    let blob: Option<u64> = statement
+                        .query_row([layer.diff_id.to_string()], |row| row.get(0))
+                        .optional()?;
+                    size += blob.unwrap_or(0);
+                }
+            }
+            if let Some(manifest) = &image.manifest {
+                let blob: Option<u64> = c
+                    .prepare_cached("SELECT size FROM blobs WHERE digest = ?1")?
+                    .query_row([manifest.to_string()], |row| row.get(0))
+                    .optional()?;
+                size += blob.unwrap_or(0);
+            }
+            Ok(size)
+        })
     }
 
     /// Measures what is stored.

@@ -2,9 +2,9 @@
 
 use crate::blobs::digest_of;
 use crate::root::now;
-use crate::{Layer, LayerId, Store, StoreError, layers};
+use crate::{Layer, LayerId, Store, StoreError, indexes, layers};
 use oci::{Digest, ImageConfig, Platform, Reference};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 
 /// An image as the store has it.
 #[derive(Debug, Clone)]
@@ -29,12 +29,14 @@ pub struct Image {
     pub layers: Vec<Layer>,
     /// The references that lead to it, sorted.
     pub tags: Vec<Reference>,
+    /// The references that lead to an index in which it is the image for another platform, sorted.
+    pub variant_of: Vec<Reference>,
     /// `repository@digest` under which registries know it, sorted.
     pub repository_digests: Vec<Reference>,
 }
 
 /// An image to be recorded.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct NewImage<'a> {
     /// The configuration, byte for byte.
     pub raw_config: &'a [u8],
@@ -55,15 +57,8 @@ const COLUMNS: &str = "i.id, i.config, i.manifest, i.platform, i.size, i.created
 impl Store {
     /// Records an image and moves tags to it, in one transaction. Recording one that is here already only adds.
     pub fn record_image(&self, image: &NewImage<'_>) -> Result<Image, StoreError> {
-        let id = self.record_images(std::slice::from_ref(image))?;
-        let id = id.first().copied().unwrap_or_else(|| digest_of(image.raw_config));
+        let id = self.database.write(|t| record(t, image))?;
         self.image_by_id(&id)?.ok_or(StoreError::NoSuchImage(id))
-    }
-
-    /// Records images, all of them or none.
-    pub(crate) fn record_images(&self, images: &[NewImage<'_>]) -> Result<Vec<Digest>, StoreError> {
-        self.database
-            .write(|t| images.iter().map(|image| record(t, image)).collect())
     }
 
     /// Returns an image by its whole id.
@@ -81,20 +76,18 @@ impl Store {
     /// Returns the image that a reference leads to: by its digest if it has one, else by its tag.
     pub fn image_by_reference(&self, reference: &Reference) -> Result<Option<Image>, StoreError> {
         self.database.read(|c| {
-            let rows: Vec<ImageRow> = match reference.digest() {
-                Some(digest) => c
-                    .prepare_cached(&format!(
-                        "SELECT {COLUMNS} FROM repository_digests d JOIN images i ON i.id = d.image
-                         WHERE d.repository = ?1 AND d.digest = ?2 ORDER BY i.created DESC, i.id"
-                    ))?
-                    .query_map([reference.name(), digest.to_string()], ImageRow::read)?
-                    .collect::<rusqlite::Result<_>>()?,
-                None => c
-                    .prepare_cached(&format!(
-                        "SELECT {COLUMNS} FROM tags t JOIN images i ON i.id = t.image WHERE t.reference = ?1"
-                    ))?
-                    .query_map([reference.to_string()], ImageRow::read)?
-                    .collect::<rusqlite::Result<_>>()?,
+            let rows = match reference.digest() {
+                Some(digest) => ImageRow::select(
+                    c,
+                    "FROM repository_digests d JOIN images i ON i.id = d.image
+                     WHERE d.repository = ?1 AND d.digest = ?2 ORDER BY i.created DESC, i.id",
+                    &[&reference.name(), &digest.to_string()],
+                )?,
+                None => ImageRow::select(
+                    c,
+                    "FROM tags t JOIN images i ON i.id = t.image WHERE t.reference = ?1",
+                    &[&reference.to_string()],
+                )?,
             };
             // An index's digest may stand for images of several platforms: this machine's first.
             let host = Platform::host();
@@ -144,18 +137,29 @@ impl Store {
 
     /// Makes `reference` lead to `image`; returns the image that it led to before.
     pub fn tag(&self, image: &Digest, reference: &Reference) -> Result<Option<Digest>, StoreError> {
+        self.tag_in(image, None, reference)
+    }
+
+    /// Like [`Store::tag`], with the index that the image belongs to.
+    pub fn tag_in(
+        &self,
+        image: &Digest,
+        index: Option<&str>,
+        reference: &Reference,
+    ) -> Result<Option<Digest>, StoreError> {
         self.database.write(|t| {
             let before: Option<String> = t
                 .prepare_cached("SELECT image FROM tags WHERE reference = ?1")?
                 .query_row([reference.to_string()], |row| row.get(0))
-                .optional()?;
+                .optional()?
+                .flatten();
             let exists: bool = t
                 .prepare_cached("SELECT EXISTS (SELECT 1 FROM images WHERE id = ?1)")?
                 .query_row([image.to_string()], |row| row.get(0))?;
             if !exists {
                 return Err(StoreError::NoSuchImage(*image));
             }
-            set_tag(t, image, reference)?;
+            set_tag(t, image, index, reference)?;
             Ok(before.and_then(|id| id.parse().ok()))
         })
     }
@@ -175,9 +179,11 @@ impl Store {
         })
     }
 
-    /// Removes an image's record with its tags. Its layers and blobs go with the next garbage collection.
+    /// Removes an image's record with its tags; a tag whose index has another image here leads to that one. Its layers
+    /// and blobs go with the next garbage collection.
     pub fn remove_image(&self, image: &Digest) -> Result<(), StoreError> {
         self.database.write(|t| {
+            indexes::pass_tags_on(t, image)?;
             match t
                 .prepare_cached("DELETE FROM images WHERE id = ?1")?
                 .execute([image.to_string()])?
@@ -195,7 +201,7 @@ impl Store {
     }
 }
 
-fn record(connection: &Connection, image: &NewImage<'_>) -> Result<Digest, StoreError> {
+pub(crate) fn record(connection: &Connection, image: &NewImage<'_>) -> Result<Digest, StoreError> {
     let id = digest_of(image.raw_config);
     let config = parse_config(image.raw_config, &id)?;
     let layers: Vec<Layer> = image
@@ -239,7 +245,12 @@ fn record(connection: &Connection, image: &NewImage<'_>) -> Result<Digest, Store
             .execute(params![id.to_string(), position, layer.id.0])?;
     }
     for reference in image.tags {
-        set_tag(connection, &id, reference)?;
+        set_tag(connection, &id, None, reference)?;
+    }
+    if let Some(manifest) = image.manifest {
+        connection
+            .prepare_cached("UPDATE index_members SET image = ?1 WHERE manifest = ?2 AND image IS NULL")?
+            .execute([id.to_string(), manifest.to_string()])?;
     }
     if let Some(reference) = image.repository_digest {
         set_repository_digest(connection, &id, reference)?;
@@ -247,15 +258,60 @@ fn record(connection: &Connection, image: &NewImage<'_>) -> Result<Digest, Store
     Ok(id)
 }
 
-fn set_tag(connection: &Connection, image: &Digest, reference: &Reference) -> rusqlite::Result<()> {
-    // A reference that also names a digest is kept by its tag alone.
-    let tag = match (reference.tag(), reference.digest()) {
+/// A reference that also names a digest is kept by its tag alone.
+pub(crate) fn tag_text(reference: &Reference) -> String {
+    match (reference.tag(), reference.digest()) {
         (Some(tag), Some(_)) => format!("{}:{tag}", reference.name()),
         _ => reference.to_string(),
-    };
+    }
+}
+
+fn set_tag(
+    connection: &Connection,
+    image: &Digest,
+    index: Option<&str>,
+    reference: &Reference,
+) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("INSERT OR REPLACE INTO tags (reference, image, updated) VALUES (?1, ?2, ?3)")?
-        .execute(params![tag, image.to_string(), now()])?;
+        .prepare_cached(
+            "INSERT OR REPLACE INTO tags (reference, image, list, updated) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![tag_text(reference), image.to_string(), index, now()])?;
+    Ok(())
+}
+
+/// Makes a tag lead to an index, and to the image unless it leads to one of the same index that serves this machine
+/// better.
+pub(crate) fn set_listed_tag(
+    connection: &Connection,
+    image: &Digest,
+    index: &str,
+    reference: &Reference,
+) -> Result<(), StoreError> {
+    let platform_of = |id: &str| -> rusqlite::Result<Option<u32>> {
+        let platform: Option<String> = connection
+            .prepare_cached("SELECT platform FROM images WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()?;
+        let platform: Option<Platform> = platform.and_then(|text| text.parse().ok());
+        Ok(platform.and_then(|platform| Platform::host().rank(&platform)))
+    };
+    let before: Option<String> = connection
+        .prepare_cached("SELECT image FROM tags WHERE reference = ?1 AND list = ?2")?
+        .query_row([&tag_text(reference), index], |row| row.get(0))
+        .optional()?
+        .flatten();
+    if let Some(before) = before.and_then(|id| id.parse::<Digest>().ok()) {
+        let (old, new) = (
+            platform_of(&before.to_string())?,
+            platform_of(&image.to_string())?,
+        );
+        if old.is_some_and(|old| new.is_none_or(|new| old <= new)) {
+            set_tag(connection, &before, Some(index), reference)?;
+            return Ok(());
+        }
+    }
+    set_tag(connection, image, Some(index), reference)?;
     Ok(())
 }
 
@@ -290,17 +346,29 @@ pub(crate) fn parse_config(raw: &[u8], id: &Digest) -> Result<ImageConfig, Store
 }
 
 /// A row of the images table.
-struct ImageRow {
+pub(crate) struct ImageRow {
     id: String,
     config: Vec<u8>,
     manifest: Option<String>,
-    platform: String,
+    pub(crate) platform: String,
     size: u64,
     created: i64,
     parent: Option<String>,
 }
 
 impl ImageRow {
+    /// Reads rows; `rest` is the query after its columns, in which the images are `i`.
+    pub(crate) fn select(
+        connection: &Connection,
+        rest: &str,
+        values: &[&dyn ToSql],
+    ) -> rusqlite::Result<Vec<Self>> {
+        connection
+            .prepare_cached(&format!("SELECT {COLUMNS} {rest}"))?
+            .query_map(values, Self::read)?
+            .collect()
+    }
+
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
@@ -313,7 +381,7 @@ impl ImageRow {
         })
     }
 
-    fn complete(self, connection: &Connection) -> Result<Image, StoreError> {
+    pub(crate) fn complete(self, connection: &Connection) -> Result<Image, StoreError> {
         let id = digest_of(&self.config);
         if id.to_string() != self.id {
             return Err(StoreError::Archive(format!(
@@ -340,24 +408,25 @@ impl ImageRow {
                 })
             })
             .collect::<Result<_, StoreError>>()?;
-        let mut tags: Vec<Reference> = connection
-            .prepare_cached("SELECT reference FROM tags WHERE image = ?1")?
-            .query_map([&self.id], |row| row.get(0))?
-            .map(|text| {
-                let text: String = text?;
-                Ok(text.parse()?)
-            })
-            .collect::<Result<_, StoreError>>()?;
-        tags.sort();
-        let mut repository_digests: Vec<Reference> = connection
-            .prepare_cached("SELECT repository || '@' || digest FROM repository_digests WHERE image = ?1")?
-            .query_map([&self.id], |row| row.get(0))?
-            .map(|text| {
-                let text: String = text?;
-                Ok(text.parse()?)
-            })
-            .collect::<Result<_, StoreError>>()?;
-        repository_digests.sort();
+        let references = |sql: &str| -> Result<Vec<Reference>, StoreError> {
+            let mut references: Vec<Reference> = connection
+                .prepare_cached(sql)?
+                .query_map([&self.id], |row| row.get(0))?
+                .map(|text| {
+                    let text: String = text?;
+                    Ok(text.parse()?)
+                })
+                .collect::<Result<_, StoreError>>()?;
+            references.sort();
+            Ok(references)
+        };
+        let tags = references("SELECT reference FROM tags WHERE image = ?1")?;
+        let variant_of = references(
+            "SELECT DISTINCT t.reference FROM index_members m JOIN tags t ON t.list = m.list
+             WHERE m.image = ?1 AND t.image <> ?1",
+        )?;
+        let repository_digests =
+            references("SELECT repository || '@' || digest FROM repository_digests WHERE image = ?1")?;
         Ok(Image {
             id,
             platform: config.platform(),
@@ -369,6 +438,7 @@ impl ImageRow {
             parent: self.parent.and_then(|text| text.parse().ok()),
             layers,
             tags,
+            variant_of,
             repository_digests,
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! In: blob streams, layer tars, archives. Out: an image's root filesystem as the directories of a union
 //! ([`oci::Overlay`]). Stands on `state` (its tables: blobs, layers, `layer_blobs`, images, `image_layers`,
-//! tags, `repository_digests`, leases) and on `sys` for every path inside a layer. Never talks to a network, never starts a
+//! indexes, artifacts, tags, `repository_digests`, leases) and on `sys` for every path inside a layer. Never talks to a network, never starts a
 //! process.
 //!
 //! # On disk
@@ -27,6 +27,7 @@
 //! dropped.
 
 mod archive;
+mod artifacts;
 mod blobs;
 mod changes;
 mod compare;
@@ -38,6 +39,7 @@ mod garbage;
 mod growing;
 mod gzip;
 mod images;
+mod indexes;
 mod inflate;
 mod layers;
 mod lease;
@@ -51,16 +53,18 @@ mod snapshots;
 mod tar;
 mod tree_tar;
 
-pub use archive::{LayoutOptions, Loaded};
+pub use archive::{ArtifactBlob, LayoutOptions, Loaded, Parcel, ParcelContent, artifact_manifest};
+pub use artifacts::Artifact;
 pub use changes::{Change, ChangeKind, changes};
 pub use compare::{Aspect, Difference};
-pub use copy::{unpack_into, unpack_tree, write_alone, write_root, write_tree};
+pub use copy::{Clash, unpack_into, unpack_strange, unpack_tree, write_alone, write_root, write_tree};
 pub use error::StoreError;
 pub use extract::{ExtractError, Limits};
 pub use garbage::{Reclaimed, Usage};
 pub use growing::{Growing, LAYER_TYPE};
 pub use gzip::{Gzip, GzipStream};
 pub use images::{Image, NewImage};
+pub use indexes::{Index, IndexMember};
 pub use layers::{Layer, LayerId};
 pub use lease::Lease;
 pub use members::{Archive, ArchiveMember, MemberType};

@@ -77,8 +77,22 @@ fn save(fixture: &Fixture, image: &Image, tags: &[Reference]) -> Vec<u8> {
     archive
 }
 
-fn load(fixture: &Fixture, archive: &[u8]) -> Result<Vec<store::Loaded>, StoreError> {
-    fixture.store.load(&mut &archive[..], &[])
+/// An image out of an archive, which holds images alone.
+#[derive(Debug)]
+struct Loaded {
+    image: Image,
+    tags: Vec<Reference>,
+}
+
+fn load(fixture: &Fixture, archive: &[u8]) -> Result<Vec<Loaded>, StoreError> {
+    let loaded = fixture.store.load(&mut &archive[..], &[])?;
+    Ok(loaded
+        .into_iter()
+        .map(|loaded| Loaded {
+            image: loaded.image.expect("it is an image"),
+            tags: loaded.tags,
+        })
+        .collect())
 }
 
 #[test]

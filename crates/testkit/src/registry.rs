@@ -206,6 +206,15 @@ impl FakeRegistry {
         index
     }
 
+    /// Lets itself be searched for these repositories, objects as Docker Hub's `/v1/search` has them.
+    pub fn put_search(&self, repositories: &serde_json::Value) {
+        self.put(
+            serve::SEARCH.to_owned(),
+            "application/json",
+            repositories.to_string().as_bytes(),
+        );
+    }
+
     /// Forgets everything whose path contains `part`.
     pub fn remove(&self, part: &str) {
         self.content().objects.retain(|path, _| !path.contains(part));

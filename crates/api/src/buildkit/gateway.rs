@@ -104,6 +104,7 @@ impl GatewayService {
             allowed: job.solve.allowed,
             outputs: job.solve.outputs.clone(),
             inputs: BTreeMap::new(),
+            caches: job.solve.caches.clone(),
             classic: false,
             tar: Mutex::new(None),
         };

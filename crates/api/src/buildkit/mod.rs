@@ -15,6 +15,7 @@
 
 mod agents;
 pub(crate) mod attributes;
+pub(crate) mod caches;
 mod control;
 mod failures;
 mod gateway;

@@ -1,6 +1,7 @@
 //! From options and inputs to a build of the engine's.
 
 use super::attributes::Options;
+use super::caches::Caches;
 use super::inputs::Gathering;
 use super::outputs::{self, Output};
 use super::progress::Progress;
@@ -8,7 +9,7 @@ use super::sessions::Session;
 use super::{SolveError, agents, secrets};
 use crate::server::{Engines, OpenEngine};
 use engine::Engine;
-use engine::builder::{Allowed, Build, Secret};
+use engine::builder::{Allowed, Build, BuildEvent, Secret, StepReport};
 use oci::{Digest, Platform, Reference};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -79,6 +80,8 @@ pub(crate) struct Solve {
     pub allowed: Allowed,
     /// Where the result goes.
     pub outputs: Vec<Output>,
+    /// Caches that are written.
+    pub caches: Caches,
     /// Images that the client calls inputs.
     pub inputs: BTreeMap<String, Reference>,
     /// Whether errors are the classic builder's.
@@ -131,7 +134,7 @@ pub(crate) struct Solved {
 }
 
 /// Hears what the builder says, of the Dockerfile with this name and text.
-pub(crate) type Listener<'l> = &'l (dyn Fn(&engine::builder::BuildEvent) + Sync);
+pub(crate) type Listener<'l> = &'l (dyn Fn(&BuildEvent) + Sync);
 
 /// Builds, and makes of it what is wanted.
 pub(crate) fn run(
@@ -183,15 +186,10 @@ pub(crate) fn build(
     let engine = open(workshop)?;
     let session = session(workshop, solve)?;
     let keeps = solve.outputs.iter().any(Output::keeps_image);
-    if solve.options.platforms.len() > 1 && keeps {
-        return Err(SolveError::Unsupported(
-            "an image for several platforms in the image store (build one platform at a time, or write it to a file)"
-                .to_owned(),
-        ));
-    }
     let gathering = Gathering::new(&engine, workshop, solve, session.as_ref(), progress, cancelled);
     let inputs = gathering.gather()?;
     let options = &solve.options;
+    let many = options.platforms.len() > 1;
     let tags: Vec<Reference> = solve.outputs.iter().flat_map(Output::names).cloned().collect();
     let mut build = Build {
         context: inputs.context.clone(),
@@ -199,7 +197,8 @@ pub(crate) fn build(
         ignore: inputs.ignore.clone(),
         arguments: options.arguments.clone(),
         target: options.target.clone(),
-        tags: if keeps { tags } else { Vec::new() },
+        // Of several platforms the names lead to all images at once, when all are built.
+        tags: if keeps && !many { tags.clone() } else { Vec::new() },
         labels: options.labels.clone(),
         no_cache: options.no_cache,
         pull: options.pull,
@@ -216,6 +215,9 @@ pub(crate) fn build(
         agents: BTreeMap::new(),
         uncached_stages: options.uncached_stages.clone(),
         limits: options.limits.clone(),
+        cache_from: options.caches.clone(),
+        inline_cache: solve.caches.inline,
+        debug_shell: false,
     };
     let run_root = &engine.locations().run_root;
     let mut agents = agents::Agents::default();
@@ -225,6 +227,8 @@ pub(crate) fn build(
         build.agents.clone_from(&agents.sockets);
     }
     let mut images = Vec::new();
+    let began = since_1970();
+    let reports = Mutex::new(Vec::new());
     let (name, text) = (
         build.dockerfile.0.display().to_string(),
         build.dockerfile.1.clone(),
@@ -233,6 +237,10 @@ pub(crate) fn build(
         build.platform = platform.clone();
         let steps = progress.steps((&name, &text));
         let events = |event| {
+            if let BuildEvent::Report(report) = &event {
+                let mut reports = reports.lock().unwrap_or_else(PoisonError::into_inner);
+                reports.push(StepReport::clone(report));
+            }
             listener(&event);
             steps.event(event);
         };
@@ -248,6 +256,12 @@ pub(crate) fn build(
         })?;
         images.push((platform.clone(), image));
     }
+    if many && keeps && !tags.is_empty() {
+        let digests: Vec<Digest> = images.iter().map(|(_, image)| *image).collect();
+        engine.images().make_index(&digests, &tags)?;
+    }
+    let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+    solve.caches.write(&engine, &reports, &images, began, progress)?;
     // The sockets must be there as long as something is built.
     drop(agents);
     Ok(Built {
@@ -259,6 +273,11 @@ pub(crate) fn build(
 fn session(workshop: &Workshop, solve: &Solve) -> Result<Option<Arc<Session>>, SolveError> {
     let id = solve.session.as_deref().filter(|id| !id.is_empty());
     id.map(|id| workshop.session(id)).transpose()
+}
+
+fn since_1970() -> i64 {
+    let now = super::progress::now();
+    now.seconds * 1_000_000_000 + i64::from(now.nanos)
 }
 
 /// Opens an engine for a build alone: builds take long.

@@ -7,6 +7,7 @@ mod distribution;
 mod exec;
 mod images;
 mod networks;
+pub(crate) mod object;
 mod plugins;
 mod session;
 mod streams;

@@ -6,7 +6,8 @@
 
 use super::fate::{EndCause, HealthState, RunUsage};
 use super::network_settings::NetworkSettings;
-use super::{HostConfig, none_if_empty, time};
+use super::{HostConfig, mac, none_if_empty, time};
+use crate::server::ApiVersion;
 use engine::containers::record::{Activity, Container};
 use engine::network::Protocol;
 use oci::{Empty, Healthcheck};
@@ -46,6 +47,9 @@ pub struct ContainerInspect {
     mounts: Vec<Mount>,
     config: Config,
     network_settings: NetworkSettings,
+    /// What `--mac-address` said, which stands elsewhere in early versions.
+    #[serde(skip)]
+    mac_address: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -80,7 +84,7 @@ struct GraphDriver {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Mount {
+pub(super) struct Mount {
     #[serde(rename = "Type")]
     kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,6 +121,9 @@ struct Config {
     volumes: Option<BTreeMap<String, Empty>>,
     working_dir: String,
     entrypoint: Option<Vec<String>>,
+    /// Up to version 1.43.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mac_address: Option<String>,
     on_build: Option<Vec<String>>,
     labels: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -202,7 +209,20 @@ impl ContainerInspect {
             mounts: container.settings.mounts.iter().map(Mount::new).collect(),
             config: Config::new(container),
             network_settings: NetworkSettings::new(container),
+            mac_address: settings.request.mac_address.map(mac),
         }
+    }
+}
+
+impl ContainerInspect {
+    /// Makes it what clients of a version of the API know.
+    #[must_use]
+    pub fn of_version(mut self, version: ApiVersion) -> Self {
+        if version < ApiVersion::new(44) {
+            self.config.mac_address = self.mac_address.take();
+        }
+        self.network_settings.of_version(version, &self.id);
+        self
     }
 }
 
@@ -241,7 +261,7 @@ impl State {
 }
 
 impl Mount {
-    fn new(mount: &engine::containers::record::ContainerMount) -> Self {
+    pub(super) fn new(mount: &engine::containers::record::ContainerMount) -> Self {
         Self {
             kind: mount.kind.clone(),
             // Of an image it is what is mounted.
@@ -288,6 +308,7 @@ impl Config {
             volumes: if volumes.is_empty() { None } else { Some(volumes) },
             working_dir: settings.working_directory.clone(),
             entrypoint: none_if_empty(settings.entrypoint.clone()),
+            mac_address: None,
             on_build: None,
             labels: settings.labels.clone(),
             stop_signal: request.stop_signal.clone().unwrap_or_default(),

@@ -66,8 +66,8 @@ pub struct HostConfig {
     resources: Resources,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     mounts: Vec<Mount>,
-    masked_paths: Option<Vec<&'static str>>,
-    readonly_paths: Option<Vec<&'static str>>,
+    masked_paths: Option<Vec<String>>,
+    readonly_paths: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     init: Option<bool>,
 }
@@ -117,7 +117,12 @@ impl HostConfig {
     pub(super) fn new(name: &str, settings: &Settings) -> Self {
         let request = &settings.request;
         let open_paths = request.privileged || request.security.system_paths_unconfined;
-        let paths = |paths: &[&'static str]| if open_paths { None } else { Some(paths.to_vec()) };
+        let paths = |usual: &[&str], asked: &Option<Vec<String>>| match asked {
+            _ if request.privileged => None,
+            _ if open_paths => Some(Vec::new()),
+            Some(asked) => Some(asked.clone()),
+            None => Some(usual.iter().map(|&path| path.to_owned()).collect()),
+        };
         Self {
             binds: none_if_empty(request.mounts.iter().filter_map(mounts::bind).collect()),
             container_id_file: request
@@ -190,14 +195,14 @@ impl HostConfig {
             isolation: request.isolation.clone().unwrap_or_default(),
             resources: Resources::new(request),
             mounts: request.mounts.iter().filter_map(mounts::mount).collect(),
-            masked_paths: paths(MASKED),
-            readonly_paths: paths(READ_ONLY),
+            masked_paths: paths(MASKED, &request.security.masked_paths),
+            readonly_paths: paths(READ_ONLY, &request.security.read_only_paths),
             init: request.init.then_some(true),
         }
     }
 }
 
-fn network_mode(mode: &NetworkMode) -> String {
+pub(super) fn network_mode(mode: &NetworkMode) -> String {
     match mode {
         NetworkMode::Bridge => "bridge".into(),
         NetworkMode::Container(container) => format!("container:{container}"),

@@ -1,6 +1,10 @@
 //! Docker's JSON shapes, made of the engine's records. Field order is Docker's, because `inspect` prints it.
 
+mod artifact;
 mod container;
+mod container_stats;
+mod container_status;
+mod container_summary;
 mod event;
 mod fate;
 mod host_config;
@@ -10,7 +14,11 @@ mod network;
 mod network_settings;
 mod volume;
 
+pub use artifact::ArtifactInspect;
 pub use container::{ContainerInspect, status_text};
+pub(crate) use container_stats::ContainerStats;
+pub use container_status::{human_duration, since, status_line};
+pub(crate) use container_summary::ContainerSummary;
 pub use event::EventMessage;
 pub use fate::health_text;
 pub use host_config::HostConfig;

@@ -2,6 +2,7 @@
 
 use super::container::{HostPort, protocol};
 use super::{mac, none_if_empty};
+use crate::server::ApiVersion;
 use engine::containers::record::{Container, EndpointRecord};
 use engine::containers::request::{NetworkAttachment, NetworkMode};
 use engine::networks::stable_id;
@@ -11,11 +12,23 @@ use std::collections::BTreeMap;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct NetworkSettings {
-    bridge: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bridge: Option<&'static str>,
     #[serde(rename = "SandboxID")]
     sandbox_id: String,
     sandbox_key: String,
     ports: BTreeMap<String, Option<Vec<HostPort>>>,
+    /// What follows up to the networks is of the default bridge alone, or says nothing; version 1.52 has left it out.
+    #[serde(flatten)]
+    unused: Option<Unused>,
+    #[serde(flatten)]
+    default: Option<DefaultEndpoint>,
+    networks: BTreeMap<String, EndpointSettings>,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Unused {
     hairpin_mode: bool,
     #[serde(rename = "LinkLocalIPv6Address")]
     link_local_ipv6_address: String,
@@ -25,10 +38,6 @@ pub(super) struct NetworkSettings {
     secondary_ip_addresses: Option<Vec<String>>,
     #[serde(rename = "SecondaryIPv6Addresses")]
     secondary_ipv6_addresses: Option<Vec<String>>,
-    /// What follows up to the networks is of the default bridge alone; Docker has left it out since its version 29.
-    #[serde(flatten)]
-    default: DefaultEndpoint,
-    networks: BTreeMap<String, EndpointSettings>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -52,7 +61,7 @@ struct DefaultEndpoint {
 
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct EndpointSettings {
+pub(super) struct EndpointSettings {
     #[serde(rename = "IPAMConfig")]
     ipam_config: Option<Ipam>,
     links: Option<Vec<String>>,
@@ -96,11 +105,7 @@ fn text(value: Option<impl ToString>) -> String {
 
 impl NetworkSettings {
     pub(super) fn new(container: &Container) -> Self {
-        let endpoints: &[EndpointRecord] = if container.pid.is_some() {
-            &container.status.endpoints
-        } else {
-            &[]
-        };
+        let endpoints = endpoints_of(container);
         let mut ports: BTreeMap<String, Option<Vec<HostPort>>> = BTreeMap::new();
         if !endpoints.is_empty() {
             ports.extend(container.settings.exposed.iter().map(|port| (port.clone(), None)));
@@ -118,18 +123,57 @@ impl NetworkSettings {
         }
         let default = endpoints.iter().find(|endpoint| endpoint.network == "bridge");
         Self {
-            bridge: String::new(),
+            bridge: Some(""),
             sandbox_id: text(container.pid.map(|_| container.id.as_str())),
             sandbox_key: text(container.pid.map(|pid| format!("/proc/{pid}/ns/net"))),
             ports,
-            hairpin_mode: false,
-            link_local_ipv6_address: String::new(),
-            link_local_ipv6_prefix_len: 0,
-            secondary_ip_addresses: None,
-            secondary_ipv6_addresses: None,
-            default: default.map(DefaultEndpoint::new).unwrap_or_default(),
+            unused: Some(Unused::default()),
+            default: Some(default.map(DefaultEndpoint::new).unwrap_or_default()),
             networks: networks(container, endpoints),
         }
+    }
+}
+
+impl NetworkSettings {
+    /// Makes it what clients of a version of the API know.
+    pub(super) fn of_version(&mut self, version: ApiVersion, id: &str) {
+        if version >= ApiVersion::new(52) {
+            self.bridge = None;
+            self.unused = None;
+            self.default = None;
+        }
+        if version < ApiVersion::new(45) {
+            // The names that a container is found by stood among those that were asked for.
+            for endpoint in self
+                .networks
+                .values_mut()
+                .filter(|there| there.dns_names.is_some())
+            {
+                let aliases = endpoint.aliases.get_or_insert_default();
+                let short = id.get(..12).unwrap_or(id).to_owned();
+                if !aliases.contains(&short) {
+                    aliases.push(short);
+                }
+            }
+        }
+        if version < ApiVersion::new(44) {
+            for endpoint in self.networks.values_mut() {
+                endpoint.dns_names = None;
+            }
+        }
+    }
+}
+
+/// The networks of a container, as the list of containers has them.
+pub(super) fn networks_of(container: &Container) -> BTreeMap<String, EndpointSettings> {
+    networks(container, endpoints_of(container))
+}
+
+fn endpoints_of(container: &Container) -> &[EndpointRecord] {
+    if container.pid.is_some() {
+        &container.status.endpoints
+    } else {
+        &[]
     }
 }
 

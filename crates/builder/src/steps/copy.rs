@@ -481,6 +481,7 @@ fn execute(
     let layer = draught.commit(Times::Exactly(job.file_epoch()))?;
     drop(permit);
     if changed {
+        run.key.set(None);
         step.note("a source was changed while it was copied; the step will be done again next time");
         return Ok(Some(layer));
     }

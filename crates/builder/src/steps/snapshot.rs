@@ -74,6 +74,14 @@ impl<'a> Draught<'a> {
         }
     }
 
+    /// Makes it ready to be mounted once more. Overlayfs refuses the scratch directory of a union that was never synced.
+    pub(crate) fn reopen(&self) -> Result<(), StepError> {
+        let work = &self.snapshot.work;
+        sys::fs::remove_all(work)?;
+        sys::fs::create_directories(work, 0o700)?;
+        Ok(())
+    }
+
     /// Mounts the union for ourselves, attached nowhere.
     pub(crate) fn mount(&self) -> Result<Tree, StepError> {
         if self.snapshot.parents.is_empty() {

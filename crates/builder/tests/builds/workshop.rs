@@ -147,6 +147,9 @@ impl Workshop {
             agents: BTreeMap::new(),
             uncached_stages: Vec::new(),
             limits: builder::StepLimits::default(),
+            cache_from: Vec::new(),
+            inline_cache: false,
+            debug_shell: false,
         };
         let workshop = Self {
             _directory: directory,

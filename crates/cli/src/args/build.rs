@@ -88,10 +88,10 @@ pub(crate) struct BuildFlags {
     /// Set the target build stage to build
     #[arg(long, value_name = "string")]
     target: Option<String>,
-    /// External cache sources (e.g., "type=local,src=path/to/dir")
+    /// External cache sources (e.g., "user/app:cache", "type=local,src=path/to/dir")
     #[arg(long, value_name = "list")]
     pub cache_from: Vec<String>,
-    /// Cache export destinations (e.g., "type=local,dest=path/to/dir")
+    /// Cache export destinations (e.g., "type=inline", "type=registry,ref=user/app:cache")
     #[arg(long, value_name = "list")]
     pub cache_to: Vec<String>,
     /// Additional build contexts (e.g., name=path)
@@ -283,6 +283,9 @@ impl BuildFlags {
             agents,
             uncached_stages: self.no_cache_filter,
             limits,
+            cache_from: Vec::new(),
+            inline_cache: false,
+            debug_shell: false,
         };
         Ok(Prepared {
             build,

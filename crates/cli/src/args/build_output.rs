@@ -9,6 +9,8 @@ use std::path::PathBuf;
 /// Where the result of a build goes.
 #[derive(Debug, Clone)]
 pub(crate) enum Output {
+    /// Nowhere: only its steps are kept.
+    CacheOnly,
     /// Its files into a directory.
     Files(PathBuf),
     /// Its files as a tar, to standard output without a path.
@@ -212,10 +214,7 @@ fn one(text: &str, shared: &Annotations) -> Result<Output, Invalid> {
         ("oci" | "docker", dest) => Ok(Output::Archive(dest, options())),
         ("image", _) => Ok(Output::Store { names, push }),
         ("registry", _) => Ok(Output::Store { names, push: true }),
-        ("cacheonly", _) => Ok(Output::Store {
-            names: Vec::new(),
-            push: false,
-        }),
+        ("cacheonly", _) => Ok(Output::CacheOnly),
         (other, _) => invalid(format!(
             "there is no output of type {other:?}: use local, tar, docker, oci, image or registry"
         )),

@@ -10,6 +10,7 @@ use super::{
     security, tmpfs, volume,
 };
 use clap::{ArgMatches, Args};
+use engine::containers::notation::check_targets;
 use engine::containers::request::{
     Attach, CreateContainer, GpuRequest, MountRequest, PullPolicy, RestartPolicy,
 };
@@ -250,13 +251,7 @@ impl ContainerFlags {
             platform: platform(self.platform.as_deref())?,
             pull: pull_policy(self.pull.as_deref())?,
             command: words.collect(),
-            entrypoint: self.entrypoint.map(|program| {
-                if program.is_empty() {
-                    Vec::new()
-                } else {
-                    vec![program]
-                }
-            }),
+            entrypoint: self.entrypoint.map(|program| vec![program]),
             environment: environment(proxy, &self.env_file, self.env)?,
             working_directory: self.workdir.filter(|path| !path.is_empty()),
             user: self.user.filter(|user| !user.is_empty()),
@@ -384,23 +379,8 @@ fn mounts(
         };
         all.extend(next);
     }
-    for (index, mount) in all.iter().enumerate() {
-        if all[..index].iter().any(|earlier| same_target(earlier, mount)) {
-            return invalid(format!("Duplicate mount point: {}", mount.target));
-        }
-    }
+    check_targets(&all)?;
     Ok(all)
-}
-
-fn same_target(one: &MountRequest, other: &MountRequest) -> bool {
-    let parts = |target: &str| -> Vec<String> {
-        target
-            .split('/')
-            .filter(|part| !part.is_empty() && *part != ".")
-            .map(str::to_owned)
-            .collect()
-    };
-    parts(&one.target) == parts(&other.target)
 }
 
 fn environment(proxy: Vec<String>, files: &[PathBuf], flags: Vec<String>) -> Result<Vec<String>, Invalid> {

@@ -1,7 +1,8 @@
 //! `--cgroupns`, `--ipc`, `--pid`, `--userns`, `--uts`: with whom a container shares its namespaces.
 
-use super::{Invalid, invalid};
+use super::Invalid;
 use clap::Args;
+use engine::containers::notation::modes;
 use engine::containers::request::{CgroupNamespace, IpcMode, NamespaceMode, UserNamespaceMode, UtsMode};
 
 /// Namespace modes.
@@ -39,49 +40,12 @@ impl NamespaceFlags {
     pub(crate) fn modes(&self) -> Result<Namespaces, Invalid> {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         Ok(Namespaces {
-            pid: pid(&text(&self.pid))?,
-            uts: match text(&self.uts).as_str() {
-                "" | "private" => UtsMode::Own,
-                "host" => UtsMode::Host,
-                _ => return invalid("--uts: invalid UTS mode"),
-            },
-            user: match text(&self.userns).as_str() {
-                "" | "private" => UserNamespaceMode::Configured,
-                "host" => UserNamespaceMode::Host,
-                _ => return invalid("--userns: invalid USER mode"),
-            },
-            cgroup: match text(&self.cgroupns).as_str() {
-                "" => None,
-                "private" => Some(CgroupNamespace::Private),
-                "host" => Some(CgroupNamespace::Host),
-                _ => return invalid("--cgroupns: invalid CGROUP mode"),
-            },
-            ipc: ipc(&text(&self.ipc))?,
+            pid: modes::pid(&text(&self.pid))?,
+            uts: modes::uts(&text(&self.uts))?,
+            user: modes::user(&text(&self.userns))?,
+            cgroup: modes::cgroup(&text(&self.cgroupns))?,
+            ipc: modes::ipc(&text(&self.ipc))?,
         })
-    }
-}
-
-fn pid(text: &str) -> Result<NamespaceMode, Invalid> {
-    match text {
-        "" | "private" => Ok(NamespaceMode::Own),
-        "host" => Ok(NamespaceMode::Host),
-        _ => match text.strip_prefix("container:") {
-            Some(name) if !name.is_empty() => Ok(NamespaceMode::Container(name.to_owned())),
-            _ => invalid("--pid: invalid PID mode"),
-        },
-    }
-}
-
-fn ipc(text: &str) -> Result<IpcMode, Invalid> {
-    match text {
-        "" | "private" => Ok(IpcMode::Private),
-        "none" => Ok(IpcMode::None),
-        "shareable" => Ok(IpcMode::Shareable),
-        "host" => Ok(IpcMode::Host),
-        _ => match text.strip_prefix("container:") {
-            Some(name) if !name.is_empty() => Ok(IpcMode::Container(name.to_owned())),
-            _ => invalid(format!("invalid IPC mode: {text}")),
-        },
     }
 }
 
@@ -106,7 +70,7 @@ mod tests {
             ("host", NamespaceMode::Host),
             ("container:db", NamespaceMode::Container("db".into())),
         ] {
-            assert_eq!(pid(text), Ok(expected), "{text}");
+            assert_eq!(modes::pid(text), Ok(expected), "{text}");
         }
         for (text, expected) in [
             ("", IpcMode::Private),
@@ -115,7 +79,7 @@ mod tests {
             ("host", IpcMode::Host),
             ("container:db", IpcMode::Container("db".into())),
         ] {
-            assert_eq!(ipc(text), Ok(expected), "{text}");
+            assert_eq!(modes::ipc(text), Ok(expected), "{text}");
         }
     }
 

@@ -1,40 +1,12 @@
 //! `--security-opt`.
 
-use super::{Invalid, environment, invalid};
-use engine::containers::request::{Seccomp, SecurityOptions};
+use super::{Invalid, environment};
+use engine::containers::request::SecurityOptions;
 use std::path::Path;
 
 /// Reads all of them together. A seccomp profile is read from its file here, as it is the client's file.
 pub(crate) fn parse(options: &[String]) -> Result<SecurityOptions, Invalid> {
-    let mut security = SecurityOptions::default();
-    for option in options {
-        // Docker took `:` before it took `=`.
-        let (key, value) = match option.split_once('=').or_else(|| option.split_once(':')) {
-            Some((key, value)) => (key, Some(value)),
-            None => (option.as_str(), None),
-        };
-        match (key, value) {
-            ("no-new-privileges", None) => security.no_new_privileges = true,
-            ("no-new-privileges", Some(value)) => {
-                security.no_new_privileges = super::boolean::parse(value)
-                    .map_err(|_error: Invalid| Invalid(format!("invalid --security-opt: {option:?}")))?;
-            }
-            ("seccomp", Some("unconfined")) => security.seccomp = Seccomp::Unconfined,
-            ("seccomp", Some("builtin")) => security.seccomp = Seccomp::Default,
-            ("seccomp", Some(path)) => security.seccomp = Seccomp::Profile(profile(path)?),
-            ("writable-cgroups", None) => security.writable_cgroups = true,
-            ("writable-cgroups", Some(value)) => {
-                security.writable_cgroups = super::boolean::parse(value)
-                    .map_err(|_error: Invalid| Invalid(format!("invalid --security-opt: {option:?}")))?;
-            }
-            ("systempaths", Some("unconfined")) => security.system_paths_unconfined = true,
-            ("apparmor", Some(value)) => security.apparmor = Some(value.to_owned()),
-            ("label", Some(value)) => security.labels.push(value.to_owned()),
-            (_, None) => return invalid(format!("Invalid --security-opt: {option:?}")),
-            (_, Some(_)) => return invalid(format!("invalid --security-opt: {option:?}")),
-        }
-    }
-    Ok(security)
+    engine::containers::notation::security::parse(options, &profile)
 }
 
 fn profile(path: &str) -> Result<String, Invalid> {
@@ -53,6 +25,7 @@ fn profile(path: &str) -> Result<String, Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use engine::containers::request::Seccomp;
 
     fn one(option: &str) -> Result<SecurityOptions, Invalid> {
         parse(&[option.to_owned()])

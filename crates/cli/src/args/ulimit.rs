@@ -1,35 +1,15 @@
 //! `--ulimit name=soft[:hard]`.
 
 use super::{Invalid, invalid};
+use engine::containers::notation::ulimit::{check_name, checked};
 use engine::containers::request::Ulimit;
-
-const NAMES: &[&str] = &[
-    "as",
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
 
 /// Reads a limit.
 pub(crate) fn parse(text: &str) -> Result<Ulimit, Invalid> {
     let Some((name, value)) = text.split_once('=') else {
         return invalid(format!("invalid ulimit argument: {text}"));
     };
-    if !NAMES.contains(&name) {
-        return invalid(format!("invalid ulimit type: {name}"));
-    }
+    check_name(name)?;
     let mut parts = value.split(':');
     let soft: i64 = super::integer::signed(parts.next().unwrap_or_default())?;
     let hard = match parts.next() {
@@ -41,23 +21,7 @@ pub(crate) fn parse(text: &str) -> Result<Ulimit, Invalid> {
             "too many limit value arguments - {value}, can only have up to two, `soft[:hard]`"
         ));
     }
-    if hard != -1 {
-        if soft == -1 {
-            return invalid(format!(
-                "ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited), hard: {hard}"
-            ));
-        }
-        if soft > hard {
-            return invalid(format!(
-                "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
-            ));
-        }
-    }
-    Ok(Ulimit {
-        name: name.to_owned(),
-        soft,
-        hard,
-    })
+    checked(name, soft, hard)
 }
 
 #[cfg(test)]

@@ -1,178 +1,33 @@
 //! `-v [source:]target[:options]`.
 
-use super::{Invalid, invalid, mount::absolute};
-use engine::containers::request::{Below, MountRequest, MountSource};
-use std::collections::BTreeMap;
+use super::{Invalid, mount::absolute};
+use engine::containers::notation;
+use engine::containers::request::MountRequest;
 
-/// Reads a volume or a bind: an absolute or `./relative` source is a path of the host, anything else a volume's name.
+/// Reads a volume or a bind. A source that begins with `./` or `../` is a path, against the current directory.
 pub(crate) fn parse(text: &str) -> Result<MountRequest, Invalid> {
-    if text.is_empty() {
-        return invalid("invalid empty volume spec");
+    let (source, rest) = text.split_once(':').unwrap_or((text, ""));
+    let is_relative = matches!(source, "." | "..") || source.starts_with("./") || source.starts_with("../");
+    if !is_relative || rest.is_empty() {
+        return notation::volume::parse(text);
     }
-    let wrong = || Invalid(format!("invalid volume specification: '{text}'"));
-    let parts: Vec<&str> = text.split(':').collect();
-    let (source, target, options) = match parts[..] {
-        [target] => (None, target, ""),
-        // `-v /data:ro` is Docker's puzzle: it means the source /data and the target ro, which is not absolute.
-        [source, target] => (Some(source), target, ""),
-        [source, target, options] => (Some(source), target, options),
-        _ => return Err(wrong()),
-    };
-    if matches!(source, Some("")) || target.is_empty() {
-        return Err(wrong());
-    }
-    if !target.starts_with('/') {
-        return invalid(format!(
-            "invalid volume specification: '{text}': invalid mount config for type \"{}\": invalid mount path: '{target}' mount path must be absolute",
-            if source.is_some_and(is_path) {
-                "bind"
-            } else {
-                "volume"
-            }
-        ));
-    }
-    if target.split('/').all(|part| part.is_empty() || part == ".") {
-        return invalid(format!(
-            "invalid volume specification: '{text}': invalid mount config for type \"volume\": invalid specification: destination can't be '/'"
-        ));
-    }
-    let bind = source.is_some_and(is_path);
-    let (mut read_only, mut no_copy, mut propagation) = (false, false, None);
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        match option {
-            "ro" => read_only = true,
-            // z and Z are read out of the text by the engine; the others speak to virtual machines.
-            "rw" | "z" | "Z" | "consistent" | "cached" | "delegated" | "default" => {}
-            "nocopy" if !bind => no_copy = true,
-            "copy" if !bind => {}
-            "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" if bind => {
-                propagation = Some(option.to_owned());
-            }
-            _ => return invalid(format!("invalid mode: {options}")),
-        }
-    }
-    let source = match source {
-        Some(path) if bind => MountSource::Bind {
-            path: absolute(path)?,
-            create: true,
-            propagation,
-            recursive: true,
-            below: Below::ReadOnly,
-        },
-        name => {
-            if let Some(name) = name {
-                check_name(name)?;
-            }
-            MountSource::Volume {
-                name: name.map(str::to_owned),
-                no_copy,
-                subpath: None,
-                labels: BTreeMap::new(),
-                driver: None,
-                options: BTreeMap::new(),
-            }
-        }
-    };
-    Ok(MountRequest {
-        target: target.to_owned(),
-        read_only,
-        source,
-        long: false,
-        mode: options.to_owned(),
-    })
-}
-
-fn is_path(source: &str) -> bool {
-    source.starts_with('/')
-        || source == "."
-        || source == ".."
-        || source.starts_with("./")
-        || source.starts_with("../")
-}
-
-fn check_name(name: &str) -> Result<(), Invalid> {
-    let mut bytes = name.bytes();
-    let known = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
-        && name.len() > 1
-        && bytes.all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-    if known {
-        return Ok(());
-    }
-    invalid(format!(
-        "create {name}: {name:?} includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
-    ))
+    notation::volume::parse(&format!("{}:{rest}", absolute(source)?.display()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use engine::containers::request::MountSource;
 
     #[test]
-    fn every_form() {
-        let anonymous = parse("/data").unwrap();
-        assert_eq!(
-            anonymous.source,
-            MountSource::Volume {
-                name: None,
-                no_copy: false,
-                subpath: None,
-                labels: BTreeMap::new(),
-                driver: None,
-                options: BTreeMap::new(),
-            }
-        );
-        let named = parse("pg:/var/lib/postgresql/data:nocopy,ro").unwrap();
-        assert!(named.read_only);
-        assert_eq!(
-            named.source,
-            MountSource::Volume {
-                name: Some("pg".into()),
-                no_copy: true,
-                subpath: None,
-                labels: BTreeMap::new(),
-                driver: None,
-                options: BTreeMap::new(),
-            }
-        );
-        let bind = parse("/srv:/data:rshared").unwrap();
-        assert_eq!(
-            bind.source,
-            MountSource::Bind {
-                path: "/srv".into(),
-                create: true,
-                propagation: Some("rshared".into()),
-                recursive: true,
-                below: Below::ReadOnly,
-            }
-        );
-        let relative = parse("./x:/data").unwrap();
+    fn paths_may_be_relative() {
+        let relative = parse("./x:/data:ro").unwrap();
         let expected = std::env::current_dir().unwrap().join("x");
         assert!(matches!(relative.source, MountSource::Bind { path, .. } if path == expected));
-    }
-
-    #[test]
-    fn wrong_ones_in_dockers_words() {
-        for (text, message) in [
-            ("", "invalid empty volume spec"),
-            ("a:b:c:d", "invalid volume specification: 'a:b:c:d'"),
-            (":/x", "invalid volume specification: ':/x'"),
-            ("/a:/b:foo", "invalid mode: foo"),
-            ("/a:/b:nocopy", "invalid mode: nocopy"),
-        ] {
-            assert_eq!(parse(text).unwrap_err().0, message);
-        }
-        assert!(
-            parse("/a:b")
-                .unwrap_err()
-                .0
-                .contains("mount path must be absolute")
-        );
-        assert!(
-            parse("a b:/x")
-                .unwrap_err()
-                .0
-                .contains("includes invalid characters for a local volume name")
-        );
-        assert!(parse("a:/").unwrap_err().0.contains("destination can't be '/'"));
+        assert!(relative.read_only);
+        assert!(matches!(
+            parse("x:/data").unwrap().source,
+            MountSource::Volume { .. }
+        ));
     }
 }

@@ -13,6 +13,7 @@ use crate::{output, signals};
 use clap::Args;
 use engine::EngineError;
 use engine::builder::{BuildEvent, StepReport};
+use engine::builds::DebugShell;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -49,10 +50,11 @@ impl Verb for BuildCommand {
             _ if output::stderr_is_terminal() => Style::Terminal,
             _ => Style::Plain,
         };
+        self.extras.check()?;
         let platforms = self.flags.platforms()?;
         let outputs = build_output::parse(&self.flags.output, self.flags.push, &self.flags.annotation)?;
         build_extras::check(&outputs, &platforms, !self.flags.tag.is_empty())?;
-        let (cache_from, ignored) = build_cache::sources(&self.flags.cache_from)?;
+        let cache_from = build_cache::sources(&self.flags.cache_from)?;
         let cache_to = build_cache::targets(&self.flags.cache_to)?;
         let dockerfile = self.flags.file.clone();
         self.flags.judge_context(&words[0])?;
@@ -119,12 +121,22 @@ impl Verb for BuildCommand {
             // The names are for what is written, and not for the store.
             build.tags.clear();
         }
-        for what in ignored {
-            output::warning(&format!("{what}: not there yet and ignored"));
+        for warning in &cache_to.warnings {
+            output::warning(warning);
         }
+        build.cache_from = cache_from;
+        build.inline_cache = cache_to.inline;
+        build.debug_shell = self.extras.debug_shell;
         let builds = engine.builds();
-        build_extras::import(builds, &cache_from);
-        let reporting = self.extras.explain || !cache_to.is_empty();
+        let began = build_extras::moment();
+        let reporting = self.extras.explain || !cache_to.exports.is_empty();
+        // Of several platforms the names lead to all images at once, when all are built.
+        let many = platforms.len() > 1;
+        let joint_names = if many {
+            std::mem::take(&mut build.tags)
+        } else {
+            Vec::new()
+        };
         let mut images = Vec::new();
         let mut all_reports = Vec::new();
         for platform in platforms {
@@ -144,7 +156,11 @@ impl Verb for BuildCommand {
                     let verification = builds.verify(&build, &collect, &cancelled)?;
                     return Ok((verification.first, Some(verification)));
                 }
-                Ok((builds.build(&build, &collect, &cancelled)?, None))
+                let shell: &DebugShell<'_> = &|failed, session| build_extras::shell(&shown, failed, session);
+                Ok((
+                    builds.build_with(&build, &collect, &cancelled, Some(shell))?,
+                    None,
+                ))
             });
             shown.finish(result.is_ok());
             let (digest, verification) = match result {
@@ -165,8 +181,15 @@ impl Verb for BuildCommand {
             }
             images.push((platform, digest));
         }
-        let written = build_extras::write(engine, &outputs, &images, &tags)
-            .and_then(|()| build_extras::export(builds, &cache_to, &all_reports, &images));
+        if many && keep_image && !joint_names.is_empty() {
+            let digests: Vec<_> = images.iter().map(|(_, digest)| *digest).collect();
+            engine.images().make_index(&digests, &joint_names)?;
+            build.tags = joint_names;
+        }
+        let written = build_extras::write(engine, &outputs, &images, &tags).and_then(|()| {
+            let tell = style != Style::Quiet;
+            build_extras::export(builds, &cache_to.exports, &all_reports, &images, began, tell)
+        });
         if !keep_image {
             for (_, digest) in &images {
                 builds.forget(digest)?;

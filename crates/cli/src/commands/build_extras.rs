@@ -3,12 +3,17 @@
 use super::save::to_file;
 use crate::args::build_cache::CacheTarget;
 use crate::args::build_output::Output;
+use crate::attach::{Conversation, talk};
 use crate::failure::Failure;
+use crate::output::build::BuildProgress;
 use crate::output::{self, table, time, units};
+use crate::signals::Signals;
+use crate::terminal::{self, DetachKeys};
 use clap::Args;
 use engine::Engine;
-use engine::builder::{Build, Lock, StepReport};
+use engine::builder::{Build, FailedStep, Lock, StepReport};
 use engine::builds::{Builds, Verification};
+use engine::containers::session::Session;
 use engine::images::PushEvent;
 use oci::{Digest, Platform};
 use std::path::{Path, PathBuf};
@@ -20,6 +25,9 @@ pub(super) struct Extras {
     /// Build twice in different surroundings and print what differs
     #[arg(long)]
     pub(super) verify: bool,
+    /// Open a shell in the first step that fails, with all that it saw
+    #[arg(long)]
+    pub(super) debug_shell: bool,
     /// Print for each step whether it was cached, why not, and what it cost
     #[arg(long)]
     pub(super) explain: bool,
@@ -32,6 +40,24 @@ pub(super) struct Extras {
 }
 
 impl Extras {
+    /// Refuses what cannot be done before anything is built.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        if !self.debug_shell {
+            return Ok(());
+        }
+        if self.verify {
+            return Err(Failure::new("--debug-shell cannot be used with --verify")
+                .with_hint("--verify judges a build that works"));
+        }
+        if !(terminal::stdin_is_terminal() && output::stderr_is_terminal()) {
+            return Err(Failure::new(
+                "--debug-shell needs a terminal for the shell: standard input and standard error must be one",
+            )
+            .with_hint("leave it out where nobody sits at the terminal"));
+        }
+        Ok(())
+    }
+
     /// Reads the lock file if the build is to keep to it.
     pub(super) fn lock(&self, build: &mut Build, dockerfile: Option<&Path>) -> Result<(), Failure> {
         if !self.locked && self.lock_file.is_none() {
@@ -89,22 +115,11 @@ pub(super) fn check(outputs: &[Output], platforms: &[Platform], is_named: bool) 
             )));
         }
     }
-    if platforms.len() > 1 {
-        let into_store = outputs.is_empty() || outputs.iter().any(Output::keeps_image);
-        if into_store {
-            return Err(
-                Failure::new("an image for several platforms cannot be kept in the image store yet")
-                    .with_hint(
-                        "write it to a file: -o type=oci,dest=image.tar; or build one platform at a time",
-                    ),
-            );
-        }
-        if outputs.iter().any(|output| matches!(output, Output::FilesTar(_))) {
-            return Err(
-                Failure::new("the files of several platforms cannot go into one tar")
-                    .with_hint("use type=local, which makes a directory for each"),
-            );
-        }
+    if platforms.len() > 1 && outputs.iter().any(|output| matches!(output, Output::FilesTar(_))) {
+        return Err(
+            Failure::new("the files of several platforms cannot go into one tar")
+                .with_hint("use type=local, which makes a directory for each"),
+        );
     }
     Ok(())
 }
@@ -127,7 +142,7 @@ pub(super) fn write(
     };
     for output in outputs {
         match output {
-            Output::Store { push: false, .. } => {}
+            Output::CacheOnly | Output::Store { push: false, .. } => {}
             Output::Store { names, push: true } => {
                 let mut all: Vec<_> = tags.iter().chain(names).collect();
                 all.sort();
@@ -171,34 +186,67 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Takes steps out of cache directories. What cannot be read makes the build slower, not wrong.
-pub(super) fn import(builds: Builds<'_>, directories: &[PathBuf]) {
-    for directory in directories {
-        if let Err(error) = builds.import_cache(directory) {
-            output::warning(&format!(
-                "the cache in {} is not used: {}",
-                directory.display(),
-                crate::failure::chain(&error)
-            ));
-        }
-    }
-}
-
-/// Writes the steps of a build into cache directories.
+/// Writes the steps of a build that began at `since` into caches.
 pub(super) fn export(
     builds: Builds<'_>,
     targets: &[CacheTarget],
     reports: &[StepReport],
     images: &[(Platform, Digest)],
+    since: i64,
+    tell: bool,
 ) -> Result<(), Failure> {
-    for target in targets {
+    for CacheTarget { export, ignore_error } in targets {
         // Of several platforms the first one's image says which layers are wanted, unless all are.
-        let all = target.all || images.len() > 1;
-        if let Some((_, image)) = images.first() {
-            builds.export_cache(reports, image, all, &target.options, &target.directory)?;
+        let mut export = export.clone();
+        export.all |= images.len() > 1;
+        let Some((_, image)) = images.first() else {
+            return Ok(());
+        };
+        let place = &export.place;
+        match builds.export_cache(reports, image, since, &export) {
+            Ok(steps) if tell => output::note(&format!("exported the cache of {steps} steps to {place}")),
+            Ok(_) => {}
+            Err(error) if *ignore_error => output::warning(&format!(
+                "the cache was not exported to {place}: {}",
+                crate::failure::chain(&error)
+            )),
+            Err(error) => {
+                return Err(Failure::bare(format!(
+                    "ERROR: exporting the cache to {place}: {}",
+                    crate::failure::chain(&error)
+                )));
+            }
         }
     }
     Ok(())
+}
+
+/// Talks with a shell in a step that has failed, on the terminal that `shown` leaves for so long.
+pub(super) fn shell(shown: &BuildProgress, failed: &FailedStep<'_>, mut session: Session) {
+    shown.aside(|| {
+        output::note(&format!(
+            "\n{} failed with exit code {}.\nThis is a shell in its snapshot; when you leave it, the build fails.\n",
+            shortened(failed.instruction),
+            failed.code
+        ));
+        let talked = Signals::catch().map_err(Failure::from).and_then(|mut signals| {
+            if let Some((rows, columns)) = terminal::size() {
+                session.resize(rows, columns)?;
+            }
+            let conversation = Conversation {
+                stdin: true,
+                terminal: true,
+                stdout: true,
+                stderr: true,
+                signals: true,
+                detach_keys: DetachKeys::none(),
+            };
+            talk(session, &mut signals, &conversation, &|_| Ok(()))
+        });
+        if let Err(failure) = talked {
+            output::warning(&format!("the shell has ended: {}", failure.message));
+        }
+    });
 }
 
 /// Prints what there is to say of each step.

@@ -13,7 +13,7 @@ use crate::output;
 use crate::output::units;
 use clap::Args;
 use engine::containers::Containers;
-use engine::containers::copy::PathStat;
+use engine::containers::copy::{Clash, PathStat};
 use engine::containers::record::ContainerId;
 use engine::{EngineError, Kind};
 use std::io::{BufReader, BufWriter, Write};
@@ -234,7 +234,13 @@ impl Cp {
                     "destination \"{shown}\" must be a directory"
                 )));
             }
-            containers.copy_in(id, &target, &mut std::io::stdin().lock(), keep_owner)?;
+            containers.copy_in(
+                id,
+                &target,
+                &mut std::io::stdin().lock(),
+                keep_owner,
+                Clash::Refuse,
+            )?;
             return Ok(ExitCode::SUCCESS);
         }
         let (path, whole_content) = content_only(source);
@@ -277,7 +283,7 @@ impl Cp {
         let (packed, copied) = std::thread::scope(|scope| {
             let packer = scope.spawn(|| local::pack(path, &name, follow, writer));
             let copied = containers
-                .copy_in(id, &directory, &mut reader, keep_owner)
+                .copy_in(id, &directory, &mut reader, keep_owner, Clash::Refuse)
                 .map_err(|error| missing(error, container, &directory));
             drop(reader);
             let packed = packer

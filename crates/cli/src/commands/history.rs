@@ -48,8 +48,7 @@ impl Verb for History {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let images = cli.engine()?.images();
         let platforms = super::for_platform::parse(self.platform.as_slice())?;
-        super::for_platform::require(images, &words, &platforms)?;
-        let image = images.find(&words[0])?;
+        let image = images.find_for(&words[0], platforms.first())?;
         let now = time::now();
         let human = self.human.unwrap_or(true);
         let rows: Vec<Row> = HistoryEntry::all(&image)

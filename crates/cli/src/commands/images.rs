@@ -7,7 +7,8 @@ use crate::front::Cli;
 use crate::output::table::{self, Layout, Row};
 use crate::output::{time, units};
 use clap::Args;
-use engine::images::Image;
+use engine::images::{Artifact, Entry, Image, Images};
+use oci::Reference;
 use std::process::ExitCode;
 
 /// Flags of `images`.
@@ -31,6 +32,9 @@ pub(super) struct ListImages {
     /// Only show image IDs
     #[arg(short, long)]
     quiet: bool,
+    /// List multi-platform images as a tree
+    #[arg(long)]
+    tree: bool,
 }
 
 /// Columns.
@@ -57,6 +61,9 @@ impl Verb for ListImages {
             &self.filter,
             &["before", "dangling", "label", "reference", "since", "until"],
         )?;
+        if self.tree {
+            self.check_tree()?;
+        }
         let images = cli.engine()?.images();
         let all = images.list()?;
         let mut filters = self.filter.clone();
@@ -69,6 +76,14 @@ impl Verb for ListImages {
                 _ => Condition::new(&key, value)?,
             });
         }
+        if self.tree {
+            let keep = |image: &Image, tags: &[Reference]| {
+                names_of(tags, &image.repository_digests, false)
+                    .iter()
+                    .any(|name| satisfies(image, name, &conditions))
+            };
+            return print_tree(images, &keep, &conditions);
+        }
         let format = self
             .format
             .as_deref()
@@ -78,6 +93,10 @@ impl Verb for ListImages {
         let mut rows = Vec::new();
         let now = time::now();
         for image in &all {
+            if image.tags.is_empty() && !image.variant_of.is_empty() {
+                // A name leads to it for another platform; --tree shows it there.
+                continue;
+            }
             let is_intermediate =
                 image.tags.is_empty() && all.iter().any(|other| other.parent.as_ref() == Some(&image.id));
             let asks_dangling = conditions
@@ -89,6 +108,22 @@ impl Verb for ListImages {
             for name in names(image, shows_digest) {
                 if satisfies(image, &name, &conditions) {
                     rows.push(row(image, &name, now, !self.no_trunc));
+                }
+            }
+        }
+        let mut artifacts = images.artifacts()?;
+        artifacts.retain(|artifact| conditions.iter().all(|condition| condition.holds_of(artifact)));
+        for artifact in &artifacts {
+            let id = artifact.digest.to_string();
+            for name in names_of(&artifact.tags, &artifact.repository_digests, shows_digest) {
+                if name.satisfies(&conditions) {
+                    let size = units::human_size(artifact.size);
+                    rows.push(cells(
+                        (id.as_str(), artifact.created, size),
+                        &name,
+                        now,
+                        !self.no_trunc,
+                    ));
                 }
             }
         }
@@ -112,6 +147,48 @@ impl Verb for ListImages {
     }
 }
 
+impl ListImages {
+    /// Refuses, in Docker's words, what does not go with `--tree`.
+    fn check_tree(&self) -> Result<(), Failure> {
+        let given = [
+            (self.quiet, "--quiet"),
+            (self.no_trunc, "--no-trunc"),
+            (self.digests, "--show-digest"),
+            (self.format.is_some(), "--format"),
+        ];
+        match given.iter().find(|(given, _)| *given) {
+            Some((_, flag)) => Err(Failure::new(format!("{flag} is not yet supported with --tree"))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn print_tree(
+    images: Images<'_>,
+    keep: &dyn Fn(&Image, &[Reference]) -> bool,
+    conditions: &[Condition],
+) -> Result<ExitCode, Failure> {
+    let mut entries = images.tree(keep)?;
+    let mut artifacts = images.artifacts()?;
+    artifacts.retain(|artifact| {
+        conditions.iter().all(|condition| condition.holds_of(artifact))
+            && names_of(&artifact.tags, &artifact.repository_digests, false)
+                .iter()
+                .any(|name| name.satisfies(conditions))
+    });
+    entries.extend(artifacts.into_iter().map(|artifact| Entry {
+        names: artifact.tags,
+        id: artifact.digest,
+        disk_usage: artifact.size,
+        content_size: artifact.size,
+        in_use: false,
+        created: artifact.created,
+        branches: Vec::new(),
+    }));
+    super::image_tree::print(&entries)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 enum Condition {
     Before(i64),
     Dangling(bool),
@@ -122,6 +199,18 @@ enum Condition {
 }
 
 impl Condition {
+    /// Says whether an artifact is meant, whatever its names.
+    fn holds_of(&self, artifact: &Artifact) -> bool {
+        match self {
+            Self::Before(moment) | Self::Until(moment) => artifact.created < *moment,
+            Self::Since(moment) => artifact.created > *moment,
+            Self::Dangling(wanted) => artifact.tags.is_empty() == *wanted,
+            // It has annotations, but no labels.
+            Self::Label(_) => false,
+            Self::Reference(_) => true,
+        }
+    }
+
     fn new(key: &str, value: String) -> Result<Self, Invalid> {
         Ok(match key {
             "dangling" => match crate::args::boolean::parse(&value) {
@@ -143,19 +232,42 @@ pub(super) struct Name {
     digest: String,
 }
 
+impl Name {
+    /// Says whether it is among the references that are asked for, if any are.
+    fn satisfies(&self, conditions: &[Condition]) -> bool {
+        let whole = format!("{}:{}", self.repository, self.tag);
+        let last = |text: &str| text.rsplit('/').next().unwrap_or(text).to_owned();
+        let mut patterns = conditions
+            .iter()
+            .filter_map(|condition| match condition {
+                Condition::Reference(pattern) => Some(pattern),
+                _ => None,
+            })
+            .peekable();
+        patterns.peek().is_none()
+            || patterns.any(|pattern| {
+                [&whole, &self.repository, &last(&whole), &last(&self.repository)]
+                    .iter()
+                    .any(|text| matches_glob(pattern, text))
+            })
+    }
+}
+
 /// The names under which an image is listed, each on a row of its own.
 pub(super) fn names(image: &Image, shows_digest: bool) -> Vec<Name> {
+    names_of(&image.tags, &image.repository_digests, shows_digest)
+}
+
+fn names_of(tags: &[Reference], repository_digests: &[Reference], shows_digest: bool) -> Vec<Name> {
     let digest_of = |repository: &str| {
-        let found = image
-            .repository_digests
+        let found = repository_digests
             .iter()
             .find(|reference| reference.familiar_name() == repository);
         found
             .and_then(|reference| reference.digest())
             .map_or_else(|| NONE.to_owned(), ToString::to_string)
     };
-    let mut names: Vec<Name> = image
-        .tags
+    let mut names: Vec<Name> = tags
         .iter()
         .map(|reference| {
             let repository = reference.familiar_name();
@@ -167,10 +279,10 @@ pub(super) fn names(image: &Image, shows_digest: bool) -> Vec<Name> {
         })
         .collect();
     // A repository that is only known by digest has a row of its own where digests are shown, or nothing else is.
-    for reference in &image.repository_digests {
+    for reference in repository_digests {
         let repository = reference.familiar_name();
         let has_tag = names.iter().any(|name| name.repository == repository);
-        if !has_tag && (shows_digest || image.tags.is_empty()) {
+        if !has_tag && (shows_digest || tags.is_empty()) {
             names.push(Name {
                 digest: reference
                     .digest()
@@ -192,29 +304,13 @@ pub(super) fn names(image: &Image, shows_digest: bool) -> Vec<Name> {
 
 fn satisfies(image: &Image, name: &Name, conditions: &[Condition]) -> bool {
     let labels = &image.config.config.labels;
-    let patterns: Vec<&String> = conditions
-        .iter()
-        .filter_map(|condition| match condition {
-            Condition::Reference(pattern) => Some(pattern),
-            _ => None,
-        })
-        .collect();
-    let named = || {
-        let whole = format!("{}:{}", name.repository, name.tag);
-        let last = |text: &str| text.rsplit('/').next().unwrap_or(text).to_owned();
-        patterns.iter().any(|pattern| {
-            [&whole, &name.repository, &last(&whole), &last(&name.repository)]
-                .iter()
-                .any(|text| matches_glob(pattern, text))
-        })
-    };
     conditions.iter().all(|condition| match condition {
         Condition::Before(moment) | Condition::Until(moment) => image.created < *moment,
         Condition::Since(moment) => image.created > *moment,
-        Condition::Dangling(wanted) => image.tags.is_empty() == *wanted,
+        Condition::Dangling(wanted) => (image.tags.is_empty() && image.variant_of.is_empty()) == *wanted,
         Condition::Label(wanted) => filter::label_matches(labels, wanted),
         Condition::Reference(_) => true,
-    }) && (patterns.is_empty() || named())
+    }) && name.satisfies(conditions)
 }
 
 /// Go's `path.Match`: `*` and `?` stop at a slash, `[a-z]` is a class, a backslash takes away a meaning.
@@ -266,10 +362,13 @@ pub(super) fn row(image: &Image, name: &Name, now: i64, truncate: bool) -> Row {
     let epoch = engine::builder::FIXED_EPOCH * 1_000_000_000;
     let created = made.filter(|moment| *moment > epoch).unwrap_or(image.created);
     let size = units::human_size(image.size);
-    let id = if truncate {
-        image.id.short()
-    } else {
-        image.id.to_string()
+    cells((&image.id.to_string(), created, size), name, now, truncate)
+}
+
+fn cells((id, created, size): (&str, i64, String), name: &Name, now: i64, truncate: bool) -> Row {
+    let id = match id.strip_prefix("sha256:") {
+        Some(hex) if truncate => hex.chars().take(12).collect(),
+        _ => id.to_owned(),
     };
     Row::new([
         ("Containers", "N/A".to_owned()),

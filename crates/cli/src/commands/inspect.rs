@@ -5,9 +5,11 @@ use crate::failure::Failure;
 use crate::front::Cli;
 use crate::output::template::{Labels, Template};
 use crate::output::{self, json};
-use api::wire::{ContainerInspect, ImageInspect, NetworkInspect, VolumeInspect};
+use api::wire::{ArtifactInspect, ContainerInspect, ImageInspect, NetworkInspect, VolumeInspect};
 use clap::Args;
+use engine::images::Images;
 use engine::{EngineError, Kind};
+use oci::Platform;
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -74,9 +76,30 @@ enum Class {
     Volume,
 }
 
+/// What is looked for.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    classes: &'a [Class],
+    /// Of containers, whether their sizes are measured.
+    size: bool,
+    /// Of images.
+    platform: Option<&'a Platform>,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(classes: &'a [Class]) -> Self {
+        Self {
+            classes,
+            size: false,
+            platform: None,
+        }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Object {
+    Artifact(Box<ArtifactInspect>),
     Container(Box<ContainerInspect>),
     Image(Box<ImageInspect>),
     Network(Box<NetworkInspect>),
@@ -97,41 +120,45 @@ impl Verb for Inspect {
                 )));
             }
         };
-        inspect(cli, &words, classes, self.format.as_deref(), self.size)
+        let wanted = Wanted {
+            size: self.size,
+            ..Wanted::of(classes)
+        };
+        inspect(cli, &words, wanted, self.format.as_deref())
     }
 }
 
 impl Verb for InspectContainers {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
-        inspect(
-            cli,
-            &words,
-            &[Class::Container],
-            self.format.as_deref(),
-            self.size,
-        )
+        let wanted = Wanted {
+            size: self.size,
+            ..Wanted::of(&[Class::Container])
+        };
+        inspect(cli, &words, wanted, self.format.as_deref())
     }
 }
 
 impl Verb for InspectImages {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let platforms = super::for_platform::parse(self.platform.as_slice())?;
-        if !platforms.is_empty() {
-            super::for_platform::require(cli.engine()?.images(), &words, &platforms)?;
-        }
-        inspect(cli, &words, &[Class::Image], self.format.as_deref(), false)
+        let wanted = Wanted {
+            classes: &[Class::Image],
+            size: false,
+            platform: platforms.first(),
+        };
+        inspect(cli, &words, wanted, self.format.as_deref())
     }
 }
 
 impl Verb for InspectVolumes {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
-        inspect(cli, &words, &[Class::Volume], self.format.as_deref(), false)
+        inspect(cli, &words, Wanted::of(&[Class::Volume]), self.format.as_deref())
     }
 }
 
 impl Verb for InspectNetworks {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
-        inspect(cli, &words, &[Class::Network], self.format.as_deref(), false)
+        inspect(cli, &words, Wanted::of(&[Class::Network]), self.format.as_deref())
     }
 }
 
@@ -139,10 +166,10 @@ impl Verb for InspectNetworks {
 fn inspect(
     cli: &Cli,
     names: &[String],
-    classes: &[Class],
+    wanted: Wanted<'_>,
     format: Option<&str>,
-    size: bool,
 ) -> Result<ExitCode, Failure> {
+    let classes = wanted.classes;
     let template = match format {
         None | Some("" | "json") => None,
         Some(text) => Some(
@@ -153,7 +180,7 @@ fn inspect(
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for name in names {
-        match find(cli, name, classes, size) {
+        match find(cli, name, wanted) {
             Ok(Some(object)) => found.push(object),
             Ok(None) if classes.len() > 1 => {
                 missing.push(Failure::bare(format!("Error: No such object: {name}")));
@@ -211,7 +238,8 @@ fn value(object: &Object) -> Result<serde_json::Value, Failure> {
     serde_json::to_value(object).map_err(|error| Failure::new(error.to_string()))
 }
 
-fn find(cli: &Cli, name: &str, classes: &[Class], size: bool) -> Result<Option<Object>, Failure> {
+fn find(cli: &Cli, name: &str, wanted: Wanted<'_>) -> Result<Option<Object>, Failure> {
+    let classes = wanted.classes;
     let engine = cli.engine()?;
     for class in classes {
         let found = match class {
@@ -219,16 +247,18 @@ fn find(cli: &Cli, name: &str, classes: &[Class], size: bool) -> Result<Option<O
                 let containers = engine.containers();
                 containers
                     .find(name)
-                    .and_then(|id| Ok((containers.inspect(&id, size)?, containers.lower_directories(&id)?)))
+                    .and_then(|id| {
+                        Ok((
+                            containers.inspect(&id, wanted.size)?,
+                            containers.lower_directories(&id)?,
+                        ))
+                    })
                     .map(|(container, lower)| {
                         let root = &cli.locations().root;
                         Object::Container(Box::new(ContainerInspect::new(&container, root, &lower)))
                     })
             }
-            Class::Image => engine.images().find(name).map(|image| {
-                let layers = engine.images().layer_directories(&image);
-                Object::Image(Box::new(ImageInspect::new(&image, &layers)))
-            }),
+            Class::Image => image(engine.images(), name, wanted.platform),
             Class::Volume => engine
                 .volumes()
                 .inspect(name)
@@ -247,4 +277,20 @@ fn find(cli: &Cli, name: &str, classes: &[Class], size: bool) -> Result<Option<O
         }
     }
     Ok(None)
+}
+
+fn image(images: Images<'_>, name: &str, platform: Option<&Platform>) -> Result<Object, EngineError> {
+    match images.find_for(name, platform) {
+        Ok(image) => {
+            let layers = images.layer_directories(&image);
+            Ok(Object::Image(Box::new(ImageInspect::new(&image, &layers))))
+        }
+        Err(error) => match images.find_artifact(name)? {
+            Some(artifact) => {
+                let manifest = images.artifact_manifest(&artifact)?;
+                Ok(Object::Artifact(Box::new(ArtifactInspect::new(&manifest))))
+            }
+            None => Err(error),
+        },
+    }
 }

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::front::Cli;
 use crate::{output, terminal};
 use clap::Args;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -35,12 +36,16 @@ impl Verb for Load {
             None => Box::new(std::io::stdin().lock()),
         };
         let loaded = cli.engine()?.images().load(archive.as_mut(), &platforms)?;
+        let mut told = BTreeSet::new();
         for image in &loaded {
             if image.tags.is_empty() {
-                output::line(&format!("Loaded image ID: {}", image.image.id))?;
+                output::line(&format!("Loaded image ID: {}", image.id))?;
             }
             for tag in &image.tags {
-                output::line(&format!("Loaded image: {}", tag.familiar()))?;
+                // Images for several platforms may come under one name.
+                if told.insert(tag) {
+                    output::line(&format!("Loaded image: {}", tag.familiar()))?;
+                }
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 mod attach;
 mod boot;
 mod build;
+mod build_cache;
 mod build_extras;
 mod buildx;
 mod commit;
@@ -17,6 +18,7 @@ mod exec;
 mod export;
 mod for_platform;
 mod history;
+mod image_tree;
 mod images;
 mod import;
 mod info;
@@ -34,11 +36,13 @@ mod prune;
 mod ps;
 mod pull;
 mod push;
+mod referrers;
 mod rename;
 mod rm;
 mod rmi;
 mod run;
 mod save;
+mod search;
 mod serve;
 mod start;
 mod stats;
@@ -147,7 +151,6 @@ pub(crate) const ABSENT: &[(&str, &str)] = &[
     ("buildx policy", ""),
     ("completion powershell", "there is bash, fish and zsh"),
     ("compose", "start the services one by one with 'run'"),
-    ("search", "search on the registry's own pages"),
     ("system dial-stdio", ""),
     ("context create", "there is one context: this program itself"),
     ("context export", "there is one context: this program itself"),
@@ -293,6 +296,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
         "Download an image from a registry", Exactly(1), Images),
     entry!(push::Push, "image push", ["push"], "[OPTIONS] NAME[:TAG] [NAME[:TAG]...]",
         "Upload an image to a registry", AtLeast(1), Images),
+    entry!(referrers::Referrers, "image referrers", [], "[OPTIONS] NAME[:TAG|@DIGEST]",
+        "List what refers to an image at its registry: signatures, attestations", Exactly(1), Images),
     entry!(rmi::Rmi, "image rm", ["image remove", "rmi"], "[OPTIONS] IMAGE [IMAGE...]",
         "Remove one or more images", AtLeast(1), Images),
     entry!(save::Save, "image save", ["save"], "[OPTIONS] IMAGE [IMAGE...]",
@@ -338,6 +343,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
 
     entry!(lock::Update, "lock update", [], "[OPTIONS] PATH",
         "Write down which images a Dockerfile's names mean now", Exactly(1), Files),
+    entry!(build_cache::BuilderCache, "builder cache", [], "ls\nexport ID FILE|-\nimport ID FILE|-",
+        "List, export and import cache mounts", AtLeast(1), Files),
     entry!(buildx::DiskUsage, "builder du", ["buildx du"], "[OPTIONS]", "Disk usage of the build cache", Exactly(0), Nothing),
     entry!(prune::PruneBuilder, "builder prune", ["buildx prune"], "[OPTIONS]", "Remove build cache", Exactly(0), Nothing),
     entry!(buildx::Create, "buildx create", [], "[OPTIONS] [CONTEXT|ENDPOINT]", "Name the one builder there is", AtMost(1), Nothing),
@@ -380,6 +387,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
         "Return low-level information on containers, images, volumes and networks", AtLeast(1), Objects),
     entry!(serve::Serve, "serve", [], "[OPTIONS]",
         "Serve Docker's Engine API on a socket, for Docker's clients", Exactly(0), Nothing),
+    entry!(search::Search, "search", [], "[OPTIONS] TERM", "Search Docker Hub for images", Exactly(1), Nothing),
     entry!(version::Version, "version", [], "[OPTIONS]", "Show the version information", Exactly(0), Nothing),
     entry!(completion::Bash, "completion bash", [], "", "Generate the autocompletion script for bash", Exactly(0), Nothing),
     entry!(completion::Fish, "completion fish", [], "", "Generate the autocompletion script for fish", Exactly(0), Nothing),

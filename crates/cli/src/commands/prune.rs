@@ -1,13 +1,14 @@
 //! `prune`, of everything or of one kind.
 
-use crate::args::filter;
+use crate::args::{filter, size};
 use crate::dispatch::Verb;
 use crate::failure::Failure;
 use crate::front::Cli;
 use crate::output::{self, units};
 use clap::Args;
 use engine::PruneRequest;
-use engine::images::Removed;
+use engine::builds::CacheLimits;
+use engine::images::{Keeping, Removed};
 use std::process::ExitCode;
 
 const QUESTION: &str = "Are you sure you want to continue? [y/N] ";
@@ -29,8 +30,30 @@ macro_rules! flags {
     };
 }
 
-flags!(PruneImages, "image prune", all: "Remove all unused images, not just dangling ones");
 flags!(PruneVolumes, "volume prune", all: "Remove all unused volumes, not just anonymous ones");
+
+/// Flags of `image prune`.
+#[derive(Debug, Args)]
+pub(crate) struct PruneImages {
+    /// Remove all unused images, not just dangling ones
+    #[arg(short, long)]
+    all: bool,
+    /// Provide filter values (e.g. "until=<timestamp>")
+    #[arg(long, value_parser = filter::parse, value_name = "filter")]
+    filter: Vec<(String, String)>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+    /// Remove unused images except the newest so many of each repository
+    #[arg(long, value_name = "number")]
+    keep: Option<usize>,
+    /// Remove unused images, the longest unused first, until all images and the build cache take up no more than this
+    #[arg(long, value_name = "bytes", value_parser = size::bytes)]
+    max_size: Option<i64>,
+    /// Remove unused images except those used within this time (e.g. "240h") or since this moment
+    #[arg(long, value_name = "time")]
+    until: Option<String>,
+}
 
 /// Flags of `builder prune`.
 #[derive(Debug, Args)]
@@ -45,17 +68,17 @@ pub(super) struct PruneBuilder {
     #[arg(short, long)]
     force: bool,
     /// Amount of disk space to keep for cache
-    #[arg(long, value_name = "bytes")]
-    keep_storage: Option<String>,
+    #[arg(long, value_parser = size::bytes, value_name = "bytes")]
+    keep_storage: Option<i64>,
     /// Amount of disk space always allowed to keep for cache
-    #[arg(long, value_name = "bytes")]
-    reserved_space: Option<String>,
+    #[arg(long, value_parser = size::bytes, value_name = "bytes")]
+    reserved_space: Option<i64>,
     /// Maximum amount of disk space allowed to keep for cache
-    #[arg(long, value_name = "bytes")]
-    max_used_space: Option<String>,
+    #[arg(long, value_parser = size::bytes, value_name = "bytes")]
+    max_used_space: Option<i64>,
     /// Target amount of free disk space after pruning
-    #[arg(long, value_name = "bytes")]
-    min_free_space: Option<String>,
+    #[arg(long, value_parser = size::bytes, value_name = "bytes")]
+    min_free_space: Option<i64>,
     /// Override the configured builder instance
     #[arg(long, value_name = "string")]
     builder: Option<String>,
@@ -120,6 +143,11 @@ fn with_configured(cli: &Cli, given: Vec<(String, String)>) -> Result<Vec<(Strin
     Ok(all)
 }
 
+/// Returns a size of which nothing is 0.
+fn bytes(size: Option<i64>) -> u64 {
+    size.unwrap_or_default().unsigned_abs()
+}
+
 fn section(title: &str, lines: &[String]) -> Result<(), Failure> {
     if lines.is_empty() {
         return Ok(());
@@ -164,6 +192,9 @@ impl Verb for PruneContainers {
 impl Verb for PruneImages {
     fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
         filter::check(&self.filter, &["dangling", "label", "label!", "until"])?;
+        if self.keep.is_some() || self.max_size.is_some() || self.until.is_some() {
+            return self.by_age(cli);
+        }
         let warning = if self.all {
             "This will remove all images without at least one container associated to them."
         } else {
@@ -183,10 +214,38 @@ impl Verb for PruneImages {
             .filter(|(key, _)| key != "dangling")
             .collect();
         let (gone, bytes) = cli.engine()?.images().prune(all, &filters)?;
-        let gone: Vec<String> = gone.iter().map(removed_lower).collect();
-        section("Deleted Images:", &gone)?;
-        reclaimed(bytes)
+        deleted_images(&gone, bytes)
     }
+}
+
+impl PruneImages {
+    /// What Docker has not: by how long nobody has used them, and how much room there is.
+    fn by_age(self, cli: &Cli) -> Result<ExitCode, Failure> {
+        if self.all || !self.filter.is_empty() {
+            return Err(Failure::bare(
+                "conflicting options: --keep, --max-size and --until choose among all unused images and cannot be combined \
+                 with --all or --filter",
+            ));
+        }
+        let keeping = Keeping {
+            newest: self.keep,
+            used_since: self.until.as_deref().map(engine::moment).transpose()?,
+            room: self.max_size.map(i64::unsigned_abs),
+        };
+        let warning = "This will remove images without at least one container associated to them, \
+                       except those that the options keep.";
+        if !agreed(self.force, warning)? {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let (gone, bytes) = cli.engine()?.images().prune_except(keeping)?;
+        deleted_images(&gone, bytes)
+    }
+}
+
+fn deleted_images(gone: &[Removed], bytes: u64) -> Result<ExitCode, Failure> {
+    let gone: Vec<String> = gone.iter().map(removed_lower).collect();
+    section("Deleted Images:", &gone)?;
+    reclaimed(bytes)
 }
 
 impl Verb for PruneVolumes {
@@ -229,21 +288,17 @@ impl Verb for PruneVolumes {
 impl Verb for PruneBuilder {
     fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
         filter::check(&self.filter, CACHE_FILTERS)?;
-        for (flag, value) in [
-            ("--keep-storage", &self.keep_storage),
-            ("--reserved-space", &self.reserved_space),
-            ("--max-used-space", &self.max_used_space),
-            ("--min-free-space", &self.min_free_space),
-        ] {
-            // Pruning more than was asked for would be worse than not pruning.
-            if value.is_some() {
-                return Err(Failure::new(format!("'{flag}' is not there yet"))
-                    .with_hint("prune by age: --filter until=24h"));
-            }
-        }
+        let limits = CacheLimits {
+            // Two names of the same.
+            reserved: bytes(self.reserved_space).max(bytes(self.keep_storage)),
+            most: bytes(self.max_used_space),
+            least_free: bytes(self.min_free_space),
+        };
         // There is one builder, whatever it is called.
         let _: Option<String> = self.builder;
-        let warning = if self.all {
+        let warning = if limits != CacheLimits::default() {
+            "This will remove the least recently used build cache."
+        } else if self.all {
             "This will remove all build cache."
         } else {
             "This will remove all dangling build cache."
@@ -251,7 +306,7 @@ impl Verb for PruneBuilder {
         if !agreed(self.force, warning)? {
             return Ok(ExitCode::SUCCESS);
         }
-        let (steps, bytes) = cli.engine()?.builds().prune(self.all, &self.filter)?;
+        let (steps, bytes) = cli.engine()?.builds().prune(self.all, &self.filter, limits)?;
         if self.verbose {
             section("Deleted build cache objects:", &steps)?;
         }

@@ -7,8 +7,9 @@ use crate::failure::Failure;
 use crate::front::Cli;
 use crate::output::table::{self, Layout, Row};
 use crate::output::{fate, ports, time, units};
+use api::wire::status_line;
 use clap::Args;
-use engine::containers::record::{Activity, Container, HealthStatus};
+use engine::containers::record::Container;
 use engine::containers::request::{ListContainers, NetworkMode};
 use std::process::ExitCode;
 
@@ -209,29 +210,8 @@ fn quoted(text: &str) -> String {
 }
 
 fn status(container: &Container, now: i64) -> String {
-    let status = &container.status;
-    let up = || time::since(status.started.unwrap_or(now), now);
-    let exit = status.exit.as_ref();
-    let ended = || {
-        let (code, finished) = exit.map_or((0, now), |exit| (exit.code, exit.finished));
-        format!("({code}) {}", time::ago(finished, now))
-    };
-    let health = container.health.as_ref().map(|health| match health.status {
-        HealthStatus::Starting => " (health: starting)",
-        HealthStatus::Healthy => " (healthy)",
-        HealthStatus::Unhealthy => " (unhealthy)",
-    });
-    match container.activity {
-        Activity::Created => "Created".into(),
-        Activity::Exited => match exit.and_then(fate::short) {
-            Some(why) => format!("Exited {} ({why})", ended()),
-            None => format!("Exited {}", ended()),
-        },
-        Activity::Paused => format!("Up {} (Paused)", up()),
-        Activity::Removing => "Removal In Progress".into(),
-        Activity::Restarting => format!("Restarting {}", ended()),
-        Activity::Running => format!("Up {}{}", up(), health.unwrap_or_default()),
-    }
+    let why = container.status.exit.as_ref().and_then(fate::short);
+    status_line(container, now, why.as_deref())
 }
 
 #[cfg(test)]

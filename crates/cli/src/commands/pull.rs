@@ -16,6 +16,9 @@ pub(super) struct Pull {
     /// Download all tagged images in the repository
     #[arg(short, long)]
     all_tags: bool,
+    /// Download the images for all platforms, and what goes with them
+    #[arg(long, conflicts_with_all = ["all_tags", "platform"])]
+    all_platforms: bool,
     /// Skip image verification (default true)
     #[arg(long)]
     disable_content_trust: bool,
@@ -50,6 +53,8 @@ impl Verb for Pull {
             images
                 .pull_all_tags(&reference, platform.as_ref(), &show)
                 .map(drop)
+        } else if self.all_platforms {
+            images.pull_all_platforms(&reference, &show).map(drop)
         } else {
             images.pull(&reference, platform.as_ref(), &show).map(drop)
         };

@@ -19,7 +19,7 @@ pub(super) struct Push {
     /// Skip image signing (default true)
     #[arg(long, hide = true)]
     disable_content_trust: bool,
-    /// Push the image for this platform: the one that is here must be for it
+    /// Push the image for this platform alone, and not the index that it is in
     #[arg(long, value_name = "string")]
     platform: Option<String>,
     /// Suppress verbose output

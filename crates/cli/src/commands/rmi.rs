@@ -26,8 +26,12 @@ impl Verb for Rmi {
         let images = cli.engine()?.images();
         let platforms = super::for_platform::parse(&self.platform)?;
         Ok(super::each(cli, &words, |name| {
-            super::for_platform::require(images, &[name.to_owned()], &platforms)?;
-            for removed in images.remove(name, self.force)? {
+            let removed = if platforms.is_empty() {
+                images.remove(name, self.force)?
+            } else {
+                images.remove_platforms(name, &platforms, self.force)?
+            };
+            for removed in removed {
                 output::line(&super::prune::removed(&removed))?;
             }
             Ok(())

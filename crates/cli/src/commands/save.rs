@@ -25,9 +25,9 @@ pub(super) struct Save {
 impl Verb for Save {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         let images = cli.engine()?.images();
-        super::for_platform::require(images, &words, &super::for_platform::parse(&self.platform)?)?;
+        let platforms = super::for_platform::parse(&self.platform)?;
         to_file(self.output.as_deref(), "save", |into| {
-            Ok(images.save(&words, into)?)
+            Ok(images.save(&words, &platforms, into)?)
         })
     }
 }

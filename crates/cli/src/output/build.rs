@@ -54,6 +54,8 @@ struct State {
     plain: Plain,
     raw: raw::Raw,
     picture: Picture,
+    /// What has happened while somebody else has the terminal.
+    held_back: Option<Vec<BuildEvent>>,
 }
 
 /// A step, as far as it has come.
@@ -89,6 +91,7 @@ impl BuildProgress {
                 plain: Plain::default(),
                 raw: raw::Raw::default(),
                 picture: Picture::default(),
+                held_back: None,
             }),
         }
     }
@@ -121,6 +124,10 @@ impl BuildProgress {
     fn event(&self, event: BuildEvent) {
         let mut state = self.lock();
         let state = &mut *state;
+        if let Some(held_back) = &mut state.held_back {
+            held_back.push(event);
+            return;
+        }
         let plain = self.style == Style::Plain;
         if self.style == Style::Json
             && let Some(line) = state.raw.line(&event)
@@ -187,9 +194,30 @@ impl BuildProgress {
         }
     }
 
+    /// Leaves the terminal to `what` for as long as it takes, and goes on below.
+    pub(crate) fn aside<T>(&self, what: impl FnOnce() -> T) -> T {
+        if self.style == Style::Terminal {
+            self.draw(None);
+        }
+        self.lock().held_back = Some(Vec::new());
+        let result = what();
+        let mut state = self.lock();
+        state.picture = Picture::default();
+        let held_back = state.held_back.take();
+        drop(state);
+        held_back
+            .into_iter()
+            .flatten()
+            .for_each(|event| self.event(event));
+        result
+    }
+
     fn draw(&self, finished: Option<bool>) {
         let mut state = self.lock();
         let state = &mut *state;
+        if state.held_back.is_some() {
+            return;
+        }
         let frame = state
             .picture
             .frame(&state.steps, state.planned, state.begun.elapsed(), finished);

@@ -58,6 +58,7 @@ impl Builds<'_> {
             let same: Option<String> = connection
                 .prepare_cached(
                     "SELECT inputs FROM build_steps WHERE summary = ?1 AND key <> ?2 AND created < ?3
+                        AND inputs <> 'null'
                      ORDER BY last_used DESC LIMIT 1",
                 )?
                 .query_row((&report.summary, &key, since), |row| row.get(0))

@@ -4,9 +4,12 @@ use super::Builds;
 use super::services::EngineServices;
 use crate::EngineError;
 use crate::containers::request::PullPolicy;
-use builder::{Build, Downloaded, Lock, OutputStream, Pin, RunStep, ServiceError, Services};
-use oci::{Platform, Reference};
+use builder::{
+    Build, CachePlace, Downloaded, FailedStep, Lock, OutputStream, Pin, RunStep, ServiceError, Services,
+};
+use oci::{Digest, Platform, Reference};
 use std::path::PathBuf;
+use sys::path::Tree;
 
 /// The services of a build whose images are pinned.
 #[derive(Debug)]
@@ -75,6 +78,22 @@ impl Services for Locked<'_> {
 
     fn cancelled(&self) -> bool {
         self.services.cancelled()
+    }
+
+    fn debug(&self, step: &RunStep<'_>, failed: &FailedStep<'_>) -> Result<(), ServiceError> {
+        self.services.debug(step, failed)
+    }
+
+    fn open_cache(&self, place: &CachePlace, platform: &Platform) -> Result<String, ServiceError> {
+        self.services.open_cache(place, platform)
+    }
+
+    fn recall(&self, key: &Digest) -> Result<bool, ServiceError> {
+        self.services.recall(key)
+    }
+
+    fn recall_mount(&self, id: &str, into: &Tree) -> Result<bool, ServiceError> {
+        self.services.recall_mount(id, into)
     }
 }
 

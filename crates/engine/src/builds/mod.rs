@@ -1,26 +1,31 @@
 //! Builds: the builder, given what it needs of the engine.
 
-mod cache_files;
+mod cache_document;
+mod cache_export;
+mod cache_import;
+mod cache_mounts;
 mod contexts;
 mod explain;
 mod inputs;
 mod lock;
 mod outputs;
+mod prune;
 mod services;
 mod verify;
 
+pub use cache_export::CacheExport;
 pub use contexts::KeptContext;
 pub use explain::Explanation;
 pub use inputs::{NamedText, dockerfile_in, ignore_file_in};
+pub use prune::CacheLimits;
+pub use services::DebugShell;
 pub use store::{Aspect, Difference, LayoutOptions};
 pub use verify::{UnequalStep, Verification};
 
-use crate::system::Filters;
 use crate::{Engine, EngineError, durable, events};
 use builder::cache_mounts::CacheMounts;
 use oci::Digest;
 use state::StateError;
-use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 /// The builds of an engine.
@@ -72,10 +77,23 @@ impl Builds<'_> {
         events: &(dyn Fn(builder::BuildEvent) + Sync),
         cancelled: &AtomicBool,
     ) -> Result<Digest, EngineError> {
+        self.build_with(build, events, cancelled, None)
+    }
+
+    /// Like [`Builds::build`]; where a command fails and the build has `debug_shell`, `shell` gets the conversation with a
+    /// shell in its snapshot before the build fails.
+    pub fn build_with(
+        &self,
+        build: &builder::Build,
+        events: &(dyn Fn(builder::BuildEvent) + Sync),
+        cancelled: &AtomicBool,
+        shell: Option<&DebugShell<'_>>,
+    ) -> Result<Digest, EngineError> {
         let services = services::EngineServices {
-            engine: self.engine,
-            cancelled,
+            shell,
+            ..services::EngineServices::new(self.engine, cancelled)
         };
+        let building = self.building()?;
         let (store, database) = (&self.engine.store, &self.engine.database);
         let built = match &build.lock {
             None => builder::build(store, database, &services, build, events),
@@ -84,6 +102,8 @@ impl Builds<'_> {
                 builder::build(store, database, &locked, build, events)
             }
         };
+        drop(building);
+        self.keep_within_limit()?;
         // A failed build, too, has finished steps that are kept.
         durable::sync_behind(self.engine);
         let built = built.map_err(Box::new)?;
@@ -151,68 +171,6 @@ impl Builds<'_> {
     fn mounts(self) -> CacheMounts {
         CacheMounts::new(self.engine.store.cache_mounts())
     }
-
-    /// Removes build cache that no image needs; with `all` everything, so that the next build starts from its base.
-    /// Returns the keys of what went and the bytes given back.
-    pub fn prune(&self, all: bool, filters: &[(String, String)]) -> Result<(Vec<String>, u64), EngineError> {
-        let (kinds, filters): (Vec<_>, Vec<_>) = filters.iter().cloned().partition(|(key, _)| key == "type");
-        let is_wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|(_, wanted)| wanted == kind);
-        if let Some((_, unknown)) = kinds
-            .iter()
-            .find(|(_, kind)| ![STEP, MOUNT, LOCAL].contains(&kind.as_str()))
-        {
-            return Err(EngineError::Invalid {
-                message: format!("there is no build cache of type '{unknown}'"),
-                hint: Some(format!("write type={STEP}, type={MOUNT} or type={LOCAL}")),
-            });
-        }
-        let filters = Filters::parse(&filters)?;
-        let unneeded = if all {
-            "SELECT key, last_used FROM build_steps"
-        } else {
-            "SELECT key, last_used FROM build_steps WHERE layer IS NULL OR layer NOT IN (SELECT layer FROM image_layers)"
-        };
-        let mut gone = self
-            .engine
-            .database
-            .write(|transaction| -> Result<Vec<String>, StateError> {
-                let steps: Vec<(String, i64)> = transaction
-                    .prepare(unneeded)?
-                    .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                    .collect::<Result<_, _>>()?;
-                let mut delete = transaction.prepare("DELETE FROM build_steps WHERE key = ?1")?;
-                let mut gone = Vec::new();
-                for (key, last_used) in steps.into_iter().filter(|_| is_wanted(STEP)) {
-                    // A step has no labels; a filter on one lets nothing through.
-                    if filters.accept(last_used, &BTreeMap::new()) {
-                        delete.execute([&key])?;
-                        gone.push(key);
-                    }
-                }
-                Ok(gone)
-            })?;
-        let mut bytes = self.engine.store.collect_garbage()?.bytes;
-        if is_wanted(MOUNT) {
-            let mounts = self.mounts();
-            for mount in mounts.list()? {
-                if filters.accept(mount.last_used, &BTreeMap::new()) && mounts.remove(&mount.key)? {
-                    bytes += mount.size;
-                    gone.push(mount.key);
-                }
-            }
-        }
-        if is_wanted(LOCAL) {
-            let contexts = self.contexts();
-            for context in contexts.list()? {
-                if filters.accept(context.last_used, &BTreeMap::new()) && contexts.remove(&context.key)? {
-                    bytes += context.size;
-                    gone.push(context.key);
-                }
-            }
-        }
-        events::pruned(self.engine, "builder", bytes)?;
-        Ok((gone, bytes))
-    }
 }
 
 impl<'e> Builds<'e> {
@@ -231,10 +189,7 @@ impl<'e> Builds<'e> {
         keep_git_directory: bool,
         cancelled: &AtomicBool,
     ) -> Result<builder::FetchedContext<'e>, EngineError> {
-        let services = services::EngineServices {
-            engine: self.engine,
-            cancelled,
-        };
+        let services = services::EngineServices::new(self.engine, cancelled);
         let store = &self.engine.store;
         Ok(builder::from_address(store, &services, address, keep_git_directory).map_err(Box::new)?)
     }

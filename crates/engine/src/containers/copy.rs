@@ -18,6 +18,8 @@ use sys::SysError;
 use sys::lock::Lock;
 use sys::path::Tree;
 
+pub use store::Clash;
+
 /// What a path inside a container is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathStat {
@@ -86,13 +88,14 @@ impl Containers<'_> {
     }
 
     /// Unpacks a tar into the directory `path` (Docker's `PUT …/archive`). With `keep_owner` numeric owners are kept,
-    /// otherwise all is owned by root. Replacing a directory by a file, or the reverse, is refused.
+    /// otherwise all is owned by root.
     pub fn copy_in(
         &self,
         id: &ContainerId,
         path: &str,
         tar: &mut dyn Read,
         keep_owner: bool,
+        clash: Clash,
     ) -> Result<(), EngineError> {
         let view = self.view(id, true)?;
         sys::failpoint::reach("copy.opened")?;
@@ -113,7 +116,7 @@ impl Containers<'_> {
         if view.lives && mounted.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
             return Err(conflict("container rootfs is marked read-only"));
         }
-        store::unpack_into(directory, tar, keep_owner)?;
+        store::unpack_into(directory, tar, keep_owner, clash)?;
         self.note(&self.record(id)?, "extract-to-dir", &[])
     }
 

@@ -289,19 +289,22 @@ pub(super) fn name_in_use(name: &str, other: &ContainerId) -> EngineError {
     ))
 }
 
-/// Docker's rule: an entry point from the request does away with the image's arguments too.
+/// Docker's rule: an entry point from the request does away with the image's arguments too. A list without words, which
+/// only the API can give, takes the image's entry point away and leaves its arguments.
 fn command_in_force(request: &CreateContainer, config: &oci::Config) -> (Vec<String>, Vec<String>) {
-    match &request.entrypoint {
-        Some(entrypoint) => {
-            let entrypoint = entrypoint
-                .iter()
-                .filter(|word| !word.is_empty())
-                .cloned()
-                .collect();
-            (entrypoint, request.command.clone())
-        }
+    let asked = || request.command.clone();
+    let command = || match asked() {
+        asked if asked.is_empty() => config.cmd.clone(),
+        asked => asked,
+    };
+    match request.entrypoint.as_deref() {
         None if request.command.is_empty() => (config.entrypoint.clone(), config.cmd.clone()),
-        None => (config.entrypoint.clone(), request.command.clone()),
+        None => (config.entrypoint.clone(), asked()),
+        Some([]) => (Vec::new(), command()),
+        Some(words) => (
+            words.iter().filter(|word| !word.is_empty()).cloned().collect(),
+            asked(),
+        ),
     }
 }
 
@@ -356,7 +359,7 @@ mod tests {
             (Some("sh"), "", ("sh", "")),
             (Some("sh"), "-c x", ("sh", "-c x")),
             (Some(""), "ls", ("", "ls")),
-            (Some(""), "", ("", "")),
+            (Some(""), "", ("", "serve now")),
         ] {
             let request = CreateContainer {
                 entrypoint: entrypoint.map(words),
@@ -369,6 +372,20 @@ mod tests {
                 "{entrypoint:?} {command}"
             );
         }
+    }
+
+    #[test]
+    fn an_empty_word_takes_the_images_arguments_away_too() {
+        let config = oci::Config {
+            entrypoint: words("/entry"),
+            cmd: words("serve now"),
+            ..oci::Config::default()
+        };
+        let request = CreateContainer {
+            entrypoint: Some(vec![String::new()]),
+            ..CreateContainer::default()
+        };
+        assert_eq!(command_in_force(&request, &config), (Vec::new(), Vec::new()));
     }
 
     #[test]

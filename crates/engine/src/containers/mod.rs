@@ -24,6 +24,7 @@ mod mounts;
 mod name;
 pub(crate) mod network_files;
 mod networks;
+pub mod notation;
 pub(crate) mod places;
 pub mod policy;
 pub mod record;

@@ -16,6 +16,7 @@ use sys::path::Tree;
 impl Containers<'_> {
     /// Removes a container; with `force` also a running one, by SIGKILL; with `volumes` also its anonymous volumes.
     pub fn remove(&self, id: &ContainerId, force: bool, volumes: bool) -> Result<(), EngineError> {
+        self.engine.database.make_room();
         let locations = self.engine.locations();
         loop {
             let record = self.record(id)?;
@@ -76,6 +77,7 @@ impl Containers<'_> {
     /// Removes every container that does not run and that the filters (`until`, `label`, `label!`) let through.
     /// Returns their ids and the bytes given back.
     pub fn prune(&self, filters: &[(String, String)]) -> Result<(Vec<ContainerId>, u64), EngineError> {
+        self.engine.database.make_room();
         let filters = Filters::parse(filters)?;
         let locations = self.engine.locations();
         let records = self

@@ -20,7 +20,8 @@ pub struct CreateContainer {
     pub pull: PullPolicy,
     /// Arguments after the image; empty takes the image's.
     pub command: Vec<String>,
-    /// `--entrypoint`; `Some(vec![])` (from `--entrypoint ""`) clears the image's.
+    /// `--entrypoint`; one empty word (`--entrypoint ""`) clears the image's and its arguments, no word at all only the
+    /// entry point.
     pub entrypoint: Option<Vec<String>>,
     /// `NAME=value`; the client has filled names without a value from its own environment. A bare `NAME` here removes
     /// the image's variable, as Docker does.
@@ -299,6 +300,12 @@ pub struct SecurityOptions {
     pub seccomp: Seccomp,
     /// `systempaths=unconfined`: neither masked nor read-only paths.
     pub system_paths_unconfined: bool,
+    /// Paths that are hidden, in place of the usual ones.
+    #[serde(default)]
+    pub masked_paths: Option<Vec<String>>,
+    /// Paths that are read-only, in place of the usual ones.
+    #[serde(default)]
+    pub read_only_paths: Option<Vec<String>>,
     /// `apparmor=…`.
     pub apparmor: Option<String>,
     /// `label=…`.

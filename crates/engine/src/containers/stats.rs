@@ -9,6 +9,7 @@ use super::running::Running;
 use super::{Containers, running};
 use crate::EngineError;
 use runtime::cgroups::{Cgroup, Usage};
+pub use runtime::cgroups::{DeviceCount, Statistics};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -100,6 +101,24 @@ impl Containers<'_> {
         let record = self.record(id)?;
         let host = Host::look()?;
         self.sample_of(&record, &host)
+    }
+
+    /// Takes a sample of a container with all that the kernel counts besides.
+    pub fn statistics(&self, id: &ContainerId) -> Result<(Sample, Statistics), EngineError> {
+        let record = self.record(id)?;
+        let sample = self.sample_of(&record, &Host::look()?)?;
+        if sample.started == 0 {
+            return Ok((sample, Statistics::default()));
+        }
+        let parent = record.settings.request.cgroup_parent.as_deref();
+        let path = self.engine.locations().cgroup(&record.id, parent);
+        match Cgroup::open(&path).and_then(|cgroup| cgroup.statistics()) {
+            // It has ended since.
+            Err(error) if matches!(error.errno, Errno::NOENT | Errno::NODEV) => {
+                Ok((sample, Statistics::default()))
+            }
+            statistics => Ok((sample, statistics?)),
+        }
     }
 
     /// Takes samples of several containers, in their order; one that is gone is left out.

@@ -5,7 +5,7 @@ use super::network_files::{self, View};
 use super::record::{ContainerId, ExitRecord, Settings};
 use super::request::{CreateContainer, NetworkAttachment, NetworkMode, RestartPolicy, Ulimit};
 use super::seat::{self, Seat};
-use super::session::{Session, SessionEvent};
+use super::session::{Ending, Mode, Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
 use super::{finish, launch, running, start, step_mounts, wait};
 use crate::networks::joining::{self, Place};
@@ -36,19 +36,65 @@ pub(crate) fn run(
         .claim(&id)?
         .ok_or_else(|| super::conflict(format!("the build step's id {id} is in use")))?;
     sys::failpoint::pass("step.claimed");
-    let result = run_claimed(engine, &id, step, network, lock.file().as_fd(), |session| {
-        relay(&id, session, output, cancelled)
+    let result = run_claimed(
+        engine,
+        &id,
+        step,
+        network,
+        lock.file().as_fd(),
+        false,
+        |session| relay(&id, session, output, cancelled),
+    );
+    end(engine, &id, network, result)
+}
+
+/// Runs a step on the user's terminal: `talk` has the conversation with it. When that returns, the step is over, whatever
+/// it still does.
+pub(crate) fn run_on_terminal(
+    engine: &Engine,
+    step: &RunStep<'_>,
+    network: &NetworkMode,
+    talk: &dyn Fn(Session),
+) -> Result<i32, EngineError> {
+    let id = ContainerId::random()?;
+    let locations = engine.locations();
+    let lock = locations
+        .claim(&id)?
+        .ok_or_else(|| super::conflict(format!("the build step's id {id} is in use")))?;
+    let result = run_claimed(engine, &id, step, network, lock.file().as_fd(), true, |session| {
+        talk(session);
+        let failed = wait::session_error(&id);
+        // Who has left the conversation may have left something running.
+        let Some(mut session) = wait::connect(locations, &id, Mode::Wait)? else {
+            return Ok(ExitRecord::default());
+        };
+        match session.signal(9).and_then(|()| session.exit_until(None)) {
+            Ok(Ending::Exited(exit)) => Ok(exit),
+            Ok(Ending::Silence | Ending::TimeIsUp) => Ok(ExitRecord::default()),
+            Err(error) if super::session::is_gone(&error) => Ok(ExitRecord::default()),
+            Err(error) => Err(failed(error)),
+        }
     });
+    end(engine, &id, network, result)
+}
+
+/// Takes away what a step leaves.
+fn end(
+    engine: &Engine,
+    id: &ContainerId,
+    network: &NetworkMode,
+    result: Result<ExitRecord, EngineError>,
+) -> Result<i32, EngineError> {
     if result.is_err() {
         // The monitor lets go of all that the step has when it ends; one that never began has no monitor, and one that
         // was killed has let go of nothing.
-        engine.containers().clear_kernel(&id, None)?;
+        engine.containers().clear_kernel(id, None)?;
         if matches!(network, NetworkMode::Bridge) {
-            finish::release(&engine.database, &id)?;
+            finish::release(&engine.database, id)?;
         }
     }
     sys::failpoint::pass("step.ended");
-    finish::remove_run_directory(locations, &id);
+    finish::remove_run_directory(engine.locations(), id);
     Ok(result?.code)
 }
 
@@ -58,6 +104,7 @@ fn run_claimed(
     step: &RunStep<'_>,
     network: &NetworkMode,
     lock: BorrowedFd<'_>,
+    terminal: bool,
     follow: impl FnOnce(Session) -> Result<ExitRecord, EngineError>,
 ) -> Result<ExitRecord, EngineError> {
     let locations = engine.locations();
@@ -65,7 +112,7 @@ fn run_claimed(
     let Seat { cgroup, scope } = seat::assign(engine.config(), locations, id, parent)?;
     let launched = launch::launch(monitor::CONTAINER, scope.as_ref())?;
     let directory = locations.run_directory(id);
-    let settings = settings(step, network);
+    let settings = settings(step, network, terminal);
     let place = match network {
         NetworkMode::Bridge => Some(take_place(engine, id)?),
         _ => None,
@@ -103,9 +150,9 @@ fn run_claimed(
         id: id.clone(),
         plan: Some(plan),
         attach: true,
-        terminal: false,
-        open_stdin: false,
-        stdin_once: false,
+        terminal,
+        open_stdin: terminal,
+        stdin_once: terminal,
         size: None,
         network: network_plan,
         names: None,
@@ -120,12 +167,14 @@ fn run_claimed(
     follow(start::begin(id, launched, &monitor_plan, &[lock])?)
 }
 
-fn settings(step: &RunStep<'_>, network: &NetworkMode) -> Settings {
+fn settings(step: &RunStep<'_>, network: &NetworkMode, terminal: bool) -> Settings {
     Settings {
         request: CreateContainer {
             network: network.clone(),
             extra_hosts: step.extra_hosts.to_vec(),
             privileged: step.insecure,
+            terminal,
+            open_stdin: terminal,
             shm_size: step.limits.shm_size,
             ulimits: step
                 .limits

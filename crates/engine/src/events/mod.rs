@@ -139,7 +139,7 @@ pub(crate) fn pruned(engine: &Engine, kind: &str, bytes: u64) -> Result<(), Engi
 }
 
 /// Returns nanoseconds since 1970.
-pub(crate) fn now() -> i64 {
+pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -18,12 +18,40 @@ impl Images<'_> {
         if let Some(image) = self.by_id(text)? {
             return Ok(image);
         }
+        if let Some(artifact) = self.find_artifact(text)? {
+            return Err(EngineError::Invalid {
+                message: format!("{text} is no image but an artifact of type {}", artifact.kind),
+                hint: Some("it has no files to run or to build on; 'save' writes what is in it".into()),
+            });
+        }
         match reference {
             Ok(reference) => Err(not_found(&reference.familiar())),
             // A string of hex digits is no reference when it is a whole id.
             Err(_) if id_digits(text).is_some() => Err(not_found(text)),
             Err(error) => Err(invalid(&error)),
         }
+    }
+
+    /// Like [`Images::find`], for a platform: of a reference that leads to images for several, that one.
+    pub fn find_for(&self, text: &str, platform: Option<&Platform>) -> Result<Image, EngineError> {
+        let Some(platform) = platform else {
+            return self.find(text);
+        };
+        if let Ok(reference) = parse(text)
+            && let Some(image) = self.engine.store.image_for(&reference, platform)?
+        {
+            return Ok(image);
+        }
+        let other = self.find(text)?;
+        if platform.accepts(&other.platform) {
+            return Ok(other);
+        }
+        Err(EngineError::Invalid {
+            message: format!(
+                "image with reference {text} was found but does not provide the specified platform ({platform})"
+            ),
+            hint: Some(format!("the one here is for {}", other.platform)),
+        })
     }
 
     fn by_id(self, text: &str) -> Result<Option<Image>, EngineError> {
@@ -51,7 +79,12 @@ impl Images<'_> {
         progress: &dyn Fn(PullEvent),
     ) -> Result<Image, EngineError> {
         if policy != PullPolicy::Always {
-            match self.find(text) {
+            let here = match (self.find_for(text, platform), platform) {
+                // The one that is here is for another platform.
+                (Err(EngineError::Invalid { .. }), Some(_)) => self.find(text),
+                (here, _) => here,
+            };
+            match here {
                 Ok(image) if platform.is_none_or(|platform| platform.accepts(&image.platform)) => {
                     return Ok(image);
                 }
@@ -87,7 +120,9 @@ impl Images<'_> {
                 return Ok(image);
             }
         }
-        Ok(self.pull(&reference, platform, progress)?.image)
+        let pulled = self.pull(&reference, platform, progress)?;
+        // An artifact has come; finding it tells what is wrong with it.
+        pulled.image.map_or_else(|| self.find(text), Ok)
     }
 
     /// Returns the directories of an image's layers, the topmost first.
@@ -109,8 +144,18 @@ impl Images<'_> {
                 hint: Some("write name:tag".into()),
             });
         }
+        if let Some(artifact) = self.find_artifact(source)? {
+            return Ok(self.engine.store.tag_artifact(&artifact.digest, target)?);
+        }
         let image = self.find(source)?;
-        self.engine.store.tag(&image.id, target)?;
+        let index = match parse(source) {
+            Ok(reference) => self.engine.store.index_by_reference(&reference)?,
+            Err(_) => None,
+        };
+        let index = index.filter(|index| index.members.iter().any(|member| member.image == Some(image.id)));
+        self.engine
+            .store
+            .tag_in(&image.id, index.as_ref().map(|index| index.id.as_str()), target)?;
         events::image(
             self.engine,
             "tag",

@@ -1,19 +1,29 @@
-//! Images: found, fetched, sent, loaded, saved, tagged, removed.
+//! Images: found, fetched, sent, loaded, saved, tagged, removed; with them indexes and artifacts.
 
 mod archive;
+mod artifacts;
 mod find;
 mod indexes;
+pub(crate) mod keeping;
 mod pull;
+mod pull_whole;
 mod push;
-mod push_content;
+pub(crate) mod push_content;
+mod push_index;
 mod remove;
+mod search;
+mod tree;
 
+pub use artifacts::ArtifactManifest;
 pub use indexes::{Member, MemberPlatform, RemoteManifest};
+pub use keeping::{ImagePolicy, Keeping};
 pub use pull::{PullEvent, Pulled};
 pub use push::{PushEvent, Pushed};
+pub use registry::Found;
 pub use remove::Removed;
 pub(crate) use remove::is_alive;
-pub use store::{Image, Loaded};
+pub use store::{Artifact, Image, Index, Loaded};
+pub use tree::{Branch, Entry};
 
 use crate::Engine;
 

@@ -3,7 +3,7 @@
 use super::{Image, Images};
 use crate::{EngineError, durable, events, hello};
 use oci::{Descriptor, Digest, ImageConfig, Platform, Reference, descriptor_digest};
-use registry::{Client, RemoteImage};
+use registry::{Client, RegistryError, RemoteImage};
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -45,8 +45,8 @@ pub enum PullEvent {
 /// What a pull came to.
 #[derive(Debug, Clone)]
 pub struct Pulled {
-    /// The image.
-    pub image: Image,
+    /// The image; none where the reference leads to an artifact.
+    pub image: Option<Image>,
     /// Digest of what the reference names.
     pub digest: Digest,
     /// Whether anything was fetched.
@@ -62,17 +62,7 @@ impl Images<'_> {
         progress: &dyn Fn(PullEvent),
     ) -> Result<Pulled, EngineError> {
         let client = self.engine.registry_client()?;
-        let label = reference.tag().map_or_else(
-            || reference.digest().map(Digest::to_string),
-            |tag| Some(tag.into()),
-        );
-        progress(PullEvent::Status {
-            message: format!(
-                "{}: Pulling from {}",
-                label.unwrap_or_default(),
-                shown_repository(reference)
-            ),
-        });
+        announce(reference, progress);
         let host = Platform::host();
         let remote = match client.resolve(reference, platform.unwrap_or(&host)) {
             Ok(remote) => remote,
@@ -86,23 +76,45 @@ impl Images<'_> {
                 let image = hello::install(&self.engine.store, reference)?.ok_or(error)?;
                 let digest = image.id;
                 return Ok(Pulled {
-                    image,
+                    image: Some(image),
                     digest,
                     changed: true,
                 });
             }
+            Err(RegistryError::NotAnImage { .. }) => {
+                let (artifact, changed) = self.take_artifact(&client, reference, true, progress)?;
+                let pulled = Pulled {
+                    image: None,
+                    digest: artifact.digest,
+                    changed,
+                };
+                return self.pulled(reference, pulled, "artifact", progress);
+            }
             Err(error) => return Err(error.into()),
         };
         let pulled = self.take(&client, reference, &remote, progress)?;
+        self.pulled(reference, pulled, "image", progress)
+    }
+
+    /// Says what a pull came to.
+    pub(super) fn pulled(
+        self,
+        reference: &Reference,
+        pulled: Pulled,
+        kind: &str,
+        progress: &dyn Fn(PullEvent),
+    ) -> Result<Pulled, EngineError> {
         let (object, name) = (reference.familiar(), reference.familiar_name());
-        events::image(self.engine, "pull", &object, &name, Some(&pulled.image))?;
+        events::image(self.engine, "pull", &object, &name, pulled.image.as_ref())?;
         progress(PullEvent::Status {
             message: format!("Digest: {}", pulled.digest),
         });
+        let mut named = kind.to_owned();
+        named[..1].make_ascii_uppercase();
         let what = if pulled.changed {
-            "Downloaded newer image"
+            format!("Downloaded newer {kind}")
         } else {
-            "Image is up to date"
+            format!("{named} is up to date")
         };
         progress(PullEvent::Status {
             message: format!("Status: {what} for {}", reference.familiar()),
@@ -135,7 +147,7 @@ impl Images<'_> {
             .collect()
     }
 
-    fn take(
+    pub(super) fn take(
         self,
         client: &Client,
         reference: &Reference,
@@ -144,20 +156,27 @@ impl Images<'_> {
     ) -> Result<Pulled, EngineError> {
         let store = &self.engine.store;
         let known = reference.with_digest(remote.digest);
-        let tagged = reference.tag().map(|tag| reference.with_tag(tag)).transpose();
-        let tagged = tagged.map_err(|error| super::find::invalid(&error))?;
-        if let Some(image) = store.image_by_reference(&known)?
-            && tagged.as_ref().is_none_or(|tag| image.tags.contains(tag))
-            && image.manifest == Some(remote.manifest_digest)
-        {
-            return Ok(Pulled {
-                image,
-                digest: remote.digest,
-                changed: false,
-            });
-        }
+        let tagged = tag_of(reference)?;
         let config: ImageConfig = serde_json::from_slice(&remote.raw_config)
             .map_err(|error| broken(reference, &format!("its configuration cannot be read: {error}")))?;
+        let here = store.image_for(&known, &config.platform())?.filter(|image| {
+            image.manifest == Some(remote.manifest_digest)
+                && tagged
+                    .as_ref()
+                    .is_none_or(|tag| image.tags.contains(tag) || image.variant_of.contains(tag))
+        });
+        let changed = here.is_none();
+        if let Some(image) = here {
+            let listed = store.index_by_reference(tagged.as_ref().unwrap_or(&known))?;
+            // What came before indexes were kept has none.
+            if listed.and_then(|index| index.digest) == remote.index.as_ref().map(|_| remote.digest) {
+                return Ok(Pulled {
+                    image: Some(image),
+                    digest: remote.digest,
+                    changed,
+                });
+            }
+        }
         if config.rootfs.diff_ids.len() != remote.layers.len() {
             let (layers, named) = (remote.layers.len(), config.rootfs.diff_ids.len());
             return Err(broken(
@@ -181,19 +200,23 @@ impl Images<'_> {
             lease: &lease,
         };
         let layers = fetch.layers(&config.rootfs.diff_ids, progress)?;
-        let image = store.record_image(&NewImage {
+        let image = NewImage {
             raw_config: &remote.raw_config,
             manifest: Some(remote.manifest_digest),
             layers: &layers,
             parent: None,
             tags: tagged.as_slice(),
             repository_digest: Some(&known),
-        })?;
+        };
+        let image = match (&remote.index, &remote.entry) {
+            (Some(index), Some(entry)) => store.record_member(&image, index, entry)?,
+            _ => store.record_image(&image)?,
+        };
         durable::sync_behind(self.engine);
         Ok(Pulled {
-            image,
+            image: Some(image),
             digest: remote.digest,
-            changed: true,
+            changed,
         })
     }
 }
@@ -367,9 +390,30 @@ impl Read for Counted {
     }
 }
 
+/// The reference's tag, without a digest that may stand beside it.
+pub(super) fn tag_of(reference: &Reference) -> Result<Option<Reference>, EngineError> {
+    let tagged = reference.tag().map(|tag| reference.with_tag(tag)).transpose();
+    tagged.map_err(|error| super::find::invalid(&error))
+}
+
 /// The 12 digits by which users see a layer. A descriptor out of a parsed manifest always has a valid digest.
-fn short_id(blob: &Descriptor) -> String {
+pub(super) fn short_id(blob: &Descriptor) -> String {
     descriptor_digest(blob).map_or_else(|_| blob.digest().to_string(), |digest| digest.short())
+}
+
+/// Says what is being fetched.
+pub(super) fn announce(reference: &Reference, progress: &dyn Fn(PullEvent)) {
+    let label = reference.tag().map_or_else(
+        || reference.digest().map(Digest::to_string),
+        |tag| Some(tag.into()),
+    );
+    progress(PullEvent::Status {
+        message: format!(
+            "{}: Pulling from {}",
+            label.unwrap_or_default(),
+            shown_repository(reference)
+        ),
+    });
 }
 
 /// `library/ubuntu` for Docker Hub, the whole name elsewhere.

@@ -2,7 +2,7 @@
 //! compressed while it is sent, and remembered, so that the next push has nothing to do.
 
 use super::push_content::{Bytes, FileContent, GrowingContent, Sending};
-use super::{Image, Images};
+use super::{Artifact, Image, Images, Index};
 use crate::{EngineError, durable, events};
 use oci::{Compression, Digest, LayerMediaType, Manifest, MediaType, Platform, Reference, descriptor_digest};
 use registry::{Client, Content, Landed, RegistryError, Target};
@@ -100,8 +100,8 @@ impl Images<'_> {
         platform: Option<&Platform>,
         progress: &dyn Fn(PushEvent),
     ) -> Result<Pushed, EngineError> {
-        let images = vec![(reference.clone(), self.to_push(reference)?)];
-        let mut pushed = self.push_images(&images, platform, progress)?;
+        let cargo = self.to_push(reference, platform, progress)?;
+        let mut pushed = self.push_all(&[(reference.clone(), cargo)], progress)?;
         pushed
             .pop()
             .ok_or_else(|| super::find::not_found(&reference.familiar()))
@@ -115,14 +115,16 @@ impl Images<'_> {
         progress: &dyn Fn(PushEvent),
     ) -> Result<Vec<Pushed>, EngineError> {
         let name = repository.name();
-        let mut images: Vec<(Reference, Image)> = Vec::new();
+        let mut references: Vec<Reference> = Vec::new();
         for image in self.list()? {
-            for tag in image.tags.iter().filter(|tag| tag.name() == name) {
-                images.push((tag.clone(), image.clone()));
-            }
+            references.extend(image.tags);
         }
-        images.sort_by(|(one, _), (other, _)| one.cmp(other));
-        if images.is_empty() {
+        for artifact in self.artifacts()? {
+            references.extend(artifact.tags);
+        }
+        references.retain(|tag| tag.name() == name);
+        references.sort();
+        if references.is_empty() {
             return Err(EngineError::Invalid {
                 message: format!(
                     "an image does not exist locally with the tag: {}",
@@ -131,58 +133,22 @@ impl Images<'_> {
                 hint: Some("'images' lists what is here".into()),
             });
         }
-        self.push_images(&images, platform, progress)
+        let all = references
+            .into_iter()
+            .map(|reference| {
+                let cargo = self.to_push(&reference, platform, progress)?;
+                Ok((reference, cargo))
+            })
+            .collect::<Result<Vec<_>, EngineError>>()?;
+        self.push_all(&all, progress)
     }
 
-    fn to_push(self, reference: &Reference) -> Result<Image, EngineError> {
-        if reference.digest().is_some() {
-            return Err(EngineError::Invalid {
-                message: "cannot push a digest reference".into(),
-                hint: Some("push a tag; the registry gives it the same digest".into()),
-            });
-        }
-        if let Some(image) = self.engine.store.image_by_reference(reference)? {
-            return Ok(image);
-        }
-        let name = reference.name();
-        let others = self
-            .list()?
-            .iter()
-            .any(|image| image.tags.iter().any(|tag| tag.name() == name));
-        Err(EngineError::Invalid {
-            message: if others {
-                format!("tag does not exist: {}", reference.familiar())
-            } else {
-                format!(
-                    "an image does not exist locally with the tag: {}",
-                    reference.familiar_name()
-                )
-            },
-            hint: Some(format!(
-                "'tag IMAGE {}' gives an image this name",
-                reference.familiar()
-            )),
-        })
-    }
-
-    fn push_images(
+    fn push_all(
         self,
-        images: &[(Reference, Image)],
-        platform: Option<&Platform>,
+        all: &[(Reference, Cargo)],
         progress: &dyn Fn(PushEvent),
     ) -> Result<Vec<Pushed>, EngineError> {
-        for (reference, image) in images {
-            if let Some(platform) = platform.filter(|platform| !platform.accepts(&image.platform)) {
-                return Err(EngineError::Invalid {
-                    message: format!(
-                        "image with reference {} was found but does not provide the specified platform ({platform})",
-                        reference.familiar()
-                    ),
-                    hint: Some(format!("the one here is for {}", image.platform)),
-                });
-            }
-        }
-        let Some((first, _)) = images.first() else {
+        let Some((first, _)) = all.first() else {
             return Ok(Vec::new());
         };
         let client = self.engine.registry_client()?;
@@ -191,26 +157,29 @@ impl Images<'_> {
         });
         let lease = self.engine.store.lease()?;
         let gzip = Mutex::new(None);
-        let mut all = Vec::new();
-        for (reference, image) in images {
-            let sources = self.sources(reference, image)?;
-            let token_sources: BTreeSet<String> = sources.values().flatten().cloned().collect();
-            let push = Push {
+        let mut done = Vec::new();
+        for (reference, cargo) in all {
+            let truck = Truck {
                 images: self,
                 client: &client,
-                target: client.target(
-                    reference,
-                    token_sources.into_iter().take(MOST_TOKEN_SOURCES).collect(),
-                ),
                 reference,
-                image,
-                sources,
                 lease: &lease,
                 gzip: &gzip,
             };
-            let pushed = push.run(progress)?;
+            let tag = reference.tag().unwrap_or("latest");
+            let (pushed, image) = match cargo {
+                Cargo::Image(image) => (truck.send(image, Some(tag), progress)?, Some(image.as_ref())),
+                Cargo::Index(index) => (truck.send_index(index, tag, progress)?, None),
+                Cargo::Artifact(artifact) => {
+                    let named = (artifact, Some(tag));
+                    (
+                        self.send_artifact(&client, reference, named, &lease, progress)?,
+                        None,
+                    )
+                }
+            };
             let (object, name) = (reference.familiar(), reference.familiar_name());
-            events::image(self.engine, "push", &object, &name, Some(image))?;
+            events::image(self.engine, "push", &object, &name, image)?;
             progress(PushEvent::Status {
                 message: format!(
                     "{}: digest: {} size: {}",
@@ -219,10 +188,10 @@ impl Images<'_> {
                     pushed.size
                 ),
             });
-            all.push(pushed);
+            done.push(pushed);
         }
         durable::sync_behind(self.engine);
-        Ok(all)
+        Ok(done)
     }
 
     /// For each layer, other repositories of the same registry that should have it, because images here that have the
@@ -260,16 +229,67 @@ impl Images<'_> {
     }
 }
 
+/// What a name leads to, and how it goes out.
+#[derive(Debug)]
+pub(super) enum Cargo {
+    Artifact(Artifact),
+    /// One image, under the name itself.
+    Image(Box<Image>),
+    /// All that an index lists, and the index.
+    Index(Index),
+}
+
+/// What takes things to one name.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Truck<'a> {
+    pub(super) images: Images<'a>,
+    pub(super) client: &'a Client,
+    pub(super) reference: &'a Reference,
+    pub(super) lease: &'a Lease,
+    /// Started for the first layer that is compressed.
+    gzip: &'a Mutex<Option<Arc<Gzip>>>,
+}
+
+impl Truck<'_> {
+    /// Sends an image under a tag, or without one by its digest, and then exactly as it came.
+    pub(super) fn send(
+        self,
+        image: &Image,
+        tag: Option<&str>,
+        progress: &dyn Fn(PushEvent),
+    ) -> Result<Pushed, EngineError> {
+        let sources = self.images.sources(self.reference, image)?;
+        let token_sources: BTreeSet<String> = sources.values().flatten().cloned().collect();
+        let target = self.client.target(
+            self.reference,
+            token_sources.into_iter().take(MOST_TOKEN_SOURCES).collect(),
+        );
+        let push = Push {
+            images: self.images,
+            client: self.client,
+            target,
+            reference: self.reference,
+            tag,
+            image,
+            sources,
+            lease: self.lease,
+            gzip: self.gzip,
+        };
+        push.run(progress)
+    }
+}
+
 /// One image on its way out.
 struct Push<'a> {
     images: Images<'a>,
     client: &'a Client,
     target: Target,
     reference: &'a Reference,
+    /// None: it goes by its digest, for an index.
+    tag: Option<&'a str>,
     image: &'a Image,
     sources: BTreeMap<Digest, Vec<String>>,
     lease: &'a Lease,
-    /// Started for the first layer that is compressed.
     gzip: &'a Mutex<Option<Arc<Gzip>>>,
 }
 
@@ -577,17 +597,19 @@ impl Push<'_> {
             self.client
                 .push_blob(&self.target, Arc::new(content), Vec::new())?;
         }
-        let tag = self.reference.tag().unwrap_or("latest");
-        let digest = self.client.push_manifest(&self.target, tag, media_type, raw)?;
-        store.put_blob(self.lease, raw)?;
+        let digest = store.put_blob(self.lease, raw)?;
+        let to = self.tag.map_or_else(|| digest.to_string(), str::to_owned);
+        self.client.push_manifest(&self.target, &to, media_type, raw)?;
         let layers: Vec<_> = self.image.layers.iter().map(|layer| layer.id.clone()).collect();
+        let known = self.reference.with_digest(digest);
         store.record_image(&NewImage {
             raw_config: &self.image.raw_config,
             manifest: Some(digest),
             layers: &layers,
             parent: None,
             tags: &[],
-            repository_digest: Some(&self.reference.with_digest(digest)),
+            // In an index it is known by the index's digest.
+            repository_digest: self.tag.is_some().then_some(&known),
         })?;
         Ok(Pushed {
             digest,

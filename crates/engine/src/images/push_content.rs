@@ -30,7 +30,7 @@ pub(super) fn is_missing(error: &EngineError) -> bool {
 }
 
 /// One layer's way of telling how far it is, and of being stopped.
-pub(super) struct Sending {
+pub(crate) struct Sending {
     id: String,
     stop: Arc<AtomicBool>,
     events: Sender<PushEvent>,
@@ -38,7 +38,7 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    pub(super) fn new(id: String, stop: Arc<AtomicBool>, events: Sender<PushEvent>) -> Self {
+    pub(crate) fn new(id: String, stop: Arc<AtomicBool>, events: Sender<PushEvent>) -> Self {
         Self {
             id,
             stop,
@@ -71,7 +71,7 @@ impl Sending {
 }
 
 /// A blob of the store.
-pub(super) struct FileContent {
+pub(crate) struct FileContent {
     file: Option<File>,
     digest: Digest,
     size: u64,
@@ -80,7 +80,7 @@ pub(super) struct FileContent {
 
 impl FileContent {
     /// Without a file, only a registry that has the blob already is content.
-    pub(super) fn new(file: Option<File>, digest: Digest, size: u64, sending: Sending) -> Self {
+    pub(crate) fn new(file: Option<File>, digest: Digest, size: u64, sending: Sending) -> Self {
         Self {
             file,
             digest,
@@ -167,13 +167,13 @@ impl Content for GrowingContent {
 }
 
 /// Bytes in memory.
-pub(super) struct Bytes {
+pub(crate) struct Bytes {
     digest: Digest,
     bytes: Vec<u8>,
 }
 
 impl Bytes {
-    pub(super) fn new(digest: Digest, bytes: Vec<u8>) -> Self {
+    pub(crate) fn new(digest: Digest, bytes: Vec<u8>) -> Self {
         Self { digest, bytes }
     }
 }

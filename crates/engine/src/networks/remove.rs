@@ -11,6 +11,7 @@ use sys::failpoint;
 impl Networks<'_> {
     /// Removes one that nobody is on, by name, id or id prefix.
     pub fn remove(&self, name: &str) -> Result<(), EngineError> {
+        self.engine.database.make_room();
         let engine = self.engine;
         let id = engine.database.write(|transaction| {
             let known = match rows::find(transaction, name)? {
@@ -35,6 +36,7 @@ impl Networks<'_> {
     /// Removes networks that no container is on now, and returns their names. The default ones are never among them,
     /// but an idle bridge gives back what it has on the host.
     pub fn prune(&self, filters: &[(String, String)]) -> Result<Vec<String>, EngineError> {
+        self.engine.database.make_room();
         let filters = Filters::parse(filters)?;
         let engine = self.engine;
         let known = engine

@@ -154,6 +154,7 @@ impl Volumes<'_> {
     /// Removes one that no container refers to. With `force`, one that is not there is no error. One that has versions
     /// is removed only `with_versions`.
     pub fn remove(&self, name: &str, force: bool, with_versions: bool) -> Result<(), EngineError> {
+        self.engine.database.make_room();
         let gone = self.engine.database.write(|transaction| {
             if let Some(user) = user_of(transaction, name)? {
                 return Err(EngineError::Conflict {
@@ -183,6 +184,7 @@ impl Volumes<'_> {
     /// Removes anonymous volumes (with `all`, named ones too) that no container refers to and that have no versions.
     /// Returns names and bytes.
     pub fn prune(&self, all: bool, filters: &[(String, String)]) -> Result<(Vec<String>, u64), EngineError> {
+        self.engine.database.make_room();
         let is_all =
             |(key, value): &&(String, String)| key == "all" && matches!(value.as_str(), "1" | "t" | "true");
         let all = all || filters.iter().any(|filter| is_all(&filter));

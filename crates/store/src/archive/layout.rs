@@ -19,7 +19,7 @@ use sys::SysError;
 const DOCKER_CONFIG_TYPE: &str = "application/vnd.docker.container.image.v1+json";
 const DOCKER_MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_INDEX_TYPE: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(super) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// How an image is written.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ pub struct LayoutOptions {
 }
 
 /// A blob of the layout.
-enum Content<'a> {
+pub(super) enum Content<'a> {
     Bytes(Vec<u8>),
     /// A blob of the store's.
     Kept(u64),
@@ -62,16 +62,13 @@ impl Content<'_> {
     }
 }
 
-type Contents<'a> = BTreeMap<Digest, Content<'a>>;
-
-/// Makes a document, and its type, of the layers' `diff_ids` and the digests of their blobs.
-type DocumentOf<'d> = &'d mut dyn FnMut(&BTreeMap<Digest, Digest>) -> (String, Vec<u8>);
+pub(super) type Contents<'a> = BTreeMap<Digest, Content<'a>>;
 
 /// A layer in the form in which it is written.
-struct Form {
-    digest: Digest,
-    size: u64,
-    media_type: String,
+pub(super) struct Form {
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    pub(super) media_type: String,
 }
 
 impl Store {
@@ -126,53 +123,8 @@ impl Store {
         Ok(())
     }
 
-    /// Writes layers into a directory as an OCI layout, with a document that says what they are for. `document_of` makes it
-    /// and its type of the layers' digests there.
-    pub fn write_layers(
-        &self,
-        lease: &Lease,
-        layers: &[Layer],
-        options: &LayoutOptions,
-        document_of: DocumentOf<'_>,
-        directory: &Path,
-    ) -> Result<(), StoreError> {
-        let forms = self.forms(lease, layers.iter().collect(), options)?;
-        let mut blobs = Contents::new();
-        let mut descriptors = Vec::new();
-        let mut known = BTreeMap::new();
-        for layer in layers {
-            let Some(form) = forms.get(&layer.diff_id) else {
-                continue;
-            };
-            let content = if form.digest == layer.diff_id {
-                Content::Tar(layer, form.size)
-            } else {
-                Content::Kept(form.size)
-            };
-            if blobs.insert(form.digest, content).is_none() {
-                descriptors.push(descriptor(&form.media_type, &form.digest, form.size));
-            }
-            known.insert(layer.diff_id, form.digest);
-        }
-        let (media_type, config) = document_of(&known);
-        let digest = digest_of(&config);
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": MANIFEST_TYPE,
-            "config": descriptor(&media_type, &digest, config.len() as u64),
-            "layers": descriptors,
-        });
-        blobs.insert(digest, Content::Bytes(config));
-        let entry = add(&mut blobs, MANIFEST_TYPE, &manifest)?;
-        let index = document(&json!({ "schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": [entry] }))?;
-        self.write_blobs(&blobs, directory)?;
-        sys::fs::write_atomically(&directory.join("oci-layout"), LAYOUT, 0o644)?;
-        sys::fs::write_atomically(&directory.join("index.json"), &index, 0o644)?;
-        Ok(())
-    }
-
     /// Writes blobs into a layout's directory, those that are not there.
-    fn write_blobs(&self, blobs: &Contents<'_>, directory: &Path) -> Result<(), StoreError> {
+    pub(super) fn write_blobs(&self, blobs: &Contents<'_>, directory: &Path) -> Result<(), StoreError> {
         let place = directory.join("blobs/sha256");
         sys::fs::create_directories(&place, 0o755)?;
         for (digest, content) in blobs {
@@ -282,7 +234,7 @@ impl Store {
     }
 
     /// Brings all layers into the form that is wanted, several at once.
-    fn forms(
+    pub(super) fn forms(
         &self,
         lease: &Lease,
         mut layers: Vec<&Layer>,

@@ -5,9 +5,12 @@ use super::{DockerImage, Loaded};
 use crate::blobs::digest_of;
 use crate::images::parse_config;
 use crate::layers::{Keep, Source};
-use crate::{LayerId, Lease, NewImage, Store, StoreError};
-use oci::{Descriptor, Digest, LayerMediaType, Manifest, Platform, Reference, descriptor_digest};
+use crate::{LayerId, Lease, NewImage, Store, StoreError, artifacts, images, indexes};
+use oci::{
+    Descriptor, Digest, ImageManifest, LayerMediaType, Manifest, Platform, Reference, descriptor_digest,
+};
 use std::io::Read;
+use std::sync::Arc;
 
 /// What an annotation of an OCI layout's index may call an image: containerd's whole name first, then the tag or
 /// name of the specification.
@@ -23,13 +26,27 @@ struct Found {
     manifest: Option<Digest>,
     layers: Vec<LayerId>,
     tags: Vec<Reference>,
+    /// The index that it belongs to, and the digest under which that lists it.
+    listed: Option<(Arc<Vec<u8>>, Digest)>,
+}
+
+/// What an archive holds.
+enum Content {
+    Artifact {
+        raw: Vec<u8>,
+        tags: Vec<Reference>,
+        /// Whether an index lists it, so that it needs no name.
+        listed: bool,
+    },
+    Image(Found),
 }
 
 impl Store {
     /// Reads a docker-archive or an OCI image layout out of a tar (plain, gzip, bzip2, xz or zstd), recognised by its
     /// content; returns the images with the references that were set. On any error nothing is recorded.
     ///
-    /// Of an index the image for this machine is taken. With `platforms`, only images for one of these are taken at all.
+    /// Of an index all images that are in the archive are taken. With `platforms`, only images for one of these are taken
+    /// at all.
     pub fn load(&self, archive: &mut dyn Read, platforms: &[Platform]) -> Result<Vec<Loaded>, StoreError> {
         let lease = self.lease()?;
         let result = self.load_leased(&lease, archive, platforms);
@@ -48,38 +65,57 @@ impl Store {
         platforms: &[Platform],
     ) -> Result<Vec<Loaded>, StoreError> {
         let spool = Spool::read(lease, archive)?;
-        let found = if let Some(manifest) = spool.document("manifest.json")? {
-            self.docker_archive(lease, &spool, &manifest, platforms)?
-        } else if let Some(index) = spool.document("index.json")? {
-            self.oci_layout(lease, &spool, &index, platforms)?
-        } else {
-            return Err(StoreError::Archive(
-                "it has neither 'manifest.json' nor 'index.json', so it is no archive of images \
-                 ('import' takes plain root filesystems)"
-                    .to_owned(),
-            ));
+        let (manifest, index) = (spool.document("manifest.json")?, spool.document("index.json")?);
+        let contents = match (manifest, index) {
+            // What Docker's half cannot tell stands in the other one.
+            (Some(_), Some(index)) if has_more(&spool, &index) => {
+                self.oci_layout(lease, &spool, &index, platforms)?
+            }
+            (Some(manifest), _) => self.docker_archive(lease, &spool, &manifest, platforms)?,
+            (None, Some(index)) => self.oci_layout(lease, &spool, &index, platforms)?,
+            (None, None) => {
+                return Err(StoreError::Archive(
+                    "it has neither 'manifest.json' nor 'index.json', so it is no archive of images \
+                     ('import' takes plain root filesystems)"
+                        .to_owned(),
+                ));
+            }
         };
-        let images: Vec<NewImage<'_>> = found
-            .iter()
-            .map(|found| NewImage {
-                raw_config: &found.raw_config,
-                manifest: found.manifest,
-                layers: &found.layers,
-                parent: None,
-                tags: &found.tags,
-                repository_digest: None,
-            })
-            .collect();
-        let ids = self.record_images(&images)?;
-        ids.iter()
-            .zip(found.iter())
-            .map(|(id, found)| {
-                Ok(Loaded {
-                    image: self.image_by_id(id)?.ok_or(StoreError::NoSuchImage(*id))?,
-                    tags: found.tags.clone(),
+        let ids = self.database.write(|t| {
+            contents
+                .iter()
+                .map(|content| match content {
+                    Content::Image(found) => {
+                        let image = NewImage {
+                            raw_config: &found.raw_config,
+                            manifest: found.manifest,
+                            layers: &found.layers,
+                            parent: None,
+                            tags: &found.tags,
+                            repository_digest: None,
+                        };
+                        match &found.listed {
+                            Some((index, entry)) => indexes::record_listed(t, &image, index, entry),
+                            None => images::record(t, &image),
+                        }
+                    }
+                    Content::Artifact { raw, tags, .. } => Ok(artifacts::record(t, raw, tags, None)?.digest),
                 })
-            })
-            .collect()
+                .collect::<Result<Vec<_>, StoreError>>()
+        })?;
+        let mut loaded = Vec::new();
+        for (id, content) in ids.into_iter().zip(contents) {
+            let (image, tags) = match content {
+                Content::Image(found) => (
+                    Some(self.image_by_id(&id)?.ok_or(StoreError::NoSuchImage(id))?),
+                    found.tags,
+                ),
+                Content::Artifact { listed: true, .. } => continue,
+                Content::Artifact { tags, .. } => (None, tags),
+            };
+            loaded.push(Loaded { image, id, tags });
+        }
+        Ok(loaded)
     }
 
     fn docker_archive(
@@ -88,7 +124,7 @@ impl Store {
         spool: &Spool,
         manifest: &[u8],
         platforms: &[Platform],
-    ) -> Result<Vec<Found>, StoreError> {
+    ) -> Result<Vec<Content>, StoreError> {
         let images: Vec<DockerImage> =
             serde_json::from_slice(manifest).map_err(|source| StoreError::Document {
                 what: "the archive's 'manifest.json'".to_owned(),
@@ -136,12 +172,13 @@ impl Store {
                 })?;
                 layers.push(layer.id);
             }
-            found.push(Found {
+            found.push(Content::Image(Found {
                 raw_config,
                 manifest: None,
                 layers,
                 tags,
-            });
+                listed: None,
+            }));
         }
         if found.is_empty() {
             return Err(none_for(platforms));
@@ -155,32 +192,39 @@ impl Store {
         spool: &Spool,
         index: &[u8],
         platforms: &[Platform],
-    ) -> Result<Vec<Found>, StoreError> {
+    ) -> Result<Vec<Content>, StoreError> {
         let Manifest::Index(index) = parse_manifest(index, None)? else {
             return Err(StoreError::Archive("its 'index.json' is no index".to_owned()));
         };
         let mut found = Vec::new();
         for descriptor in index.manifests() {
-            let tags = names(descriptor)?;
-            if let Some(image) = self.oci_image(lease, spool, descriptor, tags, (0, platforms))? {
-                found.push(image);
-            }
+            let place = Place {
+                tags: names(descriptor)?,
+                listed: None,
+                depth: 0,
+                platforms,
+            };
+            self.oci_content(lease, spool, descriptor, &place, &mut found)?;
         }
-        if found.is_empty() {
+        let is_any = found.iter().any(|content| match content {
+            Content::Image(_) => true,
+            Content::Artifact { listed, .. } => !listed,
+        });
+        if !is_any {
             return Err(none_for(platforms));
         }
         Ok(found)
     }
 
-    /// Reads an image, or of an index the one for this machine or a wanted platform. `None` if there is none.
-    fn oci_image(
+    /// Reads what an entry leads to: an image, those images of an index that are there, an artifact.
+    fn oci_content(
         &self,
         lease: &Lease,
         spool: &Spool,
         descriptor: &Descriptor,
-        tags: Vec<Reference>,
-        (depth, platforms): (u32, &[Platform]),
-    ) -> Result<Option<Found>, StoreError> {
+        place: &Place<'_>,
+        found: &mut Vec<Content>,
+    ) -> Result<(), StoreError> {
         let (digest, raw) = blob(spool, descriptor)?;
         let manifest = match Manifest::parse(&raw, Some(descriptor.media_type().as_ref())) {
             Ok(manifest) => manifest,
@@ -188,48 +232,77 @@ impl Store {
         };
         let image = match manifest {
             Manifest::Image(image) => image,
-            Manifest::Index(_) if depth >= DEEPEST => {
+            Manifest::Index(_) if place.depth >= DEEPEST => {
                 return Err(StoreError::Archive("its indexes are nested too deep".to_owned()));
             }
             Manifest::Index(index) => {
+                self.put_blob(lease, &raw)?;
+                let raw = Arc::new(raw);
                 for inner in index.manifests() {
-                    let fits = inner.platform().as_ref().is_none_or(|platform| {
-                        let variant = platform.variant().clone().unwrap_or_default();
-                        let platform = Platform::new(
-                            &platform.os().to_string(),
-                            &platform.architecture().to_string(),
-                            &variant,
-                        );
-                        if platforms.is_empty() {
-                            Platform::host().accepts(&platform)
-                        } else {
-                            is_wanted(platforms, &platform)
-                        }
-                    });
+                    let entry = descriptor_digest_of(inner)?;
                     // Layouts often hold the blobs of some platforms only.
-                    let is_there = spool.path(&member(&descriptor_digest_of(inner)?)).is_some();
-                    if fits
-                        && is_there
-                        && let Some(found) =
-                            self.oci_image(lease, spool, inner, tags.clone(), (depth + 1, platforms))?
-                    {
-                        return Ok(Some(found));
+                    if spool.path(&member(&entry)).is_none() {
+                        continue;
                     }
+                    let place = Place {
+                        tags: place.tags.clone(),
+                        // Of nested indexes the outermost is the one that the names lead to.
+                        listed: place.listed.clone().or_else(|| Some((Arc::clone(&raw), entry))),
+                        depth: place.depth + 1,
+                        platforms: place.platforms,
+                    };
+                    self.oci_content(lease, spool, inner, &place, found)?;
                 }
-                return Ok(None);
+                return Ok(());
             }
         };
-        // Attestations and other artifacts have no layers to unpack.
-        if !image
-            .layers()
-            .iter()
-            .all(|layer| LayerMediaType::recognise(layer.media_type()).is_some())
-        {
-            return Ok(None);
+        if !is_image(&image) {
+            // Attestations stay where all platforms do.
+            if place.listed.is_none() || place.platforms.is_empty() {
+                self.oci_artifact(lease, spool, &image, &raw)?;
+                found.push(Content::Artifact {
+                    raw,
+                    tags: if place.listed.is_none() {
+                        place.tags.clone()
+                    } else {
+                        Vec::new()
+                    },
+                    listed: place.listed.is_some(),
+                });
+            }
+            return Ok(());
         }
+        let image = self.oci_image(lease, spool, (&image, &raw), place)?;
+        found.extend(image.map(Content::Image));
+        Ok(())
+    }
+
+    fn oci_artifact(
+        &self,
+        lease: &Lease,
+        spool: &Spool,
+        manifest: &ImageManifest,
+        raw: &[u8],
+    ) -> Result<(), StoreError> {
+        for descriptor in std::iter::once(manifest.config()).chain(manifest.layers()) {
+            let digest = descriptor_digest_of(descriptor)?;
+            let (mut file, _) = spool.open(&member(&digest))?;
+            self.put_blob_from(lease, (digest, descriptor.size()), &mut file)?;
+        }
+        self.put_blob(lease, raw)?;
+        Ok(())
+    }
+
+    fn oci_image(
+        &self,
+        lease: &Lease,
+        spool: &Spool,
+        (image, raw): (&ImageManifest, &[u8]),
+        place: &Place<'_>,
+    ) -> Result<Option<Found>, StoreError> {
         let (config_digest, raw_config) = blob(spool, image.config())?;
         let config = parse_config(&raw_config, &config_digest)?;
-        if !is_wanted(platforms, &config.platform()) {
+        if !is_wanted(place.platforms, &config.platform()) {
             return Ok(None);
         }
         let diff_ids = &config.rootfs.diff_ids;
@@ -257,14 +330,54 @@ impl Store {
             })?;
             layers.push(layer.id);
         }
-        let manifest = self.put_blob(lease, &raw)?;
+        let manifest = self.put_blob(lease, raw)?;
         Ok(Some(Found {
             raw_config,
             manifest: Some(manifest),
             layers,
-            tags,
+            tags: place.tags.clone(),
+            listed: place.listed.clone(),
         }))
     }
+}
+
+/// Where in a layout something is.
+struct Place<'a> {
+    /// The names that lead there.
+    tags: Vec<Reference>,
+    /// The index that lists it, and the digest by which it does.
+    listed: Option<(Arc<Vec<u8>>, Digest)>,
+    depth: u32,
+    /// What is wanted; nothing stands for all.
+    platforms: &'a [Platform],
+}
+
+/// Says whether a manifest is an image's. Attestations and other artifacts have no layers to unpack.
+fn is_image(manifest: &ImageManifest) -> bool {
+    let config = manifest.config().media_type().to_string();
+    let known = [
+        "application/vnd.oci.image.config.v1+json",
+        "application/vnd.docker.container.image.v1+json",
+        "application/octet-stream",
+    ];
+    let mut layers = manifest.layers().iter();
+    known.contains(&config.as_str())
+        && layers.all(|layer| LayerMediaType::recognise(layer.media_type()).is_some())
+}
+
+/// Says whether a layout holds an index or an artifact, which a docker-archive cannot.
+fn has_more(spool: &Spool, index: &[u8]) -> bool {
+    let Ok(Manifest::Index(index)) = parse_manifest(index, None) else {
+        return false;
+    };
+    index.manifests().iter().any(|entry| {
+        let read = blob(spool, entry).and_then(|(_, raw)| parse_manifest(&raw, None));
+        match read {
+            Ok(Manifest::Index(_)) => true,
+            Ok(Manifest::Image(manifest)) => !is_image(&manifest),
+            Err(_) => false,
+        }
+    })
 }
 
 fn is_wanted(platforms: &[Platform], platform: &Platform) -> bool {

@@ -21,6 +21,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+/// Where Docker Hub is searched.
+pub(super) const SEARCH: &str = "/v1/search";
+
 /// Bodies go out in pieces of this size, so that a fault in the middle is one.
 const PIECE: usize = 16 << 10;
 
@@ -203,6 +206,7 @@ async fn answer(
         return super::upload::manifest(&mut content, &request, &body);
     }
     match content.objects.get(&request.path) {
+        Some(object) if request.path == SEARCH => search(object, &request.query),
         Some(object) => object.serve(&request, fault),
         None if request.path.contains("/manifests/") => {
             let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
@@ -214,6 +218,29 @@ async fn answer(
             br#"{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown"}]}"#,
         ),
     }
+}
+
+/// Answers with those of the repositories that have the term in their names or descriptions, as many as asked for.
+fn search(all: &Object, query: &str) -> io::Result<Response<Scripted>> {
+    let value_of = |name: &str| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    };
+    let term = value_of("q")
+        .unwrap_or_default()
+        .replace("%2F", "/")
+        .replace('+', " ");
+    let most = value_of("n").and_then(|n| n.parse().ok()).unwrap_or(usize::MAX);
+    let all: Vec<serde_json::Value> = serde_json::from_slice(&all.bytes).map_err(io::Error::other)?;
+    let has = |repository: &serde_json::Value| {
+        ["name", "description"]
+            .iter()
+            .filter_map(|key| repository[key].as_str())
+            .any(|text| text.contains(&term))
+    };
+    let found: Vec<_> = all.into_iter().filter(has).take(most).collect();
+    let body = serde_json::json!({"num_results": found.len(), "query": term, "results": found}).to_string();
+    reply(200, &[("content-type", "application/json")], body.as_bytes())
 }
 
 pub(super) fn reply(status: u16, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Response<Scripted>> {

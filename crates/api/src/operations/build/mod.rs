@@ -10,6 +10,7 @@ use crate::buildkit::solve::{self, Solve, Solved, Workshop};
 use crate::server::reply::Head;
 use crate::server::{ApiVersion, Exchange, Failure, Method, Outlet, Reply, Route};
 use engine::builder::BuildEvent;
+use engine::builds::CacheLimits;
 use hyper::StatusCode;
 use options::Form;
 use rustix::event::{PollFd, PollFlags};
@@ -233,24 +234,25 @@ fn prune(exchange: &mut Exchange) -> Result<Reply, Failure> {
             _ => filters.push((key, value)),
         }
     }
-    let sizes: &[&str] = if exchange.version() >= ApiVersion::new(48) {
-        &[
-            "reserved-space",
-            "keep-storage",
-            "max-used-space",
-            "min-free-space",
-        ]
-    } else {
-        &["keep-storage"]
+    let size = |name: &str| Ok::<u64, Failure>(query.number(name)?.unwrap_or_default());
+    let mut limits = CacheLimits {
+        reserved: size("keep-storage")?,
+        ..CacheLimits::default()
     };
-    for name in sizes {
-        if query.number::<i64>(name)?.is_some_and(|size| size != 0) {
-            return Err(Failure::not_implemented(&format!(
-                "{name}: pruning down to a size"
-            )));
-        }
+    if exchange.version() >= ApiVersion::new(48) {
+        let reserved = size("reserved-space")?;
+        limits = CacheLimits {
+            // The older name counts where the newer is not used.
+            reserved: if reserved == 0 { limits.reserved } else { reserved },
+            most: size("max-used-space")?,
+            least_free: size("min-free-space")?,
+        };
     }
-    let (caches_deleted, space_reclaimed) = exchange.engine()?.builds().prune(query.flag("all"), &filters)?;
+    let (caches_deleted, space_reclaimed) =
+        exchange
+            .engine()?
+            .builds()
+            .prune(query.flag("all"), &filters, limits)?;
     Reply::json(&Pruned {
         caches_deleted,
         space_reclaimed,

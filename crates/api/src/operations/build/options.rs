@@ -2,6 +2,7 @@
 
 use crate::buildkit::SolveError;
 use crate::buildkit::attributes::{Attributes, Options, rights};
+use crate::buildkit::caches::Caches;
 use crate::buildkit::outputs::{Output, references};
 use crate::buildkit::solve::Solve;
 use crate::server::{ApiVersion, Exchange, Failure, Query};
@@ -137,8 +138,8 @@ impl Form {
             attributes.insert(format!("label:{name}"), value);
         }
         let caches: Vec<String> = document(query, "cachefrom", "cache-from")?;
-        if !caches.is_empty() {
-            // The classic builder looks for layers in images that are here; so do we, always.
+        // The classic builder looks for layers in images that are here; our cache has them.
+        if !caches.is_empty() && !self.classic {
             attributes.insert("cache-from".to_owned(), caches.join(","));
         }
         if query.flag("nocache") {
@@ -214,13 +215,20 @@ impl Form {
             .get("force-network-mode")
             .is_some_and(|mode| mode == "host");
         Ok(Solve {
-            options,
             session: self.session.clone(),
             allowed: rights(host.then_some("network.host"))?,
             outputs: vec![output],
             inputs: BTreeMap::new(),
+            caches: Caches {
+                inline: options
+                    .arguments
+                    .get("BUILDKIT_INLINE_CACHE")
+                    .is_some_and(|value| matches!(value.as_str(), "1" | "true")),
+                ..Caches::default()
+            },
             classic: self.classic,
             tar: Mutex::new(None),
+            options,
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::config::DEFAULT_PATH;
 use crate::error::{Failure, StepError};
 use crate::progress::Step;
 use crate::stage::StageRun;
-use crate::{OutputStream, RunNetwork, RunStep};
+use crate::{FailedStep, OutputStream, RunNetwork, RunStep};
 use dockerfile::{Instruction, Run, RunSecurity};
 use std::collections::VecDeque;
 use store::Times;
@@ -19,6 +19,8 @@ use store::Times;
 /// How much of a failed command's output its error repeats.
 const TAIL_LINES: usize = 10;
 const LONGEST_LINE: usize = 1024;
+/// What `--debug-shell` runs where the Dockerfile names no other.
+const SHELL: &str = "/bin/sh";
 
 pub(crate) fn run(
     run: &mut StageRun<'_>,
@@ -119,19 +121,21 @@ pub(crate) fn run(
                 rootfs.lower.splice(0..0, made.places(job, &root)?);
             }
             let mut tail = Tail::default();
+            let shell = [config.shell.first().cloned().unwrap_or_else(|| SHELL.to_owned())];
+            let mut asked = RunStep {
+                rootfs,
+                arguments: &words,
+                environment: &with_proxy,
+                working_directory: &directory,
+                user: &config.user,
+                network,
+                extra_hosts: &job.request.extra_hosts,
+                mounts: &made.mounts,
+                insecure,
+                limits: &job.request.limits,
+            };
             let code = job.services.run(
-                &RunStep {
-                    rootfs,
-                    arguments: &words,
-                    environment: &with_proxy,
-                    working_directory: &directory,
-                    user: &config.user,
-                    network,
-                    extra_hosts: &job.request.extra_hosts,
-                    mounts: &made.mounts,
-                    insecure,
-                    limits: &job.request.limits,
-                },
+                &asked,
                 &mut |stream: OutputStream, bytes: &[u8]| {
                     tail.add(bytes);
                     step.output(stream, bytes);
@@ -144,6 +148,20 @@ pub(crate) fn run(
             }
             let code = code?;
             if code != 0 {
+                // Whoever fails first; the others are on their way out.
+                if job.request.debug_shell && job.fail() {
+                    asked.arguments = &shell;
+                    draught.reopen()?;
+                    let failed = FailedStep {
+                        instruction: &instruction.text,
+                        code,
+                    };
+                    if let Err(error) = job.services.debug(&asked, &failed) {
+                        let why = crate::error::chain(&error);
+                        job.progress
+                            .warn(format!("there was no shell in the failed step: {why}"), None);
+                    }
+                }
                 return Err(Failure::Command {
                     command: joined,
                     code,

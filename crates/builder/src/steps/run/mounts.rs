@@ -371,12 +371,16 @@ fn cache<'a>(
     let stopped = || job.stopped();
     let take =
         |sharing| -> Result<Held, Failure> { caches.take(&id, sharing, &stopped)?.ok_or(Failure::Cancelled) };
-    if wanted.other.is_some() && made.caches.iter().all(|(known, _)| *known != id) {
+    let begins_with_something = wanted.other.is_some() || !job.caches().is_empty();
+    if begins_with_something && made.caches.iter().all(|(known, _)| *known != id) {
         // Nobody else sees it half filled.
         let held = take(Sharing::Locked)?;
         if held.is_new {
+            let recalled = recall(job, &id, &held)?;
             begin(wanted, &held)?;
-            fill(job, wanted, &held)?;
+            if !recalled {
+                fill(job, wanted, &held)?;
+            }
             held.finish(&id)?;
         }
     }
@@ -407,6 +411,18 @@ fn cache<'a>(
     };
     made.add(wanted, wanted.mount.read_only, source);
     Ok(())
+}
+
+/// Fills a new cache with what `--cache-from` has for it. What cannot be read makes the build slower, not wrong.
+fn recall(job: &Job<'_>, id: &str, held: &Held) -> Result<bool, StepError> {
+    match job.services.recall_mount(id, &Tree::open(&held.data)?) {
+        Ok(recalled) => Ok(recalled),
+        Err(error) => {
+            job.progress.warn(crate::error::chain(&error), None);
+            held.clear()?;
+            Ok(false)
+        }
+    }
 }
 
 /// Gives a new cache's directory its owner and its mode.

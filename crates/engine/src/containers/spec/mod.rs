@@ -127,8 +127,13 @@ pub(crate) fn plan(input: PlanInput<'_>) -> Result<Plan, EngineError> {
         linux.set_masked_paths(None).set_readonly_paths(None);
     } else {
         linux
-            .set_masked_paths(Some(masked_paths()))
-            .set_readonly_paths(Some(READ_ONLY.map(str::to_owned).to_vec()));
+            .set_masked_paths(Some(
+                request.security.masked_paths.clone().unwrap_or_else(masked_paths),
+            ))
+            .set_readonly_paths(Some(match &request.security.read_only_paths {
+                Some(paths) => paths.clone(),
+                None => READ_ONLY.map(str::to_owned).to_vec(),
+            }));
     }
 
     let mut root = Root::default();

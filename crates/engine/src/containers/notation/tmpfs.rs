@@ -1,7 +1,7 @@
 //! `--tmpfs target[:options]`.
 
 use super::{Invalid, invalid, size};
-use engine::containers::request::{MountRequest, MountSource};
+use crate::containers::request::{MountRequest, MountSource};
 
 const FLAGS: &[&str] = &[
     "async",
@@ -28,7 +28,7 @@ const FLAGS: &[&str] = &[
 const VALUES: &[&str] = &["gid", "huge", "mpol", "nr_blocks", "nr_inodes", "uid"];
 
 /// Reads a tmpfs mount.
-pub(crate) fn parse(text: &str) -> Result<MountRequest, Invalid> {
+pub fn parse(text: &str) -> Result<MountRequest, Invalid> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
     if !target.starts_with('/') {
         return invalid(format!(

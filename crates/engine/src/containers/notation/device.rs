@@ -1,10 +1,10 @@
 //! `--device source[:target][:rwm]`.
 
 use super::{Invalid, invalid};
-use engine::containers::request::DeviceRequest;
+use crate::containers::request::DeviceRequest;
 
 /// Reads a device.
-pub(crate) fn parse(text: &str) -> Result<DeviceRequest, Invalid> {
+pub fn parse(text: &str) -> Result<DeviceRequest, Invalid> {
     let parts: Vec<&str> = text.split(':').collect();
     let permissions_of = |text: &str| {
         let known = !text.is_empty() && text.bytes().all(|b| b"rwm".contains(&b));
@@ -37,7 +37,7 @@ pub(crate) fn parse(text: &str) -> Result<DeviceRequest, Invalid> {
 }
 
 /// Says whether it is a name in the Container Device Interface, `vendor.com/class=name`.
-pub(crate) fn is_cdi(text: &str) -> bool {
+pub fn is_cdi(text: &str) -> bool {
     let Some((kind, name)) = text.split_once('=') else {
         return false;
     };
@@ -59,7 +59,7 @@ pub(crate) fn is_cdi(text: &str) -> bool {
 }
 
 /// Reads a `--device-cgroup-rule`: `c 1:3 rwm`.
-pub(crate) fn rule(text: &str) -> Result<String, Invalid> {
+pub fn rule(text: &str) -> Result<String, Invalid> {
     let number = |text: &str| text == "*" || (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
     let known = match text.split(' ').collect::<Vec<_>>()[..] {
         [kind, numbers, access] => {

@@ -4,7 +4,7 @@ use super::{Invalid, invalid};
 use std::net::IpAddr;
 
 /// Reads a name and its address; `host-gateway` stands for the host's address on the container's network.
-pub(crate) fn parse(text: &str) -> Result<(String, String), Invalid> {
+pub fn parse(text: &str) -> Result<(String, String), Invalid> {
     let separator = text.find(['=', ':']);
     let Some((name, address)) = separator.map(|at| (&text[..at], &text[at + 1..])) else {
         return invalid(format!("bad format for add-host: {text:?}"));
@@ -26,14 +26,14 @@ pub(crate) fn parse(text: &str) -> Result<(String, String), Invalid> {
 }
 
 /// Reads `--dns`.
-pub(crate) fn dns_server(text: &str) -> Result<IpAddr, Invalid> {
+pub fn dns_server(text: &str) -> Result<IpAddr, Invalid> {
     text.trim().parse().map_err(|_error: std::net::AddrParseError| {
         Invalid(format!("IP address is not correctly formatted: {text}"))
     })
 }
 
 /// Reads `--dns-search`: a domain, or `.` for none.
-pub(crate) fn dns_search(text: &str) -> Result<String, Invalid> {
+pub fn dns_search(text: &str) -> Result<String, Invalid> {
     let domain = text.trim();
     let label = |label: &str| {
         !label.is_empty()

@@ -3,7 +3,7 @@
 use super::Invalid;
 
 /// Reads a boolean as Go does.
-pub(crate) fn parse(text: &str) -> Result<bool, Invalid> {
+pub fn parse(text: &str) -> Result<bool, Invalid> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),

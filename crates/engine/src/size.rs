@@ -1,18 +1,27 @@
-//! Sizes: `512m`, `1.5g`, `64 kb`, in powers of 1024 (Docker's `RAMInBytes`).
+//! Sizes as people write them: `512m`, `1.5g`, `64 kb`, in powers of 1024 (Docker's `RAMInBytes`).
 
-use super::{Invalid, invalid};
+/// The text is no size.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoSize {
+    /// It is no number.
+    #[error("invalid size: '{0}'")]
+    Number(String),
+    /// What follows the number is no unit.
+    #[error("invalid suffix: '{0}'")]
+    Suffix(String),
+}
 
-/// Reads a size in bytes.
-pub(crate) fn bytes(text: &str) -> Result<i64, Invalid> {
+/// Reads a size in bytes. Not negative.
+pub fn bytes(text: &str) -> Result<i64, NoSize> {
     let Some(last) = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ') else {
-        return invalid(format!("invalid size: '{text}'"));
+        return Err(NoSize::Number(text.to_owned()));
     };
     let (number, suffix) = (text[..=last].trim_end_matches(' '), &text[last + 1..]);
     let value: f64 = number
         .parse()
-        .map_err(|_error: std::num::ParseFloatError| Invalid(format!("invalid size: '{text}'")))?;
+        .map_err(|_error: std::num::ParseFloatError| NoSize::Number(text.to_owned()))?;
     if value < 0.0 || !value.is_finite() {
-        return invalid(format!("invalid size: '{text}'"));
+        return Err(NoSize::Number(text.to_owned()));
     }
     let lower = suffix.to_ascii_lowercase();
     let unit = match lower.as_bytes() {
@@ -23,9 +32,9 @@ pub(crate) fn bytes(text: &str) -> Result<i64, Invalid> {
             b'g' => 30,
             b't' => 40,
             b'p' => 50,
-            _ => return invalid(format!("invalid suffix: '{suffix}'")),
+            _ => return Err(NoSize::Suffix(suffix.to_owned())),
         },
-        _ => return invalid(format!("invalid suffix: '{suffix}'")),
+        _ => return Err(NoSize::Suffix(suffix.to_owned())),
     };
     #[expect(
         clippy::cast_precision_loss,
@@ -34,11 +43,6 @@ pub(crate) fn bytes(text: &str) -> Result<i64, Invalid> {
     )]
     let size = (value * (1_i64 << unit) as f64) as i64;
     Ok(size)
-}
-
-/// Reads a size of which -1 means "no limit" (`--memory-swap`).
-pub(crate) fn bytes_or_unlimited(text: &str) -> Result<i64, Invalid> {
-    if text == "-1" { Ok(-1) } else { bytes(text) }
 }
 
 #[cfg(test)]
@@ -74,8 +78,7 @@ mod tests {
             ("1mbx", "invalid suffix: 'mbx'"),
             ("1bb", "invalid suffix: 'bb'"),
         ] {
-            assert_eq!(bytes(text).unwrap_err().0, message, "{text}");
+            assert_eq!(bytes(text).unwrap_err().to_string(), message, "{text}");
         }
-        assert_eq!(bytes_or_unlimited("-1"), Ok(-1));
     }
 }

@@ -1,0 +1,68 @@
+//! What registries have: `search`, `image referrers`.
+
+use super::Images;
+use crate::EngineError;
+use oci::{Descriptor, Reference};
+use registry::{Found, registry_of};
+
+/// So many are asked for where nobody says how many.
+const USUAL: usize = 25;
+/// Docker's bound.
+const MOST: usize = 100;
+
+impl Images<'_> {
+    /// Searches Docker Hub, or the registry with which the term begins (`registry.example/term`); returns `limit` repositories
+    /// at most, 25 for 0, the most liked first. Names are such that they can be pulled.
+    pub fn search(&self, term: &str, limit: usize) -> Result<Vec<Found>, EngineError> {
+        let limit = if limit == 0 { USUAL } else { limit };
+        if limit > MOST {
+            return Err(EngineError::Invalid {
+                message: format!("limit {limit} is outside the range of [1, {MOST}]"),
+                hint: None,
+            });
+        }
+        if term.contains("://") {
+            return Err(EngineError::Invalid {
+                message: "invalid repository name (ex: \"registry.domain.tld/myrepos\")".into(),
+                hint: Some("leave the scheme out".into()),
+            });
+        }
+        let (registry, rest) = match term.split_once('/') {
+            Some((host, rest)) if host.contains(['.', ':']) || host == "localhost" => {
+                (registry_of(host), rest)
+            }
+            _ => (oci::DEFAULT_REGISTRY, term),
+        };
+        let is_hub = registry == oci::DEFAULT_REGISTRY;
+        let rest = if is_hub {
+            rest.strip_prefix("library/").unwrap_or(rest)
+        } else {
+            rest
+        };
+        if rest.is_empty() {
+            return Err(EngineError::Invalid {
+                message: format!("'{term}' leaves nothing to search for"),
+                hint: Some("write a part of a repository's name".into()),
+            });
+        }
+        let mut found = self.engine.registry_client()?.search(registry, rest, limit)?;
+        if !is_hub {
+            for one in &mut found {
+                one.name = format!("{registry}/{}", one.name);
+            }
+        }
+        // Equal ones stay in the registry's order.
+        found.sort_by_key(|one| std::cmp::Reverse(one.stars));
+        Ok(found)
+    }
+
+    /// Lists what refers to the image or artifact that a reference names at its registry: signatures, attestations.
+    pub fn referrers(&self, reference: &Reference) -> Result<Vec<Descriptor>, EngineError> {
+        let client = self.engine.registry_client()?;
+        let digest = match reference.digest() {
+            Some(digest) => *digest,
+            None => client.manifest(reference)?.1,
+        };
+        Ok(client.referrers(reference, &digest)?)
+    }
+}
