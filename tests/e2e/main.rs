@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod api;
+mod api_build;
 mod artifacts;
 mod attach;
 mod attacks;

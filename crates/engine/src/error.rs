@@ -17,6 +17,8 @@ pub enum Kind {
     NotFound,
     /// There is no such feature.
     NotImplemented,
+    /// Credentials were not accepted.
+    Unauthorized,
     /// Something that we need did not answer: a registry.
     Unavailable,
 }
@@ -114,7 +116,15 @@ impl EngineError {
             Self::Config(_) | Self::Invalid { .. } => Kind::InvalidParameter,
             Self::NoNetwork(_)
             | Self::NotFound { .. }
-            | Self::Registry(registry::RegistryError::NotFound(_)) => Kind::NotFound,
+            | Self::Registry(
+                registry::RegistryError::NotFound(_)
+                | registry::RegistryError::NoPlatform { .. }
+                | registry::RegistryError::RepositoryNotFound(_),
+            ) => Kind::NotFound,
+            Self::Registry(
+                registry::RegistryError::CredentialsRefused { .. }
+                | registry::RegistryError::LoginRefused { .. },
+            ) => Kind::Unauthorized,
             Self::LogsUnreadable | Self::NotSupported(_) => Kind::NotImplemented,
             Self::Forbidden { .. }
             | Self::Registry(registry::RegistryError::Denied(_) | registry::RegistryError::PushDenied(_)) => {

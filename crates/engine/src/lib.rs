@@ -44,8 +44,10 @@ pub use error::{EngineError, Kind, explain};
 pub use system::{Info, PruneRequest, Pruned, moment};
 
 use state::Database;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use store::Store;
 
 /// Where an engine keeps its things.
@@ -65,6 +67,8 @@ pub struct Engine {
     locations: Locations,
     config: Config,
     client_directory: Option<PathBuf>,
+    credentials: Option<HashMap<String, login::Auth>>,
+    stop: Option<Arc<AtomicBool>>,
     database: Arc<Database>,
     store: Store,
 }
@@ -85,6 +89,8 @@ impl Engine {
             locations,
             config,
             client_directory: None,
+            credentials: None,
+            stop: None,
             database,
             store: store?,
         };
@@ -132,6 +138,21 @@ impl Engine {
         self.client_directory = Some(directory.to_owned());
     }
 
+    /// Sets what registries are shown of who asks, by registry; `None`: what the user's `config.json` has.
+    pub fn set_credentials(&mut self, credentials: Option<HashMap<String, login::Auth>>) {
+        self.credentials = credentials;
+    }
+
+    /// Sets what ends a pull or a push before its time, once it is true.
+    pub fn set_stop(&mut self, stop: Option<Arc<AtomicBool>>) {
+        self.stop = stop;
+    }
+
+    /// Returns what ends a pull or a push before its time: another's failure, or somebody from outside.
+    pub(crate) fn stop(&self) -> Arc<AtomicBool> {
+        self.stop.clone().unwrap_or_default()
+    }
+
     /// Returns the directory of the user's `config.json`.
     pub(crate) fn client_directory(&self) -> Option<PathBuf> {
         self.client_directory
@@ -166,6 +187,7 @@ impl Engine {
         Ok(registry::Client::new(registry::RegistryConfig {
             certificates,
             docker_config: directory.map(|directory| directory.join("config.json")),
+            credentials: self.credentials.clone(),
             mirrors: self.config.mirrors.clone(),
             insecure: self
                 .config

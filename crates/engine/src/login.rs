@@ -2,13 +2,20 @@
 
 use crate::{Engine, EngineError};
 use oci::Reference;
-pub use registry::{Kept, registry_of};
+pub use registry::{Auth, Kept, registry_of};
 
 impl Engine {
     /// Checks a name and a password with a registry (`docker.io`, `host[:port]`) and keeps them.
     pub fn login(&self, registry: &str, user: &str, password: &str) -> Result<Kept, EngineError> {
         check_name(registry)?;
         Ok(self.registry_client()?.login(registry, user, password)?)
+    }
+
+    /// Checks credentials with a registry and keeps nothing. Returns the token that the registry gives to be used
+    /// instead of the password, if it gives one.
+    pub fn authenticate(&self, registry: &str, auth: &Auth) -> Result<Option<String>, EngineError> {
+        check_name(registry)?;
+        Ok(self.registry_client()?.authenticate(registry, auth)?)
     }
 
     /// Checks what is kept for a registry; `None` if that is nothing, otherwise whose it is.

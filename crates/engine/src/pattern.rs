@@ -1,6 +1,8 @@
 //! Names in filters: Docker takes a regular expression that matches anywhere.
 
+use crate::EngineError;
 use regex_lite::Regex;
+use std::collections::BTreeMap;
 
 /// A filter's value, ready to be compared.
 #[derive(Debug, Clone)]
@@ -39,6 +41,37 @@ impl Pattern {
                 .expression
                 .as_ref()
                 .is_some_and(|expression| expression.is_match(name))
+    }
+}
+
+/// Refuses filters that a list does not know, in Docker's words.
+pub(crate) fn check_keys(filters: &[(String, String)], known: &[&str]) -> Result<(), EngineError> {
+    match filters.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+        None => Ok(()),
+        Some((key, _)) => Err(EngineError::Invalid {
+            message: format!("invalid filter '{key}'"),
+            hint: Some(format!("it is filtered by {}", known.join(", "))),
+        }),
+    }
+}
+
+/// Reads a filter that is true or false.
+pub(crate) fn truth(key: &str, value: &str) -> Result<bool, EngineError> {
+    match value {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err(EngineError::Invalid {
+            message: format!("invalid filter '{key}={value}'"),
+            hint: Some(format!("{key} is true or false")),
+        }),
+    }
+}
+
+/// Says whether labels satisfy a `label` filter's value: a name, or `name=value`.
+pub(crate) fn has_label(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
+    match wanted.split_once('=') {
+        Some((name, value)) => labels.get(name).is_some_and(|found| found == value),
+        None => labels.contains_key(wanted),
     }
 }
 

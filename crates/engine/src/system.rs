@@ -320,9 +320,8 @@ pub fn moment(text: &str) -> Result<i64, EngineError> {
         hint: Some("write a duration (24h), a time (2026-01-31T12:00:00Z) or seconds since 1970".into()),
     };
     let nanoseconds = |time: jiff::Timestamp| i64::try_from(time.as_nanosecond()).map_err(|_too_far| wrong());
-    if let Ok(seconds) = text.parse::<f64>() {
-        #[expect(clippy::cast_possible_truncation, reason = "float to integer casts saturate")]
-        return Ok((seconds * 1e9) as i64);
+    if let Some(moment) = seconds(text) {
+        return Ok(moment);
     }
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return nanoseconds(time);
@@ -338,6 +337,18 @@ pub fn moment(text: &str) -> Result<i64, EngineError> {
         .checked_sub(ago)
         .map_err(|_out_of_range| wrong())?;
     nanoseconds(then)
+}
+
+/// Reads seconds since 1970 with up to nine digits behind the point, to the nanosecond: clients send back the times that
+/// they have seen.
+fn seconds(text: &str) -> Option<i64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let whole: i64 = whole.parse().ok()?;
+    let nanoseconds: i64 = format!("{fraction:0<9}").parse().ok()?;
+    whole.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
 }
 
 /// Reads a small file of the kernel's or the host's; nothing where it cannot be read.
@@ -486,6 +497,7 @@ mod tests {
     fn moments_are_read_in_all_their_forms() {
         assert_eq!(moment("2022-02-05T00:00:00Z").unwrap(), 1_644_019_200_000_000_000);
         assert_eq!(moment("1644019200").unwrap(), 1_644_019_200_000_000_000);
+        assert_eq!(moment("1644019200.123456789").unwrap(), 1_644_019_200_123_456_789);
         let hour_ago = moment("1h").unwrap();
         let now = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap();
         assert!((now - hour_ago - 3_600_000_000_000).abs() < 60_000_000_000);

@@ -64,43 +64,55 @@ pub struct DiskDetails {
     pub cache_size: u64,
 }
 
+/// A layer: how many images have it, its size, and whether a container's image has it.
+type Shares = BTreeMap<store::LayerId, (u64, u64, bool)>;
+
+/// Says for each image whom it shares its layers with, and for each layer how many have it.
+fn share(images: &[Image], containers: &[Container]) -> (Vec<ImageUsage>, Shares) {
+    let users = |image: &Image| {
+        let of_it = containers.iter().filter(|container| container.image == image.id);
+        of_it.count() as u64
+    };
+    let mut layers = Shares::new();
+    for image in images {
+        let is_used = users(image) > 0;
+        for layer in &image.layers {
+            let entry = layers.entry(layer.id.clone()).or_insert((0, layer.size, false));
+            entry.0 += 1;
+            entry.2 |= is_used;
+        }
+    }
+    let measure = |image: &Image| {
+        let sum = |is_shared: bool| {
+            let wanted = image
+                .layers
+                .iter()
+                .filter(|layer| layers.get(&layer.id).is_some_and(|(images, ..)| *images > 1) == is_shared);
+            wanted.map(|layer| layer.size).sum()
+        };
+        ImageUsage {
+            shared: sum(true),
+            unique: sum(false),
+            containers: users(image),
+            image: image.clone(),
+        }
+    };
+    (images.iter().map(measure).collect(), layers)
+}
+
 impl Engine {
+    /// Returns all images, the newest first, with what they share and who uses them.
+    pub fn image_usage(&self) -> Result<Vec<ImageUsage>, EngineError> {
+        let containers = self.every_container(false)?;
+        Ok(share(&self.images().list()?, &containers).0)
+    }
+
     /// Measures what is stored.
     pub fn disk_usage(&self) -> Result<DiskDetails, EngineError> {
         let containers = self.every_container(true)?;
         let usage = self.store.usage()?;
         let images = self.images().list()?;
-        let users = |image: &Image| {
-            let of_it = containers.iter().filter(|container| container.image == image.id);
-            of_it.count() as u64
-        };
-        // How many images have a layer, its size, and whether a container's image has it.
-        let mut layers: BTreeMap<_, (u64, u64, bool)> = BTreeMap::new();
-        for image in &images {
-            let is_used = users(image) > 0;
-            for layer in &image.layers {
-                let entry = layers.entry(layer.id.clone()).or_insert((0, layer.size, false));
-                entry.0 += 1;
-                entry.2 |= is_used;
-            }
-        }
-        let images = images
-            .iter()
-            .map(|image| {
-                let sum = |is_shared: bool| {
-                    let wanted = image.layers.iter().filter(|layer| {
-                        layers.get(&layer.id).is_some_and(|(images, ..)| *images > 1) == is_shared
-                    });
-                    wanted.map(|layer| layer.size).sum()
-                };
-                ImageUsage {
-                    shared: sum(true),
-                    unique: sum(false),
-                    containers: users(image),
-                    image: image.clone(),
-                }
-            })
-            .collect();
+        let (images, layers) = share(&images, &containers);
         let mut volumes = Vec::new();
         for volume in self.volumes().list()? {
             // One that is just being removed has nothing left to measure.

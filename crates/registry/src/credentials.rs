@@ -66,8 +66,9 @@ struct DockerConfig {
     store: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
-struct Auth {
+/// What somebody has at one registry, as Docker's `config.json` and its API write it. Of several ways the strongest counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Auth {
     #[serde(default, rename = "auth")]
     encoded: Secret,
     #[serde(default)]
@@ -87,6 +88,20 @@ struct HelperAnswer {
     username: String,
     #[serde(default)]
     secret: Secret,
+}
+
+/// Finds what somebody has brought along for a registry.
+pub(crate) fn given(
+    auths: &HashMap<String, Auth>,
+    registry: &str,
+) -> Result<Option<Credentials>, RegistryError> {
+    let Some(auth) = best(auths, registry) else {
+        return Ok(None);
+    };
+    auth.credentials().map_err(|why| RegistryError::Credentials {
+        host: registry.to_owned(),
+        why,
+    })
 }
 
 /// Looks up the credentials for a registry (`docker.io`, `ghcr.io`, `host:port`). May run a program and wait for it.
@@ -183,7 +198,49 @@ pub(crate) fn host_of(key: &str) -> &str {
 }
 
 impl Auth {
-    fn credentials(&self) -> Result<Option<Credentials>, &'static str> {
+    /// Makes it of a name and a password.
+    pub fn password(user: &str, password: &str) -> Self {
+        Self {
+            username: user.to_owned(),
+            password: Secret::new(password.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// Adds name and password in base64, with a colon between them.
+    #[must_use]
+    pub fn with_encoded(self, text: &str) -> Self {
+        Self {
+            encoded: Secret::new(text.to_owned()),
+            ..self
+        }
+    }
+
+    /// Adds a refresh token for the registry's token server.
+    #[must_use]
+    pub fn with_identity(self, token: &str) -> Self {
+        Self {
+            identitytoken: Secret::new(token.to_owned()),
+            ..self
+        }
+    }
+
+    /// Adds a bearer token for the registry itself.
+    #[must_use]
+    pub fn with_bearer(self, token: &str) -> Self {
+        Self {
+            registrytoken: Secret::new(token.to_owned()),
+            ..self
+        }
+    }
+
+    /// Says whether there is nothing in it, as `docker login` with a credential store leaves behind.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns what counts of it; `None` if that is nothing.
+    pub(crate) fn credentials(&self) -> Result<Option<Credentials>, &'static str> {
         if !self.identitytoken.is_empty() {
             return Ok(Some(Credentials::Identity(self.identitytoken.clone())));
         }

@@ -66,6 +66,14 @@ pub enum RegistryError {
         #[source]
         source: Cause,
     },
+    /// Credentials that were brought along cannot be read.
+    #[error("cannot read the credentials for {host}: the entry {why}")]
+    Credentials {
+        /// The registry.
+        host: String,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// A credential helper failed.
     #[error("credential helper {helper} {action} {host}: {why}")]
     CredentialHelper {

@@ -37,6 +37,7 @@ mod transport;
 mod upload;
 mod worker;
 
+pub use credentials::Auth;
 pub use download::Downloaded;
 pub use error::{Cause, RegistryError};
 pub use keep::{Kept, registry_of};
@@ -56,6 +57,8 @@ use std::time::Duration;
 pub struct RegistryConfig {
     /// Docker's `config.json` with auths and credential helpers; normally `~/.docker/config.json`.
     pub docker_config: Option<PathBuf>,
+    /// By registry; these count instead of that file's.
+    pub credentials: Option<HashMap<String, Auth>>,
     /// Directories with certificates for single registries, `<host[:port]>/*.crt` and so on; the first one that has a
     /// registry counts.
     pub certificates: Vec<PathBuf>,
@@ -325,6 +328,24 @@ impl Client {
         let credentials = login::typed(user, password);
         let kept = self.check(registry, credentials)?;
         keep::keep(self.credential_file()?, registry, &kept)
+    }
+
+    /// Checks credentials with a registry, and keeps nothing; returns the refresh token that its token server gives for
+    /// them, if it gives one.
+    pub fn authenticate(&self, registry: &str, auth: &Auth) -> Result<Option<String>, RegistryError> {
+        let shown = auth.credentials().map_err(|why| RegistryError::Credentials {
+            host: registry.to_owned(),
+            why,
+        })?;
+        let shown = shown.unwrap_or_else(|| login::typed("", ""));
+        match self.check(registry, shown.clone())? {
+            credentials::Credentials::Identity(token)
+                if shown != credentials::Credentials::Identity(token.clone()) =>
+            {
+                Ok(Some(token.reveal().to_owned()))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Checks the credentials that are kept for a registry; `None` if there are none, otherwise whose they are.

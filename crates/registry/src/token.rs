@@ -161,6 +161,9 @@ impl Tokens {
         config: &RegistryConfig,
         registry: &str,
     ) -> Result<Option<Credentials>, RegistryError> {
+        if let Some(auths) = &config.credentials {
+            return credentials::given(auths, registry);
+        }
         let Some(file) = config.docker_config.clone() else {
             return Ok(None);
         };

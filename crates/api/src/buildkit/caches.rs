@@ -5,7 +5,7 @@ use super::attributes::registry;
 use super::progress::Progress;
 use super::wire::control::{CacheOptions, CacheOptionsEntry};
 use engine::Engine;
-use engine::builder::StepReport;
+use engine::builder::{CachePlace, StepReport};
 use engine::builds::{CacheExport, LayoutOptions};
 use oci::{Compression, Digest, Platform};
 use std::collections::BTreeMap;
@@ -77,6 +77,11 @@ impl Caches {
             }
         }
         Ok(caches)
+    }
+
+    /// Returns where steps go.
+    pub(super) fn places(&self) -> impl Iterator<Item = &CachePlace> {
+        self.exports.iter().map(|(export, _)| &export.place)
     }
 
     /// Writes the steps of a build that began at `since`.

@@ -170,6 +170,7 @@ fn job(
             outputs,
             inputs: std::collections::BTreeMap::new(),
             caches,
+            credentials: HashMap::new(),
             classic: false,
             tar: Mutex::new(None),
         },

@@ -105,6 +105,7 @@ impl GatewayService {
             outputs: job.solve.outputs.clone(),
             inputs: BTreeMap::new(),
             caches: job.solve.caches.clone(),
+            credentials: HashMap::new(),
             classic: false,
             tar: Mutex::new(None),
         };

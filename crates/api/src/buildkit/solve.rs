@@ -2,16 +2,16 @@
 
 use super::attributes::Options;
 use super::caches::Caches;
+use super::credentials::{self, Credentials};
 use super::inputs::Gathering;
 use super::outputs::{self, Output};
 use super::progress::Progress;
 use super::sessions::Session;
 use super::{SolveError, agents, secrets};
 use crate::server::{Engines, OpenEngine};
-use engine::Engine;
-use engine::builder::{Allowed, Build, BuildEvent, Secret, StepReport};
+use engine::builder::{Allowed, Build, BuildEvent, CachePlace, Secret, StepReport};
 use oci::{Digest, Platform, Reference};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::io::Read;
 use std::pin::pin;
@@ -82,6 +82,8 @@ pub(crate) struct Solve {
     pub outputs: Vec<Output>,
     /// Caches that are written.
     pub caches: Caches,
+    /// What registries are shown of the user, as far as it came with the request.
+    pub credentials: Credentials,
     /// Images that the client calls inputs.
     pub inputs: BTreeMap<String, Reference>,
     /// Whether errors are the classic builder's.
@@ -142,7 +144,7 @@ pub(crate) fn run(
     solve: &Solve,
     progress: &Progress,
     listener: Listener<'_>,
-    cancelled: &AtomicBool,
+    cancelled: &Arc<AtomicBool>,
 ) -> Result<Solved, SolveError> {
     let built = build(workshop, solve, progress, listener, cancelled)?;
     deliver(workshop, solve, &built, progress, cancelled)
@@ -154,10 +156,21 @@ pub(crate) fn deliver(
     solve: &Solve,
     built: &Built,
     progress: &Progress,
-    cancelled: &AtomicBool,
+    cancelled: &Arc<AtomicBool>,
 ) -> Result<Solved, SolveError> {
-    let engine = open(workshop)?;
     let session = session(workshop, solve)?;
+    let mut engine = workshop.engine()?;
+    engine.set_stop(Some(Arc::clone(cancelled)));
+    let pushes = |output: &&Output| matches!(output, Output::Store { push: true, .. });
+    let pushed = solve.outputs.iter().filter(pushes).flat_map(Output::names);
+    let registries = pushed.map(|name| name.registry().to_owned()).collect();
+    engine.set_credentials(Some(shown(
+        workshop,
+        solve,
+        session.as_ref(),
+        &registries,
+        cancelled,
+    )?));
     let delivered = outputs::deliver(&outputs::Delivery {
         engine: &engine,
         workshop,
@@ -181,10 +194,10 @@ pub(crate) fn build(
     solve: &Solve,
     progress: &Progress,
     listener: Listener<'_>,
-    cancelled: &AtomicBool,
+    cancelled: &Arc<AtomicBool>,
 ) -> Result<Built, SolveError> {
-    let engine = open(workshop)?;
     let session = session(workshop, solve)?;
+    let engine = workshop.engine()?;
     let keeps = solve.outputs.iter().any(Output::keeps_image);
     let gathering = Gathering::new(&engine, workshop, solve, session.as_ref(), progress, cancelled);
     let inputs = gathering.gather()?;
@@ -219,6 +232,31 @@ pub(crate) fn build(
         inline_cache: solve.caches.inline,
         debug_shell: false,
     };
+    // Another engine: the inputs are the first one's as long as the build lasts.
+    let mut engine = workshop.engine()?;
+    engine.set_stop(Some(Arc::clone(cancelled)));
+    let named = engine::builder::images(&build).unwrap_or_default();
+    let mut registries: BTreeSet<String> = named
+        .iter()
+        .map(|(image, _)| image.registry().to_owned())
+        .collect();
+    registries.extend(
+        build
+            .cache_from
+            .iter()
+            .chain(solve.caches.places())
+            .filter_map(|place| match place {
+                CachePlace::Registry(name) => Some(name.registry().to_owned()),
+                CachePlace::Directory(_) => None,
+            }),
+    );
+    engine.set_credentials(Some(shown(
+        workshop,
+        solve,
+        session.as_ref(),
+        &registries,
+        cancelled,
+    )?));
     let run_root = &engine.locations().run_root;
     let mut agents = agents::Agents::default();
     if let Some(session) = &session {
@@ -275,12 +313,22 @@ fn session(workshop: &Workshop, solve: &Solve) -> Result<Option<Arc<Session>>, S
     id.map(|id| workshop.session(id)).transpose()
 }
 
+/// Returns what registries are shown of the user.
+fn shown(
+    workshop: &Workshop,
+    solve: &Solve,
+    session: Option<&Arc<Session>>,
+    registries: &BTreeSet<String>,
+    cancelled: &AtomicBool,
+) -> Result<Credentials, SolveError> {
+    let mut shown = solve.credentials.clone();
+    if let Some(session) = session {
+        shown.extend(workshop.wait(cancelled, credentials::ask(session, registries))??);
+    }
+    Ok(shown)
+}
+
 fn since_1970() -> i64 {
     let now = super::progress::now();
     now.seconds * 1_000_000_000 + i64::from(now.nanos)
-}
-
-/// Opens an engine for a build alone: builds take long.
-fn open(workshop: &Workshop) -> Result<Engine, SolveError> {
-    Ok(Engine::open(workshop.engines.locations().clone())?)
 }

@@ -3,12 +3,15 @@
 mod archive;
 mod build;
 mod containers;
+mod credentials;
 mod distribution;
 mod exec;
 mod images;
+mod lines;
 mod networks;
 pub(crate) mod object;
 mod plugins;
+mod pruned;
 mod session;
 mod streams;
 mod swarm;

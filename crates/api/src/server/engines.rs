@@ -4,7 +4,8 @@
 use super::Failure;
 use crate::buildkit::Hub;
 use engine::{Engine, EngineError, Locations};
-use std::ops::Deref;
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// So many are kept open while nobody uses them.
@@ -27,11 +28,6 @@ impl Engines {
         }
     }
 
-    /// Returns where engines are opened.
-    pub(crate) fn locations(&self) -> &Locations {
-        &self.locations
-    }
-
     /// Returns what builds share while they run: the one thing that is remembered from request to request.
     pub(crate) fn hub(&self) -> &Hub {
         &self.hub
@@ -45,13 +41,16 @@ impl Engines {
     /// The same, for those who have another kind of failure.
     pub(crate) fn open(self: &Arc<Self>) -> Result<OpenEngine, EngineError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let engine = match idle {
+        let mut engine = match idle {
             Some(engine) => {
                 engine.containers().recover()?;
                 engine
             }
             None => Engine::open(self.locations.clone())?,
         };
+        // Whoever runs the server has not lent his credentials to its clients, and none of them to the next.
+        engine.set_credentials(Some(HashMap::new()));
+        engine.set_stop(None);
         Ok(OpenEngine {
             engine: Some(engine),
             home: Arc::clone(self),
@@ -71,6 +70,15 @@ impl Deref for OpenEngine {
 
     fn deref(&self) -> &Engine {
         match &self.engine {
+            Some(engine) => engine,
+            None => unreachable!("it is taken out by drop alone"),
+        }
+    }
+}
+
+impl DerefMut for OpenEngine {
+    fn deref_mut(&mut self) -> &mut Engine {
+        match &mut self.engine {
             Some(engine) => engine,
             None => unreachable!("it is taken out by drop alone"),
         }

@@ -55,6 +55,7 @@ impl From<EngineError> for Failure {
             Kind::InvalidParameter => StatusCode::BAD_REQUEST,
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+            Kind::Unauthorized => StatusCode::UNAUTHORIZED,
             // Docker answers 500 for registries that do not: clients take a 503 for a daemon that is going down.
             Kind::Internal | Kind::Unavailable => StatusCode::INTERNAL_SERVER_ERROR,
         };

@@ -28,4 +28,4 @@ pub(crate) use hijack::Conversation;
 pub(crate) use outlet::Outlet;
 pub(crate) use query::Query;
 pub(crate) use reply::Reply;
-pub(crate) use route::{Method, Route};
+pub(crate) use route::{Method, Operation, Route};

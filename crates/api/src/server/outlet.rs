@@ -13,17 +13,26 @@ use tokio::sync::{mpsc, oneshot};
 /// So many pieces wait for a slow reader; then whoever writes waits.
 const WAITING: usize = 8;
 
+/// A head on its way, and the body that belongs to it.
+pub(super) type Beginning = (Head, Streamed);
+
+#[derive(Debug)]
+struct Unsent {
+    beginning: Beginning,
+    reply: oneshot::Sender<Beginning>,
+}
+
 /// Writes a response's body. The head goes out with the first byte, so that what fails before has a status of its own.
 /// Only for threads that may block.
 #[derive(Debug)]
 pub(crate) struct Outlet {
-    head: Option<(Head, oneshot::Sender<(Head, Streamed)>, Streamed)>,
+    unsent: Option<Unsent>,
     pieces: mpsc::Sender<io::Result<Bytes>>,
     gone: OwnedFd,
 }
 
 impl Outlet {
-    pub(super) fn new(head: Head, reply: oneshot::Sender<(Head, Streamed)>) -> io::Result<Self> {
+    pub(super) fn new(head: Head, reply: oneshot::Sender<Beginning>) -> io::Result<Self> {
         let (reader, gone) = pipe_with(PipeFlags::CLOEXEC)?;
         let (pieces, coming) = mpsc::channel(WAITING);
         let body = Streamed {
@@ -31,7 +40,10 @@ impl Outlet {
             _here: reader,
         };
         Ok(Self {
-            head: Some((head, reply, body)),
+            unsent: Some(Unsent {
+                beginning: (head, body),
+                reply,
+            }),
             pieces,
             gone,
         })
@@ -39,17 +51,17 @@ impl Outlet {
 
     /// Sends the head now: for streams on which nothing may come for long.
     pub(crate) fn begin(&mut self) -> io::Result<()> {
-        let Some((head, reply, body)) = self.head.take() else {
+        let Some(Unsent { beginning, reply }) = self.unsent.take() else {
             return Ok(());
         };
         reply
-            .send((head, body))
-            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+            .send(beginning)
+            .map_err(|_unsent| io::Error::from(io::ErrorKind::BrokenPipe))
     }
 
     /// Whether the head is on its way.
-    pub(super) fn has_begun(&self) -> bool {
-        self.head.is_none()
+    pub(crate) fn has_begun(&self) -> bool {
+        self.unsent.is_none()
     }
 
     /// Returns a descriptor on which poll(2) reports an error as soon as nobody reads the response any more.
@@ -72,7 +84,7 @@ impl Write for Outlet {
         }
         self.pieces
             .blocking_send(Ok(Bytes::copy_from_slice(bytes)))
-            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+            .map_err(|_unsent| io::Error::from(io::ErrorKind::BrokenPipe))?;
         Ok(bytes.len())
     }
 

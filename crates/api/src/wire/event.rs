@@ -37,6 +37,17 @@ struct Actor {
 }
 
 impl EventMessage {
+    /// Leaves out what is said twice, as since version 1.52.
+    #[must_use]
+    pub fn without_old_fields(self) -> Self {
+        Self {
+            status: None,
+            id: None,
+            from: None,
+            ..self
+        }
+    }
+
     /// Makes it of an event.
     pub fn new(event: &Event) -> Self {
         let is_old = matches!(event.kind.as_str(), "container" | "image");

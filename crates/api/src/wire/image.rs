@@ -2,6 +2,7 @@
 
 use super::container::directories;
 use super::time;
+use crate::server::{ApiVersion, Failure};
 use engine::images::Image;
 use oci::Config;
 use serde::Serialize;
@@ -104,6 +105,65 @@ impl ImageInspect {
             },
         }
     }
+}
+
+/// `GET /images/json`: one image.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ImageSummary {
+    /// How many containers use it; -1 if nobody has counted.
+    pub containers: i64,
+    created: i64,
+    id: String,
+    labels: Option<BTreeMap<String, String>>,
+    parent_id: String,
+    repo_digests: Vec<String>,
+    repo_tags: Vec<String>,
+    /// Bytes that others have, too; -1 if nobody has measured.
+    pub shared_size: i64,
+    size: u64,
+}
+
+impl ImageSummary {
+    /// Makes it of an image.
+    pub fn new(image: &Image) -> Self {
+        let familiar =
+            |references: &[oci::Reference]| references.iter().map(oci::Reference::familiar).collect();
+        let labels = &image.config.config.labels;
+        Self {
+            containers: -1,
+            created: made(image).div_euclid(1_000_000_000),
+            id: image.id.to_string(),
+            labels: (!labels.is_empty()).then(|| labels.clone()),
+            parent_id: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+            repo_digests: familiar(&image.repository_digests),
+            repo_tags: familiar(&image.tags),
+            shared_size: -1,
+            size: image.size,
+        }
+    }
+
+    /// Gives it the shape that it had in a version.
+    pub(crate) fn as_of(&self, version: ApiVersion) -> Result<serde_json::Value, Failure> {
+        let mut document =
+            serde_json::to_value(self).map_err(|error| Failure::internal(error.to_string()))?;
+        if version < ApiVersion::new(44) {
+            document["VirtualSize"] = self.size.into();
+        }
+        if version < ApiVersion::new(43) && self.repo_tags.is_empty() && self.repo_digests.is_empty() {
+            document["RepoTags"] = serde_json::json!(["<none>:<none>"]);
+            document["RepoDigests"] = serde_json::json!(["<none>@<none>"]);
+        }
+        Ok(document)
+    }
+}
+
+/// When an image was made, in nanoseconds since 1970. One whose times were taken out for the sake of reproducibility is as
+/// old as its stay here.
+fn made(image: &Image) -> i64 {
+    let epoch = engine::builder::FIXED_EPOCH * 1_000_000_000;
+    let made = image.config.created.as_deref().and_then(nanoseconds);
+    made.filter(|moment| *moment > epoch).unwrap_or(image.created)
 }
 
 /// `GET /images/{name}/history`: one step, the newest first.

@@ -75,6 +75,7 @@ pub struct SystemInfo {
     security_options: Vec<String>,
     #[serde(rename = "CDISpecDirs")]
     cdi_spec_dirs: [&'static str; 2],
+    firewall_backend: Value,
     warnings: Vec<String>,
     /// What Docker does not have: the configuration in force.
     settings: Map<String, Value>,
@@ -149,8 +150,8 @@ impl SystemInfo {
             }),
             generic_resources: None,
             docker_root_dir: engine.locations().root.display().to_string(),
-            http_proxy: variable(["HTTP_PROXY", "http_proxy"]),
-            https_proxy: variable(["HTTPS_PROXY", "https_proxy"]),
+            http_proxy: masked(&variable(["HTTP_PROXY", "http_proxy"])),
+            https_proxy: masked(&variable(["HTTPS_PROXY", "https_proxy"])),
             no_proxy: variable(["NO_PROXY", "no_proxy"]),
             name: info.name.clone(),
             labels: Vec::new(),
@@ -170,12 +171,27 @@ impl SystemInfo {
             init_commit: commit(),
             security_options: info.security.iter().map(|name| security_option(name)).collect(),
             cdi_spec_dirs: ["/etc/cdi", "/var/run/cdi"],
+            firewall_backend: json!({"Driver": "nftables"}),
             warnings: info.warnings.clone(),
             settings: settings
                 .map(|(key, value)| (key.clone(), value.as_str().into()))
                 .collect(),
         }
     }
+}
+
+/// Hides user and password of a proxy, as Docker does.
+fn masked(address: &str) -> String {
+    let Ok(mut url) = url::Url::parse(address) else {
+        return address.to_owned();
+    };
+    if url.username().is_empty() && url.password().is_none() {
+        return address.to_owned();
+    }
+    // Both fail only for addresses without a host, which have no user either.
+    url.set_username("xxxxx").unwrap_or_default();
+    url.set_password(Some("xxxxx")).unwrap_or_default();
+    url.to_string()
 }
 
 /// Docker calls a mixture of both version 1, whose controllers are the ones that count.
@@ -191,5 +207,24 @@ fn security_option(name: &str) -> String {
     match name {
         "seccomp" => "name=seccomp,profile=builtin".into(),
         name => format!("name={name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_sees_a_proxys_password() {
+        for (address, expected) in [
+            (
+                "http://anna:secret@proxy.example:3128",
+                "http://xxxxx:xxxxx@proxy.example:3128/",
+            ),
+            ("http://proxy.example:3128", "http://proxy.example:3128"),
+            ("", ""),
+        ] {
+            assert_eq!(masked(address), expected);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Docker's JSON shapes, made of the engine's records. Field order is Docker's, because `inspect` prints it.
 
 mod artifact;
+mod build_cache;
 mod container;
 mod container_stats;
 mod container_status;
@@ -12,9 +13,11 @@ mod image;
 mod info;
 mod network;
 mod network_settings;
+mod version;
 mod volume;
 
 pub use artifact::ArtifactInspect;
+pub use build_cache::BuildCacheRecord;
 pub use container::{ContainerInspect, status_text};
 pub(crate) use container_stats::ContainerStats;
 pub use container_status::{human_duration, since, status_line};
@@ -22,9 +25,11 @@ pub(crate) use container_summary::ContainerSummary;
 pub use event::EventMessage;
 pub use fate::health_text;
 pub use host_config::HostConfig;
-pub use image::{HistoryEntry, ImageInspect};
+pub use image::{HistoryEntry, ImageInspect, ImageSummary};
 pub use info::SystemInfo;
 pub use network::NetworkInspect;
+pub(crate) use network::network_status;
+pub use version::SystemVersion;
 pub use volume::VolumeInspect;
 
 use jiff::Timestamp;

@@ -108,6 +108,50 @@ impl NetworkInspect {
     }
 }
 
+/// How many addresses of a network's subnets are taken and how many are left, as since version 1.52.
+pub(crate) fn network_status(network: &Network) -> serde_json::Value {
+    let subnets = network.pools.iter().filter_map(|pool| Some((pool, pool.subnet?)));
+    let statuses: serde_json::Map<String, serde_json::Value> = subnets
+        .map(|(pool, subnet)| {
+            let size =
+                |net: &ipnet::IpNet| 1_u128 << (u32::from(net.max_prefix_len() - net.prefix_len())).min(127);
+            let range = pool.range.unwrap_or(subnet);
+            let mut taken: std::collections::BTreeSet<std::net::IpAddr> = pool
+                .gateway
+                .into_iter()
+                .chain(pool.auxiliary.values().copied())
+                .collect();
+            taken.insert(subnet.network());
+            if subnet.addr().is_ipv4() {
+                taken.insert(subnet.broadcast());
+            }
+            for record in network
+                .members
+                .iter()
+                .filter_map(|member| member.endpoint.as_ref())
+            {
+                let endpoint = &record.endpoint;
+                let addresses: [Option<std::net::IpAddr>; 2] =
+                    [Some(endpoint.address.into()), endpoint.address6.map(Into::into)];
+                taken.extend(
+                    addresses
+                        .into_iter()
+                        .flatten()
+                        .filter(|address| subnet.contains(address)),
+                );
+            }
+            let in_range = taken.iter().filter(|address| range.contains(*address)).count() as u128;
+            let left = size(&range).saturating_sub(in_range);
+            let status = serde_json::json!({
+                "IPsInUse": taken.len(),
+                "DynamicIPsAvailable": u64::try_from(left).unwrap_or(u64::MAX),
+            });
+            (subnet.to_string(), status)
+        })
+        .collect();
+    serde_json::json!({"IPAM": {"Subnets": statuses}})
+}
+
 impl Pool {
     fn new(pool: &engine::networks::request::Pool) -> Self {
         let auxiliary = pool.auxiliary.iter();

@@ -16,6 +16,15 @@ pub struct VolumeInspect {
     name: String,
     options: Option<BTreeMap<String, String>>,
     scope: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage_data: Option<UsageData>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct UsageData {
+    ref_count: u64,
+    size: u64,
 }
 
 impl VolumeInspect {
@@ -34,6 +43,19 @@ impl VolumeInspect {
             name: volume.name.clone(),
             options: map(&volume.options),
             scope: "local",
+            usage_data: None,
+        }
+    }
+
+    /// Adds how large it is and how many containers refer to it.
+    #[must_use]
+    pub fn with_usage(self, size: u64, containers: u64) -> Self {
+        Self {
+            usage_data: Some(UsageData {
+                ref_count: containers,
+                size,
+            }),
+            ..self
         }
     }
 }

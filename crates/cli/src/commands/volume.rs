@@ -7,8 +7,8 @@ use crate::front::Cli;
 use crate::output;
 use crate::output::table::{self, Layout, Row};
 use clap::Args;
-use engine::pattern::Pattern;
 use engine::volumes::Volume;
+use engine::volumes::filter::Filter;
 use std::process::ExitCode;
 
 /// Flags of `volume create`.
@@ -103,13 +103,11 @@ const LAYOUT: Layout<'_> = Layout {
 
 impl Verb for List {
     fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
-        filter::check(&self.filter, &["dangling", "driver", "label", "name"])?;
-        check_dangling(&self.filter)?;
-        let names = Pattern::all(&self.filter, &["name"]);
+        let filter = Filter::new(self.filter)?;
         let volumes = cli.engine()?.volumes().list()?;
         let rows: Vec<Row> = volumes
             .iter()
-            .filter(|volume| passes(volume, &self.filter, &names))
+            .filter(|volume| filter.accepts(volume))
             .map(row)
             .collect();
         let format =
@@ -119,38 +117,6 @@ impl Verb for List {
         table::print(&LAYOUT, &rows, format, self.quiet)?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Refuses what is neither true nor false, as Docker does.
-pub(super) fn check_dangling(filters: &[(String, String)]) -> Result<(), Failure> {
-    for (_, value) in filters.iter().filter(|(key, _)| key == "dangling") {
-        if !matches!(value.as_str(), "0" | "1" | "false" | "true") {
-            return Err(Failure::new(format!("invalid filter 'dangling={value}'"))
-                .with_hint("dangling is true or false"));
-        }
-    }
-    Ok(())
-}
-
-/// Filters of one key are alternatives, except labels, which all must be there.
-fn passes(volume: &Volume, filters: &[(String, String)], names: &[Pattern]) -> bool {
-    let holds = |key: &str, value: &str| match key {
-        "dangling" => (volume.containers == 0) == matches!(value, "true" | "1"),
-        "driver" => value == "local",
-        "label" => filter::label_matches(&volume.labels, value),
-        _ => names
-            .iter()
-            .any(|name| name.is_of(key, value) && name.matches(&volume.name)),
-    };
-    filters.iter().all(|(key, value)| {
-        if key == "label" {
-            return holds(key, value);
-        }
-        filters
-            .iter()
-            .filter(|(other, _)| other == key)
-            .any(|(key, value)| holds(key, value))
-    })
 }
 
 /// A row of the table.

@@ -6,6 +6,9 @@ use crate::{EngineError, events, hello};
 use oci::{Platform, Reference, ReferenceError};
 use std::path::PathBuf;
 
+/// No registry takes more (distribution specification, "Pushing Manifests").
+const LONGEST_MANIFEST: u64 = 4 << 20;
+
 impl Images<'_> {
     /// Finds an image by reference, id, or unambiguous id prefix.
     pub fn find(&self, text: &str) -> Result<Image, EngineError> {
@@ -129,6 +132,22 @@ impl Images<'_> {
     pub fn layer_directories(&self, image: &Image) -> Vec<PathBuf> {
         let layers: Vec<_> = image.layers.iter().map(|layer| layer.id.clone()).collect();
         self.engine.store.overlay(&layers, None, false).lower
+    }
+
+    /// Returns the manifest that an image came with, byte for byte, and its type; `None` if it came with none.
+    pub fn manifest(&self, image: &Image) -> Result<Option<(Vec<u8>, String)>, EngineError> {
+        let Some(digest) = &image.manifest else {
+            return Ok(None);
+        };
+        let Some(raw) = self.engine.store.read_blob(digest, LONGEST_MANIFEST)? else {
+            return Ok(None);
+        };
+        let document: serde_json::Value = serde_json::from_slice(&raw).unwrap_or_default();
+        let kind = document["mediaType"].as_str();
+        let kind = kind
+            .unwrap_or("application/vnd.oci.image.manifest.v1+json")
+            .to_owned();
+        Ok(Some((raw, kind)))
     }
 
     /// Returns all images, the newest first.

@@ -2,6 +2,7 @@
 
 mod archive;
 mod artifacts;
+pub mod filter;
 mod find;
 mod indexes;
 pub(crate) mod keeping;

@@ -242,7 +242,7 @@ impl Fetch<'_> {
             });
         }
         let next = AtomicUsize::new(0);
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = self.images.engine.stop();
         let results: Mutex<Vec<Option<Result<LayerId, EngineError>>>> =
             Mutex::new(diff_ids.iter().map(|_| None).collect());
         let (events, told) = channel();

@@ -84,8 +84,9 @@ impl Networks<'_> {
             .flatten()
             .collect();
         let addresses = pools::settle(request, &taken)?;
+        let wanted = request.known_options();
         let (segment, host_binding, link_prefix) = if request.driver == "bridge" {
-            let read = options::bridge(&request.options)?;
+            let read = options::bridge(&wanted)?;
             let name = read.name.unwrap_or_else(|| format!("co-{}", &id[..12]));
             refuse_link(&name, others)?;
             let isolated = [read.gateway_mode, read.gateway_mode6].contains(&GatewayMode::Isolated);
@@ -115,7 +116,7 @@ impl Networks<'_> {
             };
             (Segment::Bridge(bridge), read.host_binding, read.link_prefix)
         } else {
-            let read = options::lan(&request.driver, &request.options)?;
+            let read = options::lan(&request.driver, &wanted)?;
             // Nobody is outside of a link that leads nowhere.
             let leads_nowhere = read.parent.is_none();
             let parent = read.parent.unwrap_or_else(|| format!("dm-{}", &id[..12]));

@@ -13,6 +13,7 @@ mod addresses;
 mod allot;
 pub mod connect;
 pub mod create;
+pub mod filter;
 pub(crate) mod joining;
 pub mod list;
 pub(crate) mod names;

@@ -68,6 +68,43 @@ pub(super) fn bridge(options: &BTreeMap<String, String>) -> Result<BridgeOptions
     Ok(read)
 }
 
+impl CreateNetwork {
+    /// Returns the names of options that are of Docker's and mean nothing here.
+    pub fn unknown_options(&self) -> Vec<&str> {
+        let names = self.options.keys().map(String::as_str);
+        names.filter(|key| !is_known(&self.driver, key)).collect()
+    }
+
+    /// Returns the options that are to be read.
+    pub(super) fn known_options(&self) -> BTreeMap<String, String> {
+        let mut options = self.options.clone();
+        if self.ignores_unknown {
+            options.retain(|key, _| is_known(&self.driver, key));
+        }
+        options
+    }
+}
+
+/// Says whether an option means something to a driver, or to nobody: only names of Docker's can be unknown.
+fn is_known(driver: &str, key: &str) -> bool {
+    let Some(short) = key.strip_prefix(DOCKER) else {
+        return true;
+    };
+    let of_bridges = matches!(
+        short,
+        "bridge.name"
+            | "bridge.enable_icc"
+            | "bridge.enable_ip_masquerade"
+            | "bridge.host_binding_ipv4"
+            | "bridge.host_binding_ip"
+            | "bridge.gateway_mode_ipv4"
+            | "bridge.gateway_mode_ipv6"
+    );
+    is_switch(key)
+        || matches!(short, "container_iface_prefix" | "driver.mtu")
+        || (driver == "bridge" && of_bridges)
+}
+
 /// Returns the request with what older clients write as options instead of `--ipv6` and `--internal`.
 pub(super) fn switches(request: &CreateNetwork) -> Result<CreateNetwork, EngineError> {
     let mut meant = request.clone();
@@ -287,6 +324,30 @@ mod tests {
         ] {
             assert!(bridge(&options(&[(key, value)])).is_err(), "{key}={value}");
         }
+    }
+
+    #[test]
+    fn what_is_unknown_is_left_aside_where_that_is_wanted() {
+        let mut request = CreateNetwork {
+            options: options(&[
+                ("com.docker.network.bridge.inhibit_ipv4", "true"),
+                ("com.docker.network.bridge.enable_icc", "true"),
+                ("com.docker.network.driver.mtu", "1400"),
+                ("com.docker.network.enable_ipv4", "true"),
+                ("org.example.note", "kept"),
+            ]),
+            ..CreateNetwork::default()
+        };
+        assert_eq!(
+            request.unknown_options(),
+            ["com.docker.network.bridge.inhibit_ipv4"]
+        );
+        assert!(bridge(&request.known_options()).is_err());
+        request.ignores_unknown = true;
+        assert!(bridge(&request.known_options()).is_ok());
+        // Every option that is read is known.
+        request.driver = "macvlan".into();
+        assert!(lan("macvlan", &request.known_options()).is_ok());
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! has something mounted on its `_data` while it is used: see [`mounting`].
 
 pub(crate) mod copy_up;
+pub mod filter;
 pub(crate) mod mounting;
 mod options;
 pub(crate) mod removal;

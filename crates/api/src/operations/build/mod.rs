@@ -195,7 +195,7 @@ fn run_with(
     workshop: &Workshop,
     solve: &Solve,
     progress: &Progress,
-    cancelled: &AtomicBool,
+    cancelled: &Arc<AtomicBool>,
     listener: &(dyn Fn(&BuildEvent) + Sync),
 ) -> Result<Solved, SolveError> {
     solve::run(workshop, solve, progress, listener, cancelled)

@@ -3,8 +3,10 @@
 use crate::buildkit::SolveError;
 use crate::buildkit::attributes::{Attributes, Options, rights};
 use crate::buildkit::caches::Caches;
+use crate::buildkit::credentials::Credentials;
 use crate::buildkit::outputs::{Output, references};
 use crate::buildkit::solve::Solve;
+use crate::operations::credentials;
 use crate::server::{ApiVersion, Exchange, Failure, Query};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -27,6 +29,7 @@ pub(super) struct Form {
     session: Option<String>,
     attributes: Attributes,
     outputs: Vec<Exporter>,
+    credentials: Credentials,
 }
 
 /// One of `outputs`.
@@ -62,7 +65,11 @@ fn document<T: DeserializeOwned + Default>(query: &Query, name: &str, what: &str
 
 /// Reads a request's parameters.
 pub(super) fn read(exchange: &Exchange) -> Result<Form, Failure> {
-    parse(exchange.query(), exchange.version())
+    let form = parse(exchange.query(), exchange.version())?;
+    Ok(Form {
+        credentials: credentials::all(exchange),
+        ..form
+    })
 }
 
 fn parse(query: &Query, version: ApiVersion) -> Result<Form, Failure> {
@@ -227,6 +234,7 @@ impl Form {
                 ..Caches::default()
             },
             classic: self.classic,
+            credentials: self.credentials.clone(),
             tar: Mutex::new(None),
             options,
         })

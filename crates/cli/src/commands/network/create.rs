@@ -144,6 +144,7 @@ impl Verb for Create {
             ipam_options: self.ipam_opt.into_iter().collect(),
             options: self.opt.into_iter().collect(),
             labels: self.label.into_iter().collect(),
+            ignores_unknown: false,
         };
         let network = cli.engine()?.networks().create(&request)?;
         output::line(&network.id)?;
