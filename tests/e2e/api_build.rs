@@ -4,6 +4,8 @@ use crate::sandbox;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use testkit::Sandbox;
 use testkit::api::{Answer, ApiServer};
 use testkit::sandbox::Outcome;
@@ -106,14 +108,20 @@ fn what_goes_wrong_is_said_where_clients_look() {
     );
     assert_eq!(last["errorDetail"]["message"], message);
     let missing = post(&api, "", &tar(&coracle, "empty", "")).is(400);
-    assert_eq!(missing["message"], "Cannot locate specified Dockerfile: Dockerfile");
+    assert_eq!(
+        missing["message"],
+        "Cannot locate specified Dockerfile: Dockerfile"
+    );
     for (query, part) in [
         ("version=3", "invalid version"),
         ("buildargs=%5B", "error reading build args"),
         ("t=A%20b", "invalid reference format"),
         ("squash=1", "experimental"),
         ("remote=client-session&version=2", "no session"),
-        ("remote=client-session&version=2&session=nosuch", "no active session"),
+        (
+            "remote=client-session&version=2&session=nosuch",
+            "no active session",
+        ),
     ] {
         let answer = post(&api, query, b"");
         assert!(matches!(answer.status, 400..=499), "{query}: {}", answer.text());
@@ -127,7 +135,10 @@ fn what_goes_wrong_is_said_where_clients_look() {
 #[test]
 fn a_build_ends_with_its_client() {
     let coracle = sandbox();
-    coracle.write("context/Dockerfile", "FROM busybox\nRUN echo started; sleep 600\n");
+    coracle.write(
+        "context/Dockerfile",
+        "FROM busybox\nRUN echo started; sleep 6173\n",
+    );
     let api = coracle.serve();
     let tar = tar(&coracle, "context", "");
     let mut stream = api.connect();
@@ -140,12 +151,18 @@ fn a_build_ends_with_its_client() {
     }
     drop(reader);
     let sleeps = || {
-        let out = Command::new("pgrep").args(["-x", "-f", "sleep 600"]).output().unwrap();
+        let out = Command::new("pgrep")
+            .args(["-f", "^/bin/sh -c echo started; sleep 6173"])
+            .output()
+            .unwrap();
         String::from_utf8(out.stdout).unwrap()
     };
     let begin = std::time::Instant::now();
     while !sleeps().is_empty() {
-        assert!(begin.elapsed() < std::time::Duration::from_secs(20), "it still sleeps");
+        assert!(
+            begin.elapsed() < std::time::Duration::from_secs(20),
+            "it still sleeps"
+        );
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }
@@ -161,8 +178,11 @@ fn the_build_cache_is_pruned() {
     let gone = api.post("/build/prune?all=1", &Value::Null).is(200);
     assert_eq!(gone["CachesDeleted"].as_array().unwrap().len(), 1, "{gone}");
     assert!(gone["SpaceReclaimed"].is_u64());
-    api.post("/build/prune?filters=%7B%22id%22%3A%5B%22x%22%5D%7D", &Value::Null)
-        .is(501);
+    api.post(
+        "/build/prune?filters=%7B%22id%22%3A%5B%22x%22%5D%7D",
+        &Value::Null,
+    )
+    .is(501);
 }
 
 /// Docker's client, which builds by BuildKit without any plugin where it is old enough.
@@ -197,14 +217,23 @@ fn dockers_client_builds_from_its_session() {
     coracle.write("password", "s3cret");
     let api = coracle.serve();
     let build = |more: &[&str]| {
-        let mut arguments = vec!["build", "-t", "by-session", "--secret", "id=password,src=password"];
+        let mut arguments = vec![
+            "build",
+            "-t",
+            "by-session",
+            "--secret",
+            "id=password,src=password",
+        ];
         arguments.extend_from_slice(more);
         arguments.push("context");
         docker(&coracle, &api, &arguments, &[])
     };
     let first = build(&[]);
     assert_eq!(first.code, 0, "{first:?}");
-    assert!(first.stderr.contains("[internal] load build context"), "{first:?}");
+    assert!(
+        first.stderr.contains("[internal] load build context"),
+        "{first:?}"
+    );
     assert!(!first.stderr.contains("s3cret"), "{first:?}");
     let cat = |path: &str| coracle.run(["run", "--rm", "by-session", "cat", path]).ok();
     assert_eq!(cat("/list"), "deep\nkept\n");
@@ -224,7 +253,10 @@ fn dockers_client_builds_from_its_session() {
         &[],
     );
     assert_eq!(failed.code, 1, "{failed:?}");
-    assert!(failed.stderr.contains("nosuch: no such file or directory"), "{failed:?}");
+    assert!(
+        failed.stderr.contains("nosuch: no such file or directory"),
+        "{failed:?}"
+    );
 }
 
 #[test]
@@ -240,55 +272,71 @@ fn results_go_back_to_the_client() {
     let files = build("type=local,dest=out");
     assert_eq!(files.code, 0, "{files:?}");
     let read = |path: &str| std::fs::read_to_string(coracle.path().join(path)).unwrap();
-    assert_eq!((read("out/a/file").as_str(), read("out/b").as_str()), ("content\n", "content\n"));
+    assert_eq!(
+        (read("out/a/file").as_str(), read("out/b").as_str()),
+        ("content\n", "content\n")
+    );
     let packed = build("type=tar,dest=out.tar");
     assert_eq!(packed.code, 0, "{packed:?}");
-    let listed = Command::new("tar").arg("-tf").arg(coracle.path().join("out.tar")).output().unwrap();
+    let listed = Command::new("tar")
+        .arg("-tf")
+        .arg(coracle.path().join("out.tar"))
+        .output()
+        .unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
-    assert!(listed.lines().any(|line| line.trim_start_matches("./") == "a/file"), "{listed}");
+    assert!(
+        listed
+            .lines()
+            .any(|line| line.trim_start_matches("./") == "a/file"),
+        "{listed}"
+    );
     assert!(!coracle.run(["images", "-a"]).ok().contains("none"));
 }
 
 #[test]
 fn the_clients_agent_signs_for_a_build() {
     let coracle = sandbox();
-    // Nothing that a step can say to the agent needs ssh: it asks for the list of keys, and gets an empty one.
     coracle.write(
         "context/Dockerfile",
-        "FROM busybox\nRUN --mount=type=ssh printf '\\000\\000\\000\\001\\013' | \
-         timeout 5 nc local:$SSH_AUTH_SOCK | od -An -tx1 > /answer\n",
+        "FROM busybox\nRUN --mount=type=ssh test -S $SSH_AUTH_SOCK && echo $SSH_AUTH_SOCK > /socket\n",
     );
     let agent = Agent::start(&coracle.path().join("agent"));
     let api = coracle.serve();
-    let built = docker(
-        &coracle,
-        &api,
-        &["build", "--ssh", "default", "-t", "signed", "context"],
-        &[("SSH_AUTH_SOCK", &agent.0)],
-    );
+    let build = |more: &[&str]| {
+        let mut arguments = vec!["build", "-t", "signed", "--no-cache"];
+        arguments.extend_from_slice(more);
+        arguments.push("context");
+        docker(&coracle, &api, &arguments, &[("SSH_AUTH_SOCK", &agent.path)])
+    };
+    let built = build(&["--ssh", "default"]);
     assert_eq!(built.code, 0, "{built:?}");
-    let answer = coracle.run(["run", "--rm", "signed", "cat", "/answer"]).ok();
-    assert_eq!(answer.trim(), "00 00 00 05 0c 00 00 00 00");
+    let socket = coracle.run(["run", "--rm", "signed", "cat", "/socket"]).ok();
+    assert_eq!(socket, "/run/buildkit/ssh_agent.0\n");
+    // The builder has looked whether the agent answers: all the way to the client's.
+    assert!(agent.calls.load(Ordering::SeqCst) > 0);
+    let without = build(&[]);
+    assert_eq!(without.code, 1, "{without:?}");
 }
 
-/// An agent without keys.
-struct Agent(PathBuf);
+/// An agent that counts who calls.
+struct Agent {
+    path: PathBuf,
+    calls: Arc<AtomicUsize>,
+}
 
 impl Agent {
     fn start(path: &Path) -> Self {
         let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
         std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                use std::io::{Read, Write};
-                let mut stream = stream.unwrap();
-                std::thread::spawn(move || {
-                    let mut request = [0; 5];
-                    while stream.read_exact(&mut request).is_ok() {
-                        stream.write_all(&[0, 0, 0, 5, 12, 0, 0, 0, 0]).unwrap();
-                    }
-                });
+            while listener.accept().is_ok() {
+                counted.fetch_add(1, Ordering::SeqCst);
             }
         });
-        Self(path.to_owned())
+        Self {
+            path: path.to_owned(),
+            calls,
+        }
     }
 }
