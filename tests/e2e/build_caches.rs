@@ -449,3 +449,76 @@ fn the_configuration_caps_the_cache() {
         "each build leaves its own large step, and none of those before"
     );
 }
+
+#[test]
+fn a_layer_that_is_hashed_while_the_next_command_runs_is_the_same_layer() {
+    let here = sandbox();
+    here.write(
+        "context/Dockerfile",
+        "FROM busybox\nRUN mkdir -p /d /gone && chmod 700 / && head -c 20000000 /dev/zero > /d/zero && echo 1 > /gone/file\n\
+         ENV A=1\nRUN rm -r /gone; echo $A > /d/a; chmod 755 /; rm /d/zero; mkdir /d/zero\nUSER 5\nRUN id -u > /tmp/id || mkdir /no\n\
+         USER 0\nRUN --mount=type=cache,target=/c/d mkdir /c; echo 2 > /c/2; ls /d > /list\nWORKDIR /end/of\nRUN pwd > /pwd\nCMD cat /pwd\n"
+            .replace("|| mkdir /no", "|| true")
+            .as_str(),
+    );
+    build(&here, &["-t", "ahead"]).ok();
+    let ahead = id(&here, "ahead");
+    // All is found again by the keys that it was given when it was known what was below.
+    let cached = build(&here, &["-t", "again"]);
+    assert_eq!(cached.stderr.matches("CACHED").count(), 6, "{}", cached.stderr);
+    cached.ok();
+    forget(&here, &["ahead", "again"]);
+    // With a cache to ask, each step waits for the one below.
+    build(
+        &here,
+        &["-t", "behind", "--cache-from", "type=local,src=/nonexistent"],
+    )
+    .ok();
+    assert_eq!(id(&here, "behind"), ahead);
+    let history = |tag: &str| {
+        here.run([
+            "history",
+            "--no-trunc",
+            "--format",
+            "{{.CreatedBy}} {{.Size}}",
+            tag,
+        ])
+        .ok()
+    };
+    assert!(history("behind").contains("20MB"), "{}", history("behind"));
+    assert_eq!(
+        here.run([
+            "run",
+            "--rm",
+            "behind",
+            "sh",
+            "-c",
+            "cat /pwd /list /d/a; ls -d /gone"
+        ])
+        .stdout,
+        "/end/of\na\nzero\n1\n"
+    );
+    // The step before the one that fails is kept.
+    here.write(
+        "context/Dockerfile",
+        "FROM busybox\nRUN head -c 9000000 /dev/urandom > /kept\nRUN sleep 1; exit 9\n",
+    );
+    build(&here, &[]).fails(1);
+    here.write(
+        "context/Dockerfile",
+        "FROM busybox\nRUN head -c 9000000 /dev/urandom > /kept\nRUN true\n",
+    );
+    let kept = build(&here, &[]);
+    assert_eq!(kept.stderr.matches("CACHED").count(), 1, "{}", kept.stderr);
+    kept.ok();
+    // What cannot be a layer is said with its own line, though the next command has run meanwhile.
+    here.write(
+        "context/Dockerfile",
+        "FROM busybox\nRUN touch /.wh.x\nRUN echo next\n",
+    );
+    let refused = build(&here, &[]).fails(1);
+    assert!(
+        refused.contains("Dockerfile:2") && refused.contains("begins with '.wh.'"),
+        "{refused}"
+    );
+}

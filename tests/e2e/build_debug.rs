@@ -115,3 +115,17 @@ fn without_a_terminal_it_is_refused_before_anything_is_built() {
         .fails(1);
     assert!(both.contains("cannot be used with --verify"), "{both}");
 }
+
+#[test]
+fn a_terminal_that_is_closed_ends_the_shell_and_the_build() {
+    let coracle = sandbox();
+    coracle.write("context/Dockerfile", "FROM busybox\nRUN false\n");
+    for signal in [1, 15] {
+        let mut seat = seat(&coracle, &["--progress", "plain"]);
+        seat.shows("# ");
+        seat.types("trap '' HUP TERM; sleep 1000 &\n");
+        seat.shows("# ");
+        seat.signal(signal);
+        assert_eq!(seat.ends(), 130);
+    }
+}

@@ -396,7 +396,7 @@ fn verify_names_the_step_and_the_files() {
     assert!(!output.stdout.contains("/same"), "{}", output.stdout);
     context(
         &coracle,
-        "FROM busybox\nRUN echo same > /same; umask > /umask\nCOPY . /all\n",
+        "FROM busybox\nRUN echo same > /same; umask > /umask\nCOPY . /all\nRUN --mount=target=/src cat /src/data.csv > /copied\n",
     );
     let dangling = || coracle.run(["images", "-q", "-f", "dangling=true"]).ok();
     let before = dangling();
@@ -414,6 +414,19 @@ fn verify_names_the_step_and_the_files() {
         same.stdout
     );
     same.ok();
+    // A file's time in the sources is not the same in the second.
+    context(
+        &coracle,
+        "FROM busybox\nRUN --mount=target=/src stat -c %Y /src/data.csv > /when; stat -c %a,%u /src/data.csv > /what\n",
+    );
+    let path = coracle.path().join("context");
+    let times = coracle.run(["build", "-q", "--verify", path.to_str().unwrap()]);
+    assert!(
+        times.stdout.contains("/when: content") && !times.stdout.contains("/what:"),
+        "{}",
+        times.stdout
+    );
+    times.fails(1);
     // The second build has left no image behind.
     assert_eq!(dangling(), before);
 }

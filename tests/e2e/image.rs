@@ -183,3 +183,177 @@ fn a_platform_that_the_image_is_not_for_is_said() {
         .run(["image", "inspect", "--platform", host, "busybox"])
         .ok();
 }
+
+mod both {
+    use testkit::Sandbox;
+
+    /// Makes an image of its own from a root filesystem, with a label.
+    fn import(coracle: &Sandbox, name: &str, label: &str) -> String {
+        let tar = coracle.path().join("root.tar");
+        coracle.write("root/file", name);
+        let packed = std::process::Command::new("tar")
+            .arg("-cf")
+            .arg(&tar)
+            .arg("-C")
+            .arg(coracle.path().join("root"))
+            .arg(".")
+            .status()
+            .unwrap();
+        assert!(packed.success());
+        let change = format!("LABEL {label}");
+        let id = coracle
+            .run(["import", "--change", &change, tar.to_str().unwrap(), name])
+            .ok();
+        id.trim().to_owned()
+    }
+
+    fn listed(coracle: &Sandbox, arguments: &[&str]) -> Vec<String> {
+        let text = coracle
+            .run(
+                ["images", "--format", "{{.Repository}}:{{.Tag}}"]
+                    .iter()
+                    .chain(arguments),
+            )
+            .ok();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn filters_choose_images() {
+        let coracle = crate::both();
+        import(&coracle, "team/one:1", "color=red");
+        import(&coracle, "team/two:2", "color=blue");
+        coracle.run(["tag", "team/two:2", "team/two:latest"]).ok();
+        coracle.run(["tag", "team/two:2", "127.0.0.1:5000/two:2"]).ok();
+        for (arguments, expected) in [
+            (
+                &["--filter", "label=color"][..],
+                &[
+                    "127.0.0.1:5000/two:2",
+                    "team/one:1",
+                    "team/two:2",
+                    "team/two:latest",
+                ][..],
+            ),
+            (&["--filter", "label=color=red"], &["team/one:1"]),
+            (
+                &["--filter", "label=color=red", "--filter", "label=color=blue"],
+                &[],
+            ),
+            (
+                &["--filter", "reference=team/*"],
+                &["team/one:1", "team/two:2", "team/two:latest"],
+            ),
+            (&["--filter", "reference=team/*:2"], &["team/two:2"]),
+            (&["--filter", "reference=*two*"], &[]),
+            (
+                &["--filter", "reference=*/two:2"],
+                &["127.0.0.1:5000/two:2", "team/two:2"],
+            ),
+            (
+                &["--filter", "reference=busybox", "--filter", "reference=team/one"],
+                &["busybox:latest", "team/one:1"],
+            ),
+            (&["team/two"], &["team/two:2", "team/two:latest"]),
+            (&["team/two:2"], &["team/two:2"]),
+            (&["two"], &[]),
+            (&["--filter", "before=team/one:1"], &["busybox:latest"]),
+            (
+                &["--filter", "since=busybox", "--filter", "reference=team/*:1"],
+                &["team/one:1"],
+            ),
+            (&["--filter", "since=team/two:2"], &[]),
+            (&["--filter", "until=24h"], &["busybox:latest"]),
+            (&["--filter", "dangling=true"], &[]),
+            (&["--filter", "dangling=false", "busybox"], &["busybox:latest"]),
+        ] {
+            assert_eq!(listed(&coracle, arguments), expected, "{arguments:?}");
+        }
+        let unknown = coracle.run(["images", "--filter", "color=red"]).fails(1);
+        assert!(unknown.contains("invalid filter 'color'"), "{unknown}");
+        let missing = coracle.run(["images", "--filter", "before=nowhere:1"]).fails(1);
+        assert!(missing.contains("No such image: nowhere:1"), "{missing}");
+    }
+
+    #[test]
+    fn what_lost_its_name_is_dangling_and_pruned() {
+        let coracle = crate::both();
+        let old = import(&coracle, "app:1", "old=yes");
+        let new = import(&coracle, "app:1", "old=no");
+        assert_ne!(old, new);
+        let dangling = coracle
+            .run(["images", "-q", "--no-trunc", "--filter", "dangling=true"])
+            .ok();
+        assert_eq!(dangling.trim(), old);
+        let row = coracle
+            .run([
+                "images",
+                "--filter",
+                "dangling=true",
+                "--format",
+                "{{.Repository}} {{.Tag}} {{.Digest}}",
+            ])
+            .ok();
+        assert_eq!(row, "<none> <none> <none>\n");
+        // It has no name that a pattern could be like.
+        assert_eq!(
+            listed(&coracle, &["--filter", "reference=*"]),
+            ["app:1", "busybox:latest"]
+        );
+        let pruned = coracle
+            .run(["image", "prune", "-f", "--filter", "label!=old=yes"])
+            .ok();
+        assert!(!pruned.contains(&old), "{pruned}");
+        let pruned = coracle
+            .run(["image", "prune", "-f", "--filter", "until=2020-01-01"])
+            .ok();
+        assert!(!pruned.contains(&old), "{pruned}");
+        let pruned = coracle
+            .run(["image", "prune", "-f", "--filter", "label=old=yes"])
+            .ok();
+        assert!(pruned.contains(&format!("deleted: {old}")), "{pruned}");
+        coracle.run(["image", "inspect", &new]).ok();
+        let pruned = coracle
+            .run(["image", "prune", "-af", "--filter", "label=old"])
+            .ok();
+        assert!(pruned.contains("untagged: app:1"), "{pruned}");
+        coracle.run(["image", "inspect", "busybox"]).ok();
+        let wrong = coracle
+            .run(["image", "prune", "-f", "--filter", "color=red"])
+            .fails(1);
+        assert!(wrong.contains("invalid filter 'color'"), "{wrong}");
+    }
+
+    #[test]
+    fn ids_digests_and_formats() {
+        let coracle = crate::both();
+        coracle.run(["tag", "busybox", "mine:1"]).ok();
+        let ids = coracle.run(["images", "-q"]).ok();
+        assert_eq!(ids.lines().count(), 1, "{ids}");
+        let whole = coracle.run(["images", "-q", "--no-trunc"]).ok();
+        assert!(whole.starts_with(&format!("sha256:{}", ids.trim())), "{whole}");
+        let table = coracle.run(["images", "--digests"]).ok();
+        let header: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+        assert_eq!(
+            header,
+            ["REPOSITORY", "TAG", "DIGEST", "IMAGE", "ID", "CREATED", "SIZE"]
+        );
+        let line = coracle
+            .run(["images", "--format", "table {{.Tag}}\t{{.ID}}", "mine"])
+            .ok();
+        assert_eq!(line, format!("TAG       IMAGE ID\n1         {ids}"));
+        let json = coracle.run(["images", "--format", "json", "mine"]).ok();
+        let object: serde_json::Value = serde_json::from_str(&json).unwrap();
+        for (name, value) in [
+            ("Repository", "mine"),
+            ("Tag", "1"),
+            ("ID", ids.trim()),
+            ("Containers", "N/A"),
+            ("Digest", "<none>"),
+        ] {
+            assert_eq!(object[name], value, "{name}");
+        }
+    }
+}

@@ -2,7 +2,22 @@
 #![cfg(test)]
 
 mod api;
+mod api_abuse;
+mod api_archive;
+mod api_attach;
 mod api_build;
+mod api_containers;
+mod api_create;
+mod api_docker;
+mod api_events;
+mod api_exec;
+mod api_images;
+mod api_logs;
+mod api_networks;
+mod api_serve;
+mod api_system;
+mod api_volumes;
+mod api_wait;
 mod artifacts;
 mod attach;
 mod attacks;

@@ -129,6 +129,55 @@ fn pull_then_push_keeps_the_manifest_byte_for_byte() {
 }
 
 #[test]
+fn layers_in_zstd_come_run_and_go_as_they_are() {
+    let coracle = empty();
+    let (from, to) = (Registry::start(coracle.path()), Registry::start(coracle.path()));
+    let archive = testkit::images::busybox(coracle.path());
+    let copied = std::process::Command::new("skopeo")
+        .args([
+            "--insecure-policy",
+            "copy",
+            "--dest-tls-verify=false",
+            "--format",
+            "oci",
+        ])
+        .args(["--dest-compress-format", "zstd"])
+        .arg(format!("docker-archive:{}", archive.display()))
+        .arg(format!("docker://{}/tools:1", from.address))
+        .output()
+        .unwrap();
+    assert!(
+        copied.status.success(),
+        "{}",
+        String::from_utf8_lossy(&copied.stderr)
+    );
+    let manifest = from.manifest("tools:1");
+    assert!(manifest.contains("layer.v1.tar+zstd"), "{manifest}");
+    let (one, other) = (
+        format!("{}/tools:1", from.address),
+        format!("{}/copied:1", to.address),
+    );
+    coracle.run(["pull", "-q", &one]).ok();
+    assert_eq!(
+        coracle.run(["run", "--rm", &one, "echo", "works"]).ok(),
+        "works\n"
+    );
+    coracle.run(["tag", &one, &other]).ok();
+    coracle.run(["push", "-q", &other]).ok();
+    assert_eq!(to.manifest("copied:1"), manifest);
+    // What is built upon them keeps them, and compresses only its own.
+    coracle.write("Dockerfile", &format!("FROM {one}\nCOPY Dockerfile /\n"));
+    let built = format!("{}/built:1", to.address);
+    coracle.run(["build", "-q", "-t", &built, "."]).ok();
+    coracle.run(["push", "-q", &built]).ok();
+    let manifest = to.manifest("built:1");
+    assert!(
+        manifest.contains("layer.v1.tar+zstd") && manifest.contains("layer.v1.tar+gzip"),
+        "{manifest}"
+    );
+}
+
+#[test]
 fn a_built_image_is_compressed_once_and_the_same_everywhere() {
     let coracle = sandbox();
     let registry = Registry::start(coracle.path());

@@ -96,6 +96,26 @@ impl Seat {
         }
     }
 
+    /// Sends the command a signal, as a terminal does that is closed.
+    pub(crate) fn signal(&self, number: i32) {
+        let own = self.child.id();
+        let children =
+            std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+        // setsid(1) has a process of its own only where it must.
+        let waits = std::fs::read_to_string(format!("/proc/{own}/comm"))
+            .unwrap()
+            .starts_with("setsid");
+        let pid = match children.split_whitespace().next() {
+            Some(child) if waits => child.to_owned(),
+            _ => own.to_string(),
+        };
+        let sent = Command::new("kill")
+            .args([&format!("-{number}"), &pid])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
     pub(crate) fn ends(mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap()
     }

@@ -153,6 +153,7 @@ fn container() -> Container {
         id: serde_json::from_value("0123456789abcdef".repeat(4).into()).unwrap(),
         name: "it".into(),
         image: format!("sha256:{}", "cd".repeat(32)).parse().unwrap(),
+        execs: Vec::new(),
         created: 1,
         settings: Settings {
             request,

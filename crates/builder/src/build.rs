@@ -90,6 +90,7 @@ pub fn build(
         progress,
         ignore_shown: Once::new(),
         image_epoch: epoch
+            .or(build.image_time)
             .or_else(|| commit_time::of(&build.context))
             .unwrap_or(FIXED_EPOCH),
         epoch,
@@ -391,7 +392,7 @@ fn refuse_rights(build: &Build, file: &str, stage: &dockerfile::Stage) -> Result
 }
 
 /// Reads the ignore file of a named context.
-fn ignore_file(directory: &Path) -> Result<Option<(PathBuf, String)>, BuildError> {
+pub(crate) fn ignore_file(directory: &Path) -> Result<Option<(PathBuf, String)>, BuildError> {
     let path = directory.join(".dockerignore");
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some((path, text))),

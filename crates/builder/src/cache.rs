@@ -160,6 +160,18 @@ impl<'a> Cache<'a> {
         Ok(Err(turn))
     }
 
+    /// Says whether an instruction like this one was ever done, so that its result may be known.
+    pub(crate) fn may_know(&self, summary: &str) -> Result<bool, StateError> {
+        if !self.lookups {
+            return Ok(false);
+        }
+        self.database.read(|connection| {
+            let mut query =
+                connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM build_steps WHERE summary = ?1)")?;
+            Ok(query.query_row([summary], |row| row.get(0))?)
+        })
+    }
+
     fn take(&self, done: &mut Done, key: &Digest, (finished, report): (Finished, StepReport)) -> Finished {
         (self.events)(BuildEvent::Report(Box::new(report)));
         done.steps.insert(*key, finished.clone());

@@ -186,9 +186,14 @@ impl Draft {
 
     /// Puts a layer on top, with its line of history.
     pub(crate) fn add_layer(&mut self, layer: Layer, created_by: String) {
+        self.push_layer(layer);
+        self.history(created_by, false);
+    }
+
+    /// Adds a layer of which the history speaks already.
+    pub(crate) fn push_layer(&mut self, layer: Layer) {
         self.image.rootfs.diff_ids.push(layer.diff_id);
         self.layers.push(layer);
-        self.history(created_by, false);
     }
 
     /// Returns `path` made absolute by the working directory, and clean.

@@ -127,7 +127,7 @@ pub fn from_address<'a>(
     from_stream(store, &mut file)
 }
 
-fn context_error(error: StepError) -> BuildError {
+pub(crate) fn context_error(error: StepError) -> BuildError {
     BuildError::RemoteContext(Box::new(error))
 }
 

@@ -39,6 +39,7 @@ mod config;
 mod configure;
 mod context;
 mod digests;
+mod elsewhere;
 mod error;
 mod exclude;
 mod fetched;
@@ -60,6 +61,7 @@ mod users;
 pub use build::build;
 pub use changes::apply_changes;
 pub use dockerfile::{CHECKS, Warning, rule_url};
+pub use elsewhere::{Elsewhere, elsewhere};
 pub use error::{BuildError, CommandFailure, Place, StepError};
 pub use fetched::{FetchedContext, from_address, from_stream};
 pub use lock::{Lock, LockError, Pin, images};
@@ -98,6 +100,8 @@ pub struct Build {
     pub network: RunNetwork,
     /// `--platform`.
     pub platform: Platform,
+    /// When the image says it was made, if that is not to be asked of the context's commit.
+    pub image_time: Option<i64>,
     /// `SOURCE_DATE_EPOCH`, from the build arguments or the client's environment.
     pub source_date_epoch: Option<i64>,
     /// Whether what `RUN` makes is brought into a form that is the same each time (`--reproducible`).

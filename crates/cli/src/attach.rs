@@ -3,9 +3,10 @@
 use crate::failure::Failure;
 use crate::output;
 use crate::signals::{Caught, Signals, terminates};
-use crate::terminal::{DetachKeys, Raw, size};
+use crate::terminal::{Raw, size};
 use engine::EngineError;
 use engine::containers::attach::Happening;
+use engine::containers::keys::DetachKeys;
 use engine::containers::record::ExitRecord;
 use engine::containers::session::{Session, SessionEvent};
 use rustix::event::{PollFd, PollFlags, poll};

@@ -143,14 +143,9 @@ impl Engine {
         self.credentials = credentials;
     }
 
-    /// Sets what ends a pull or a push before its time, once it is true.
+    /// Sets what ends everything that is under way with registries, once it is true.
     pub fn set_stop(&mut self, stop: Option<Arc<AtomicBool>>) {
         self.stop = stop;
-    }
-
-    /// Returns what ends a pull or a push before its time: another's failure, or somebody from outside.
-    pub(crate) fn stop(&self) -> Arc<AtomicBool> {
-        self.stop.clone().unwrap_or_default()
     }
 
     /// Returns the directory of the user's `config.json`.
@@ -188,6 +183,7 @@ impl Engine {
             certificates,
             docker_config: directory.map(|directory| directory.join("config.json")),
             credentials: self.credentials.clone(),
+            abandoned: self.stop.clone(),
             mirrors: self.config.mirrors.clone(),
             insecure: self
                 .config

@@ -1,9 +1,11 @@
 //! From a reference to one image: manifest, index, platform, configuration.
 
 use crate::endpoint::{Endpoint, endpoints};
-use crate::session::{Document, Session, Wanted};
+use crate::session::{Call, Document, Session, Wanted};
 use crate::{RegistryError, RemoteImage, platform};
 use oci::{Digest, ImageManifest, LayerMediaType, Manifest, ManifestError, Platform, Reference};
+use reqwest::Method;
+use reqwest::header::{self, HeaderMap, HeaderValue};
 
 const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
@@ -69,6 +71,37 @@ pub(crate) async fn raw(
         content_type,
     } = result?;
     Ok((bytes, digest, content_type))
+}
+
+/// Asks for the digest of what a reference names, at the mirrors first, without fetching it; registries that count what is
+/// fetched do not count this. `None` where that does not tell, for whatever reason: fetching it will.
+pub(crate) async fn digest(
+    session: &Session,
+    reference: &Reference,
+) -> Result<Option<Digest>, RegistryError> {
+    let name = match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => digest.to_string(),
+        (None, tag) => tag.unwrap_or("latest").to_owned(),
+    };
+    for place in endpoints(&session.config, reference)? {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static(ACCEPT));
+        let call = Call {
+            method: Method::HEAD,
+            headers,
+            body: None,
+            pinned: reference.digest().is_some(),
+        };
+        let asked = session.call(&place, &format!("manifests/{name}"), call).await;
+        if let Ok(answer) = asked
+            && answer.status().as_u16() == 200
+            && let Some(digest) = answer.header("docker-content-digest")
+            && let Ok(digest) = digest.parse()
+        {
+            return Ok(Some(digest));
+        }
+    }
+    Ok(None)
 }
 
 async fn resolve_at(

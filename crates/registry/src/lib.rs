@@ -49,6 +49,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -62,6 +63,8 @@ pub struct RegistryConfig {
     /// Directories with certificates for single registries, `<host[:port]>/*.crt` and so on; the first one that has a
     /// registry counts.
     pub certificates: Vec<PathBuf>,
+    /// Once this is true nobody wants anything any more, and every call fails.
+    pub abandoned: Option<Arc<AtomicBool>>,
     /// Where to look instead, first match wins.
     pub mirrors: Vec<Mirror>,
     /// Registries (`host[:port]`) that are spoken to over plain HTTP or with certificates nobody vouches for.
@@ -185,6 +188,14 @@ impl Client {
         let expected = image::Expected::Anything { largest_config };
         self.worker()?
             .run(async move { image::resolve(&session, &reference, &platform, expected).await })
+    }
+
+    /// Asks for the digest of what a reference names, without fetching it. `None` where the registry does not tell, for
+    /// whatever reason: fetching it will.
+    pub fn digest(&self, reference: &Reference) -> Result<Option<Digest>, RegistryError> {
+        let (session, reference) = (self.session.clone(), reference.clone());
+        self.worker()?
+            .run(async move { image::digest(&session, &reference).await })
     }
 
     /// Fetches what a reference names as it is: its bytes, their digest, and the type that the registry tells.
@@ -387,7 +398,7 @@ impl Client {
         if let Some(worker) = slot.as_ref() {
             return Ok(worker.clone());
         }
-        let worker = Arc::new(worker::Worker::start()?);
+        let worker = Arc::new(worker::Worker::start(self.session.config.abandoned.clone())?);
         *slot = Some(worker.clone());
         Ok(worker)
     }

@@ -3,11 +3,16 @@
 use crate::RegistryError;
 use std::future::Future;
 use std::io;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+
+/// How often it is looked whether anybody still wants what is under way.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// A thread with a single-threaded runtime. Dropping it ends every transfer and the thread.
 #[derive(Debug)]
@@ -18,7 +23,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn start() -> Result<Self, RegistryError> {
+    /// Starts the thread. When `abandoned` becomes true, every transfer ends as if the thread were gone.
+    pub(crate) fn start(abandoned: Option<Arc<AtomicBool>>) -> Result<Self, RegistryError> {
         let runtime = Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -29,8 +35,13 @@ impl Worker {
         let thread = std::thread::Builder::new()
             .name("registry".to_owned())
             .spawn(move || {
-                // Ends when something is sent, and also when the sender is gone.
-                runtime.block_on(async { stopped.await.unwrap_or_default() });
+                runtime.block_on(async {
+                    tokio::select! {
+                        // Ends when something is sent, and also when the sender is gone.
+                        ended = stopped => ended.unwrap_or_default(),
+                        () = becomes_true(abandoned) => {}
+                    }
+                });
                 // A credential helper that waits for its user must not hold up the end of the process.
                 runtime.shutdown_background();
             })
@@ -61,6 +72,15 @@ impl Worker {
     /// Starts a future that goes on by itself until it ends or is aborted.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         self.handle.spawn(future).abort_handle()
+    }
+}
+
+async fn becomes_true(flag: Option<Arc<AtomicBool>>) {
+    let Some(flag) = flag else {
+        return std::future::pending().await;
+    };
+    while !flag.load(Ordering::Relaxed) {
+        tokio::time::sleep(GLANCE).await;
     }
 }
 

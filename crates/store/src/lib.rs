@@ -69,5 +69,5 @@ pub use layers::{Layer, LayerId};
 pub use lease::Lease;
 pub use members::{Archive, ArchiveMember, MemberType};
 pub use root::Store;
-pub use snapshots::{Snapshot, Times};
+pub use snapshots::{Snapshot, Times, hash, settle};
 pub use tar::TarError;

@@ -3,7 +3,8 @@
 use crate::root::{Temporary, make_directory};
 use crate::tree_tar::{self, Hashed};
 use crate::{Layer, LayerId, Lease, Store, StoreError};
-use std::path::PathBuf;
+use oci::Digest;
+use std::path::{Path, PathBuf};
 use sys::SysError;
 
 /// A layer being made: directories that overlayfs writes into.
@@ -98,12 +99,25 @@ impl Store {
         snapshot: Snapshot,
         times: Times,
     ) -> Result<Layer, StoreError> {
+        let settled = settle(&snapshot, times).and_then(|()| hash(&snapshot.upper));
+        match settled {
+            Ok(hashed) => self.commit_settled(lease, snapshot, hashed),
+            Err(error) => {
+                drop(holder(&snapshot));
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes a snapshot that [`settle`] has set the times of a layer; `hashed` is what [`hash`] says of it.
+    pub fn commit_settled(
+        &self,
+        lease: &Lease,
+        snapshot: Snapshot,
+        (diff_id, size): (Digest, u64),
+    ) -> Result<Layer, StoreError> {
         let aside = holder(&snapshot);
         let upper = Temporary(snapshot.upper);
-        tree_tar::settle(&upper.0, times)?;
-        let mut hashed = Hashed::new(std::io::sink());
-        let size = tree_tar::write(&upper.0, &mut hashed)?;
-        let diff_id = hashed.digest();
         sys::failpoint::reach("snapshot.hashed")?;
         let layer = self.place_layer(lease, &upper, &diff_id, size, |_| Ok(()))?;
         sys::failpoint::pass("snapshot.committed");
@@ -123,12 +137,25 @@ impl Store {
     }
 }
 
+/// Sets the times of what is in a snapshot, and takes away overlayfs's own marks. Nothing may have it mounted to write
+/// into it any more; as a lower directory it may be mounted from now on.
+pub fn settle(snapshot: &Snapshot, times: Times) -> Result<(), StoreError> {
+    tree_tar::settle(&snapshot.upper, times)
+}
+
+/// Returns the digest of the tar of a settled snapshot's upper directory, and the bytes of its files.
+pub fn hash(upper: &Path) -> Result<(Digest, u64), StoreError> {
+    let mut hashed = Hashed::new(std::io::sink());
+    let size = tree_tar::write(upper, &mut hashed)?;
+    Ok((hashed.digest(), size))
+}
+
 /// Returns the directory that holds the snapshot's, to be removed.
 fn holder(snapshot: &Snapshot) -> Temporary {
     Temporary(
         snapshot
             .upper
             .parent()
-            .map_or_else(|| snapshot.upper.clone(), std::path::Path::to_owned),
+            .map_or_else(|| snapshot.upper.clone(), Path::to_owned),
     )
 }

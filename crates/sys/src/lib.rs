@@ -7,7 +7,9 @@
     reason = "this crate is where the kernel is called; each block states its invariant"
 )]
 
+pub mod activation;
 pub mod bpf;
+pub mod descriptors;
 mod error;
 pub mod exe;
 pub mod failpoint;

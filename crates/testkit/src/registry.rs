@@ -23,6 +23,11 @@ pub const SERVER_CERTIFICATE: &str = include_str!("../fixtures/tls/server.pem");
 /// Its key.
 pub const SERVER_KEY: &str = include_str!("../fixtures/tls/server.key");
 
+/// Certificate of a client, by an authority of its own whose key is gone.
+pub const CLIENT_CERTIFICATE: &str = include_str!("../fixtures/tls/client.pem");
+/// Its key.
+pub const CLIENT_KEY: &str = include_str!("../fixtures/tls/client.key");
+
 /// One thing that goes wrong with one answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
@@ -149,7 +154,20 @@ impl FakeRegistry {
 
     /// Starts a registry that speaks TLS with [`SERVER_CERTIFICATE`].
     pub fn start_tls() -> Self {
-        serve::start(Some((SERVER_CERTIFICATE, SERVER_KEY)))
+        serve::start(Some(&serve::Tls {
+            certificate: SERVER_CERTIFICATE,
+            key: SERVER_KEY,
+            clients: None,
+        }))
+    }
+
+    /// Starts a registry that speaks TLS with [`SERVER_CERTIFICATE`], and only with who shows [`CLIENT_CERTIFICATE`].
+    pub fn start_mutual_tls() -> Self {
+        serve::start(Some(&serve::Tls {
+            certificate: SERVER_CERTIFICATE,
+            key: SERVER_KEY,
+            clients: Some(include_str!("../fixtures/tls/client-ca.pem")),
+        }))
     }
 
     /// Returns where it listens.

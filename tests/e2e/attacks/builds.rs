@@ -245,3 +245,81 @@ fn a_source_that_is_swapped_leads_nowhere() {
         assert!(!Path::new("/").join(&mark).exists());
     }
 }
+
+/// CVE-2020-15157's like: a server leads a build elsewhere, with what it was told in confidence, or to a file of the host.
+#[test]
+fn a_redirect_does_not_take_the_secret_along() {
+    let coracle = sandbox();
+    let (thief, heard) = server(|_| "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned());
+    // Another name is another origin.
+    let elsewhere = thief.replace("127.0.0.1", "localhost");
+    let (honest, told) = server(move |path| {
+        let location = match path {
+            "/file" => "file:///etc/passwd".to_owned(),
+            "/loop" => "/loop".to_owned(),
+            _ => format!("{elsewhere}/taken"),
+        };
+        format!(
+            "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+    });
+    coracle.write("token", "t0ken");
+    let secret = format!(
+        "id=HTTP_AUTH_TOKEN_{},src={}",
+        honest.trim_start_matches("http://").split(':').next().unwrap(),
+        coracle.path().join("token").display()
+    );
+    build(
+        &coracle,
+        &format!("FROM scratch\nADD {honest}/x /x\n"),
+        &["--secret", &secret],
+    )
+    .ok();
+    let (told, heard) = (
+        || told.lock().unwrap().join("\n"),
+        || heard.lock().unwrap().join("\n"),
+    );
+    assert!(
+        told().to_lowercase().contains("authorization: bearer t0ken"),
+        "{}",
+        told()
+    );
+    assert!(
+        heard().contains("/taken") && !heard().contains("t0ken"),
+        "{}",
+        heard()
+    );
+    for path in ["file", "loop"] {
+        build(&coracle, &format!("FROM scratch\nADD {honest}/{path} /x\n"), &[]).fails(1);
+    }
+}
+
+/// Answers requests for paths until the test ends; returns its address, and what it is asked.
+fn server(
+    answer: impl Fn(&str) -> String + Send + 'static,
+) -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = std::sync::Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let request: Vec<String> = lines
+                .map_while(Result::ok)
+                .take_while(|line| !line.is_empty())
+                .collect();
+            let path = request
+                .first()
+                .and_then(|line| line.split(' ').nth(1))
+                .unwrap_or("/");
+            let answer = answer(path);
+            log.lock().unwrap().extend(request);
+            // A client that has gone has what it wanted.
+            drop(stream.write_all(answer.as_bytes()));
+        }
+    });
+    (address, asked)
+}

@@ -217,6 +217,7 @@ pub(crate) fn build(
         pull: options.pull,
         network: options.network,
         platform: Platform::host(),
+        image_time: None,
         source_date_epoch: options.epoch()?,
         reproducible: true,
         lock: None,

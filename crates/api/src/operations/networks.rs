@@ -1,15 +1,16 @@
 //! Networks.
 
+use super::containers::create::network::attachment;
+use super::object::Object;
 use super::pruned::{self, Gone};
+use super::swarm;
 use crate::server::{ApiVersion, Exchange, Failure, Method, Reply, Route};
 use crate::wire::NetworkInspect;
 use engine::EngineError;
-use engine::containers::request::NetworkAttachment;
 use engine::networks::filter::Filter;
 use engine::networks::record::Network;
-use engine::networks::request::{CreateNetwork, Pool, mac_address};
+use engine::networks::request::{CreateNetwork, Pool};
 use hyper::StatusCode;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -113,80 +114,37 @@ fn as_of(network: &Network, version: ApiVersion) -> Result<Value, Failure> {
     Ok(document)
 }
 
-/// A network to be made.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct CreateDocument {
-    name: Option<String>,
-    driver: Option<String>,
-    scope: Option<String>,
-    internal: Option<bool>,
-    attachable: Option<bool>,
-    ingress: Option<bool>,
-    config_only: Option<bool>,
-    config_from: Option<ConfigFrom>,
-    #[serde(rename = "EnableIPv4")]
-    ipv4: Option<bool>,
-    #[serde(rename = "EnableIPv6")]
-    ipv6: Option<bool>,
-    #[serde(rename = "IPAM")]
-    ipam: Option<Ipam>,
-    options: Option<BTreeMap<String, String>>,
-    labels: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct ConfigFrom {
-    network: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct Ipam {
-    driver: Option<String>,
-    config: Option<Vec<IpamConfig>>,
-    options: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct IpamConfig {
-    subnet: Option<String>,
-    #[serde(rename = "IPRange")]
-    range: Option<String>,
-    gateway: Option<String>,
+/// Reads one of the `IPAM.Config` of a network.
+fn pool(mut config: Object) -> Result<Pool, Failure> {
+    let mut auxiliary = BTreeMap::new();
     // Docker's documents have the one and its Go types the other.
-    #[serde(alias = "AuxAddress")]
-    auxiliary_addresses: Option<BTreeMap<String, String>>,
-}
-
-impl IpamConfig {
-    fn pool(self) -> Result<Pool, Failure> {
-        let mut auxiliary = BTreeMap::new();
-        for (name, address) in self.auxiliary_addresses.unwrap_or_default() {
-            if let Some(address) = read("auxiliary address", Some(&address))? {
-                auxiliary.insert(name, address);
-            }
+    let addresses: BTreeMap<String, String> = if config.has("AuxiliaryAddresses") {
+        config.take("AuxiliaryAddresses")?
+    } else {
+        config.take("AuxAddress")?
+    };
+    for (name, address) in addresses {
+        if let Some(address) = read("auxiliary address", Some(address))? {
+            auxiliary.insert(name, address);
         }
-        Ok(Pool {
-            subnet: read("subnet", self.subnet.as_deref())?,
-            range: read("ip-range", self.range.as_deref())?,
-            gateway: read("gateway", self.gateway.as_deref())?,
-            auxiliary,
-        })
     }
+    Ok(Pool {
+        subnet: read("subnet", config.text("Subnet")?)?,
+        range: read("ip-range", config.text("IPRange")?)?,
+        gateway: read("gateway", config.text("Gateway")?)?,
+        auxiliary,
+    })
 }
 
 /// Reads an address or a range; nothing where nothing is said.
-fn read<T>(what: &str, text: Option<&str>) -> Result<Option<T>, Failure>
+fn read<T>(what: &str, text: Option<String>) -> Result<Option<T>, Failure>
 where
     T: FromStr,
     T::Err: Display,
 {
-    let text = text.map(str::trim).filter(|text| !text.is_empty());
+    let text = text.filter(|text| !text.trim().is_empty());
     let parsed = text.map(|text| {
-        text.parse().map_err(|error| {
+        text.trim().parse().map_err(|error| {
             Failure::bad_request(format!("invalid network config: invalid {what} {text}: {error}"))
         })
     });
@@ -194,34 +152,25 @@ where
 }
 
 fn create(exchange: &mut Exchange) -> Result<Reply, Failure> {
-    let document: CreateDocument = exchange.document()?;
-    refuse_clusters(&document)?;
-    let given = |text: Option<String>, default: &str| {
-        text.filter(|text| !text.is_empty())
-            .unwrap_or_else(|| default.to_owned())
-    };
-    let ipam = document.ipam.unwrap_or_default();
-    let pools: Result<Vec<Pool>, Failure> = ipam
-        .config
-        .unwrap_or_default()
-        .into_iter()
-        .map(IpamConfig::pool)
-        .collect();
+    let mut document = Object::new(exchange.document()?)?;
+    refuse_clusters(&mut document)?;
+    let mut ipam = document.object("IPAM")?;
+    let pools: Result<Vec<Pool>, Failure> = ipam.objects("Config")?.into_iter().map(pool).collect();
     let mut pools = pools?;
     // docker-compose 1 sends an empty one for "any".
     pools.retain(|pool| *pool != Pool::default());
     let request = CreateNetwork {
-        name: document.name.unwrap_or_default(),
-        driver: given(document.driver, "bridge"),
-        internal: document.internal.unwrap_or_default(),
-        attachable: document.attachable.unwrap_or_default(),
-        ipv4: document.ipv4.unwrap_or(true),
-        ipv6: document.ipv6.unwrap_or_default(),
+        name: document.take("Name")?,
+        driver: document.text("Driver")?.unwrap_or_else(|| "bridge".into()),
+        internal: document.take("Internal")?,
+        attachable: document.take("Attachable")?,
+        ipv4: !document.has("EnableIPv4") || document.take("EnableIPv4")?,
+        ipv6: document.take("EnableIPv6")?,
         pools,
-        ipam_driver: given(ipam.driver, "default"),
-        ipam_options: ipam.options.unwrap_or_default(),
-        options: document.options.unwrap_or_default(),
-        labels: document.labels.unwrap_or_default(),
+        ipam_driver: ipam.text("Driver")?.unwrap_or_else(|| "default".into()),
+        ipam_options: ipam.take("Options")?,
+        options: document.take("Options")?,
+        labels: document.take("Labels")?,
         ignores_unknown: true,
     };
     let unknown = request.unknown_options();
@@ -238,112 +187,39 @@ fn create(exchange: &mut Exchange) -> Result<Reply, Failure> {
 }
 
 /// Refuses what only a cluster has, and what is not there.
-fn refuse_clusters(document: &CreateDocument) -> Result<(), Failure> {
-    let from = document
-        .config_from
-        .as_ref()
-        .and_then(|from| from.network.as_deref());
-    if document.config_only == Some(true) || from.is_some_and(|from| !from.is_empty()) {
+fn refuse_clusters(document: &mut Object) -> Result<(), Failure> {
+    let from = document.object("ConfigFrom")?.text("Network")?;
+    if document.take("ConfigOnly")? || from.is_some() {
         return Err(Failure::not_implemented(
             "a network that only holds the settings of others",
         ));
     }
-    let scope = document.scope.as_deref().unwrap_or_default();
-    if document.ingress == Some(true) || matches!(scope, "swarm" | "global") {
-        return Err(Failure::new(
-            StatusCode::FORBIDDEN,
-            "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
-        ));
+    let scope = document.text("Scope")?;
+    if document.take("Ingress")? || matches!(scope.as_deref(), Some("swarm" | "global")) {
+        return Err(Failure::new(StatusCode::FORBIDDEN, swarm::NO_MANAGER));
     }
     Ok(())
 }
 
-/// How a container is to be on a network.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub(super) struct EndpointDocument {
-    #[serde(rename = "IPAMConfig")]
-    ipam: Option<EndpointIpam>,
-    links: Option<Vec<String>>,
-    aliases: Option<Vec<String>>,
-    mac_address: Option<String>,
-    driver_opts: Option<BTreeMap<String, String>>,
-    gw_priority: Option<i64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct EndpointIpam {
-    #[serde(rename = "IPv4Address")]
-    ipv4: Option<String>,
-    #[serde(rename = "IPv6Address")]
-    ipv6: Option<String>,
-    #[serde(rename = "LinkLocalIPs")]
-    link_local: Option<Vec<String>>,
-}
-
-impl EndpointDocument {
-    /// Makes it a place on the network of that name.
-    pub(super) fn attachment(self, network: &str) -> Result<NetworkAttachment, Failure> {
-        let ipam = self.ipam.unwrap_or_default();
-        let mac = self.mac_address.filter(|text| !text.is_empty());
-        let mac = mac.map(|text| {
-            mac_address(&text).ok_or_else(|| Failure::bad_request(format!("invalid MAC address: {text}")))
-        });
-        let mut link_local = Vec::new();
-        for address in ipam.link_local.unwrap_or_default() {
-            link_local.extend(read::<std::net::IpAddr>("link-local address", Some(&address))?);
-        }
-        Ok(NetworkAttachment {
-            network: network.to_owned(),
-            aliases: self.aliases.unwrap_or_default(),
-            address: read("IPv4 address", ipam.ipv4.as_deref())?,
-            address6: read("IPv6 address", ipam.ipv6.as_deref())?,
-            link_local,
-            mac: mac.transpose()?,
-            driver_options: self.driver_opts.unwrap_or_default(),
-            gateway_priority: self.gw_priority.unwrap_or_default(),
-            links: self.links.unwrap_or_default(),
-        })
-    }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct ConnectDocument {
-    container: Option<String>,
-    endpoint_config: Option<EndpointDocument>,
-}
-
 fn connect(exchange: &mut Exchange) -> Result<Reply, Failure> {
-    let document: ConnectDocument = exchange.document()?;
-    let attachment = document
-        .endpoint_config
-        .unwrap_or_default()
-        .attachment(exchange.parameter("id"))?;
+    let mut document = Object::new(exchange.document()?)?;
+    let mut endpoint = document.object("EndpointConfig")?;
+    let attachment = attachment(exchange.parameter("id"), &mut endpoint)?;
     let engine = exchange.engine()?;
-    let container = engine
-        .containers()
-        .find(document.container.as_deref().unwrap_or_default())?;
+    let container = engine.containers().find(&document.take::<String>("Container")?)?;
     engine.networks().connect(&container, &attachment)?;
     Ok(Reply::empty(StatusCode::OK))
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct DisconnectDocument {
-    container: Option<String>,
-    force: Option<bool>,
-}
-
 fn disconnect(exchange: &mut Exchange) -> Result<Reply, Failure> {
-    let document: DisconnectDocument = exchange.document()?;
+    let mut document = Object::new(exchange.document()?)?;
+    let force: bool = document.take("Force")?;
+    let name: String = document.take("Container")?;
     let engine = exchange.engine()?;
-    let name = document.container.unwrap_or_default();
     let container = match engine.containers().find(&name) {
         Ok(container) => container,
         // What is gone is on no network any more.
-        Err(EngineError::NotFound { .. }) if document.force == Some(true) => {
+        Err(EngineError::NotFound { .. }) if force => {
             return Ok(Reply::empty(StatusCode::OK));
         }
         Err(error) => return Err(error.into()),
@@ -375,39 +251,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_is_read_as_clients_write_it() {
-        let document = json!({
-            "IPAMConfig": {"IPv4Address": "10.0.0.9", "IPv6Address": "", "LinkLocalIPs": ["169.254.1.2"]},
-            "Links": null, "Aliases": ["db"], "MacAddress": "02:42:0a:00:00:09", "DriverOpts": null,
-            "GwPriority": 3, "NetworkID": "ignored", "Gateway": "",
-        });
-        let endpoint: EndpointDocument = serde_json::from_value(document).unwrap();
-        let attachment = endpoint.attachment("lan").unwrap();
-        assert_eq!(attachment.address, Some("10.0.0.9".parse().unwrap()));
-        assert_eq!(attachment.address6, None);
-        assert_eq!(attachment.mac, Some([2, 0x42, 10, 0, 0, 9]));
-        assert_eq!(
-            (attachment.aliases.as_slice(), attachment.gateway_priority),
-            (&["db".to_owned()][..], 3)
-        );
-        for bad in [
-            json!({"IPAMConfig": {"IPv4Address": "x"}}),
-            json!({"MacAddress": "x"}),
-            json!({"IPAMConfig": {"LinkLocalIPs": ["y"]}}),
-        ] {
-            let endpoint: EndpointDocument = serde_json::from_value(bad).unwrap();
-            assert!(endpoint.attachment("lan").is_err());
-        }
-    }
-
-    #[test]
     fn pools_are_read_as_clients_write_them() {
-        let config = |document| serde_json::from_value::<IpamConfig>(document).unwrap().pool();
-        let pool = config(json!({
+        let config = |document| pool(Object::new(document).unwrap());
+        let read = config(json!({
             "Subnet": "10.1.0.0/16", "IPRange": "10.1.2.0/24", "Gateway": "10.1.0.1", "AuxiliaryAddresses": {"a": "10.1.0.2"},
         }));
-        let pool = pool.unwrap();
-        assert_eq!(pool.auxiliary["a"].to_string(), "10.1.0.2");
+        assert_eq!(read.unwrap().auxiliary["a"].to_string(), "10.1.0.2");
         assert_eq!(
             config(json!({"Subnet": "", "Gateway": null})).unwrap(),
             Pool::default()

@@ -4,7 +4,6 @@ use crate::buildkit;
 use crate::buildkit::sessions::Introduction;
 use crate::buildkit::solve::Workshop;
 use crate::server::{Exchange, Failure, Method, Reply, Route};
-use std::sync::Arc;
 
 pub(crate) const ROUTES: &[Route] = &[
     Route {
@@ -23,7 +22,7 @@ pub(crate) const ROUTES: &[Route] = &[
 fn grpc(exchange: &mut Exchange) -> Result<Reply, Failure> {
     wants_h2c(exchange)?;
     let workshop = Workshop {
-        engines: Arc::clone(exchange.engines()),
+        engines: exchange.engines(),
         runtime: exchange.runtime().clone(),
     };
     Ok(Reply::Upgrade(
@@ -42,7 +41,7 @@ fn session(exchange: &mut Exchange) -> Result<Reply, Failure> {
             "a session needs an id: X-Docker-Expose-Session-Uuid",
         ));
     }
-    let engines = Arc::clone(exchange.engines());
+    let engines = exchange.engines();
     if engines.hub().sessions.is_open(&introduction.id) {
         return Err(Failure::conflict(format!(
             "session {} already exists",

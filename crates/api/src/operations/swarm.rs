@@ -44,10 +44,11 @@ pub(crate) const ROUTES: &[Route] = &[
     route(Method::Post, "/configs/{id}/update", no_manager),
 ];
 
+/// Docker's words, which clients look for.
+pub(super) const NO_MANAGER: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
+
 fn no_manager(_: &mut Exchange) -> Result<Reply, Failure> {
-    Err(unavailable(
-        "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
-    ))
+    Err(unavailable(NO_MANAGER))
 }
 
 fn no_node(_: &mut Exchange) -> Result<Reply, Failure> {

@@ -1,5 +1,6 @@
 //! Volumes.
 
+use super::object::Object;
 use super::pruned::{self, Gone};
 use super::swarm;
 use crate::server::{ApiVersion, Exchange, Failure, Method, Reply, Route};
@@ -7,9 +8,7 @@ use crate::wire::VolumeInspect;
 use engine::EngineError;
 use engine::volumes::filter::Filter;
 use hyper::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use serde_json::json;
 
 pub(crate) const ROUTES: &[Route] = &[
     Route {
@@ -57,39 +56,23 @@ fn list(exchange: &mut Exchange) -> Result<Reply, Failure> {
     Reply::json(&json!({"Volumes": volumes, "Warnings": null}))
 }
 
-/// A volume to be made.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct CreateDocument {
-    #[serde(rename = "Name")]
-    name: Option<String>,
-    #[serde(rename = "Driver")]
-    driver: Option<String>,
-    #[serde(rename = "DriverOpts")]
-    options: Option<BTreeMap<String, String>>,
-    #[serde(rename = "Labels")]
-    labels: Option<BTreeMap<String, String>>,
-    #[serde(rename = "ClusterVolumeSpec")]
-    cluster: Option<Value>,
-}
-
 /// Makes a volume; one of the same name that is there is returned.
 fn create(exchange: &mut Exchange) -> Result<Reply, Failure> {
-    let document: CreateDocument = exchange.document()?;
-    if document.cluster.is_some() {
+    let mut document = Object::new(exchange.document()?)?;
+    if document.has("ClusterVolumeSpec") {
         return Err(swarm::unavailable(
             "volumes of a cluster need one, and this node is not part of a swarm",
         ));
     }
-    if let Err(error) = engine::volumes::check_driver(document.driver.as_deref()) {
+    if let Err(error) = engine::volumes::check_driver(document.text("Driver")?.as_deref()) {
         // Of a driver that is not there Docker says that it is not found.
         return Err(Failure::not_found(Failure::from(error).message));
     }
     let engine = exchange.engine()?;
     let volume = engine.volumes().create(
-        document.name.as_deref(),
-        document.labels.unwrap_or_default(),
-        document.options.unwrap_or_default(),
+        document.text("Name")?.as_deref(),
+        document.take("Labels")?,
+        document.take("DriverOpts")?,
     )?;
     Reply::json_with(StatusCode::CREATED, &VolumeInspect::new(&volume))
 }

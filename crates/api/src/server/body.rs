@@ -1,10 +1,11 @@
 //! A request's body, as a plain reader.
 
-use super::Failure;
+use super::{Failure, Limits};
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::io::{self, Read};
+use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// No JSON that Docker's clients send comes near this many bytes.
@@ -16,6 +17,9 @@ pub(crate) struct BodyReader {
     body: Option<Incoming>,
     chunk: Bytes,
     runtime: Handle,
+    /// How long the client may be silent: while it sends a document, or anything else.
+    document_patience: Duration,
+    patience: Duration,
 }
 
 impl BodyReader {
@@ -24,6 +28,16 @@ impl BodyReader {
             body,
             chunk: Bytes::new(),
             runtime,
+            document_patience: Limits::default().document,
+            patience: Limits::default().body,
+        }
+    }
+
+    pub(super) fn with_patience(self, limits: &Limits) -> Self {
+        Self {
+            document_patience: limits.document,
+            patience: limits.body,
+            ..self
         }
     }
 
@@ -31,9 +45,14 @@ impl BodyReader {
     pub(super) fn document(&mut self) -> Result<Vec<u8>, Failure> {
         let mut text = Vec::new();
         let limit = LONGEST_DOCUMENT as u64 + 1;
-        self.take(limit)
-            .read_to_end(&mut text)
-            .map_err(|error| Failure::bad_request(format!("cannot read the request's body: {error}")))?;
+        self.patience = self.document_patience;
+        self.take(limit).read_to_end(&mut text).map_err(|error| {
+            let status = match error.kind() {
+                io::ErrorKind::TimedOut => hyper::StatusCode::REQUEST_TIMEOUT,
+                _ => hyper::StatusCode::BAD_REQUEST,
+            };
+            Failure::new(status, format!("cannot read the request's body: {error}"))
+        })?;
         if text.len() > LONGEST_DOCUMENT {
             return Err(Failure::new(
                 hyper::StatusCode::PAYLOAD_TOO_LARGE,
@@ -55,7 +74,17 @@ impl Read for BodyReader {
             let Some(body) = &mut self.body else {
                 return Ok(0);
             };
-            match self.runtime.block_on(body.frame()) {
+            let patience = self.patience;
+            let frame = self
+                .runtime
+                .block_on(async { tokio::time::timeout(patience, body.frame()).await });
+            let Ok(frame) = frame else {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("the client has sent nothing for {} seconds", patience.as_secs()),
+                ));
+            };
+            match frame {
                 None => self.body = None,
                 // Trailers say nothing to us.
                 Some(Ok(frame)) => self.chunk = frame.into_data().unwrap_or_default(),

@@ -34,7 +34,7 @@ impl Engines {
     }
 
     /// Takes an engine. As at the start of each command, what dead processes left is healed first.
-    pub(super) fn take(self: &Arc<Self>) -> Result<OpenEngine, Failure> {
+    pub(crate) fn take(self: &Arc<Self>) -> Result<OpenEngine, Failure> {
         Ok(self.open()?)
     }
 
@@ -87,6 +87,10 @@ impl DerefMut for OpenEngine {
 
 impl Drop for OpenEngine {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Whatever it was in the middle of is not for the next to find.
+            return;
+        }
         let mut idle = self.home.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < KEPT {
             idle.extend(self.engine.take());

@@ -64,14 +64,14 @@ impl Exchange {
         all.filter_map(|value| value.to_str().ok()).collect()
     }
 
-    /// Returns what opens engines, for those that outlive the request.
-    pub(crate) fn engines(&self) -> &Arc<Engines> {
-        &self.engines
-    }
-
     /// Takes an engine for this operation alone.
     pub(crate) fn engine(&self) -> Result<OpenEngine, Failure> {
         self.engines.take()
+    }
+
+    /// Returns where engines come from: for operations that last long, and need one now and then.
+    pub(crate) fn engines(&self) -> Arc<Engines> {
+        Arc::clone(&self.engines)
     }
 
     /// Returns the handle of what runs the server's connections: for operations that speak protocols of their own.

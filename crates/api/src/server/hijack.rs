@@ -32,7 +32,7 @@ impl From<Conversation> for OwnedFd {
 impl Conversation {
     /// Takes a connection off its event loop. A plain socket is handed over as it is; for others (TLS) a pair of sockets is
     /// made, and tasks carry bytes between them and the connection.
-    pub(super) fn new(upgraded: Upgraded) -> io::Result<Self> {
+    pub(crate) fn new(upgraded: Upgraded) -> io::Result<Self> {
         let upgraded = match upgraded.downcast::<TokioIo<UnixStream>>() {
             Ok(parts) => {
                 return Self::plain(parts.io.into_inner().into_std()?.into(), parts.read_buf);

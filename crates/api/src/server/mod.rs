@@ -7,17 +7,22 @@ mod body;
 mod engines;
 mod exchange;
 mod failure;
+mod guard;
 mod hijack;
+mod limits;
 mod listen;
 mod outlet;
 mod query;
 pub(crate) mod reply;
 mod route;
 mod serve;
+mod tls;
 mod version;
 
+pub use limits::Limits;
 pub use listen::Listener;
 pub use serve::{Server, ServerError};
+pub use tls::{Tls, TlsError};
 pub use version::ApiVersion;
 
 pub(crate) use body::BodyReader;

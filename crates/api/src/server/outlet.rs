@@ -12,6 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// So many pieces wait for a slow reader; then whoever writes waits.
 const WAITING: usize = 8;
+/// No piece is larger, so that a reader that does not read costs no more than [`WAITING`] of these.
+const LARGEST: usize = 64 << 10;
 
 /// A head on its way, and the body that belongs to it.
 pub(super) type Beginning = (Head, Streamed);
@@ -82,6 +84,7 @@ impl Write for Outlet {
         if bytes.is_empty() {
             return Ok(0);
         }
+        let bytes = &bytes[..bytes.len().min(LARGEST)];
         self.pieces
             .blocking_send(Ok(Bytes::copy_from_slice(bytes)))
             .map_err(|_unsent| io::Error::from(io::ErrorKind::BrokenPipe))?;
@@ -90,6 +93,15 @@ impl Write for Outlet {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        if std::thread::panicking() && self.has_begun() {
+            // It must not look whole.
+            self.abort("the operation broke off");
+        }
     }
 }
 

@@ -45,7 +45,7 @@ impl Query {
     /// Returns a number.
     pub(crate) fn number<N: std::str::FromStr>(&self, name: &str) -> Result<Option<N>, Failure> {
         let parsed = self.get(name).map(|text| {
-            text.parse().map_err(|_| {
+            text.parse().map_err(|_not_a_number| {
                 Failure::bad_request(format!("invalid value for '{name}': '{text}' is no number"))
             })
         });

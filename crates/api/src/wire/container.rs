@@ -184,7 +184,7 @@ impl ContainerInspect {
             mount_label: "",
             process_label: "",
             app_armor_profile: settings.request.security.apparmor.clone().unwrap_or_default(),
-            exec_ids: None,
+            exec_ids: none_if_empty(container.execs.clone()),
             host_config: HostConfig::new(&container.name, settings),
             graph_driver: GraphDriver {
                 data: [

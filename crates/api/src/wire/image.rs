@@ -3,7 +3,7 @@
 use super::container::directories;
 use super::time;
 use crate::server::{ApiVersion, Failure};
-use engine::images::Image;
+use engine::images::{Artifact, Image};
 use oci::Config;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -140,6 +140,23 @@ impl ImageSummary {
             repo_tags: familiar(&image.tags),
             shared_size: -1,
             size: image.size,
+        }
+    }
+
+    /// Makes it of what is no image, and listed with them all the same, as Docker does.
+    pub(crate) fn of_artifact(artifact: &Artifact) -> Self {
+        let familiar =
+            |references: &[oci::Reference]| references.iter().map(oci::Reference::familiar).collect();
+        Self {
+            containers: -1,
+            created: artifact.created.div_euclid(1_000_000_000),
+            id: artifact.digest.to_string(),
+            labels: None,
+            parent_id: String::new(),
+            repo_digests: familiar(&artifact.repository_digests),
+            repo_tags: familiar(&artifact.tags),
+            shared_size: -1,
+            size: artifact.size,
         }
     }
 

@@ -149,6 +149,7 @@ impl Workshop {
             limits: builder::StepLimits::default(),
             cache_from: Vec::new(),
             inline_cache: false,
+            image_time: None,
             debug_shell: false,
         };
         let workshop = Self {

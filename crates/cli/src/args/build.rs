@@ -285,6 +285,7 @@ impl BuildFlags {
             limits,
             cache_from: Vec::new(),
             inline_cache: false,
+            image_time: None,
             debug_shell: false,
         };
         Ok(Prepared {

@@ -1,13 +1,14 @@
 //! `attach`.
 
+use crate::args::Invalid;
 use crate::attach::{Conversation, Ending, talk};
 use crate::dispatch::Verb;
 use crate::failure::Failure;
 use crate::front::Cli;
 use crate::signals::Signals;
-use crate::terminal::DetachKeys;
 use crate::{output, terminal};
 use clap::Args;
+use engine::containers::keys::DetachKeys;
 use engine::containers::record::{Activity, Container};
 use std::process::ExitCode;
 
@@ -72,7 +73,7 @@ pub(super) fn detach_keys(cli: &Cli, flag: Option<&str>) -> Result<DetachKeys, F
         Some(text) => Some(text),
         None => cli.client().detach_keys.as_deref(),
     };
-    Ok(DetachKeys::parse(text.unwrap_or_default())?)
+    DetachKeys::parse(text.unwrap_or_default()).map_err(|bad| Invalid(bad.to_string()).into())
 }
 
 /// Refuses to put a container's terminal on something that is none.

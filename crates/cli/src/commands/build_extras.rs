@@ -8,11 +8,12 @@ use crate::failure::Failure;
 use crate::output::build::BuildProgress;
 use crate::output::{self, table, time, units};
 use crate::signals::Signals;
-use crate::terminal::{self, DetachKeys};
+use crate::terminal;
 use clap::Args;
 use engine::Engine;
 use engine::builder::{Build, FailedStep, Lock, StepReport};
 use engine::builds::{Builds, Verification};
+use engine::containers::keys::DetachKeys;
 use engine::containers::session::Session;
 use engine::images::PushEvent;
 use oci::{Digest, Platform};
@@ -238,7 +239,8 @@ pub(super) fn shell(shown: &BuildProgress, failed: &FailedStep<'_>, mut session:
                 terminal: true,
                 stdout: true,
                 stderr: true,
-                signals: true,
+                // Whoever is to end ends; a shell that is a container's first process does not heed what it is sent.
+                signals: false,
                 detach_keys: DetachKeys::none(),
             };
             talk(session, &mut signals, &conversation, &|_| Ok(()))

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 /// The context's name, which is Docker's for what nobody chose.
 pub(crate) const NAME: &str = "default";
-const DESCRIPTION: &str = "This program itself; there is no daemon";
+const DESCRIPTION: &str = "This program itself; 'serve' offers it to other clients at the endpoint";
 
 /// Flags of `context inspect`.
 #[derive(Debug, Args)]
@@ -55,6 +55,11 @@ const LAYOUT: Layout<'_> = Layout {
     quiet: "{{.Name}}",
 };
 
+/// Returns where `serve` listens unless it is told otherwise. Programs ask for it to connect there themselves.
+fn endpoint(cli: &Cli) -> String {
+    format!("unix://{}", super::serve::default_socket(cli).display())
+}
+
 fn known(name: &str) -> Result<(), Failure> {
     if name == NAME {
         return Ok(());
@@ -64,12 +69,12 @@ fn known(name: &str) -> Result<(), Failure> {
 }
 
 impl Verb for Inspect {
-    fn run(self, _cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
+    fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         words.iter().try_for_each(|name| known(name))?;
         let context = json!({
             "Name": NAME,
             "Metadata": {},
-            "Endpoints": {"docker": {"Host": "", "SkipTLSVerify": false}},
+            "Endpoints": {"docker": {"Host": endpoint(cli), "SkipTLSVerify": false}},
             "TLSMaterial": {},
             "Storage": {"MetadataPath": "<IN MEMORY>", "TLSPath": "<IN MEMORY>"},
         });
@@ -93,10 +98,10 @@ impl Verb for Inspect {
 }
 
 impl Verb for List {
-    fn run(self, _cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
+    fn run(self, cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
         let mut row = Row::new([
             ("Description", DESCRIPTION.to_owned()),
-            ("DockerEndpoint", String::new()),
+            ("DockerEndpoint", endpoint(cli)),
             ("Error", String::new()),
             ("Name", NAME.to_owned()),
         ]);

@@ -71,8 +71,8 @@ impl Verb for ListImages {
         let mut conditions = Vec::new();
         for (key, value) in filters {
             conditions.push(match key.as_str() {
-                "before" => Condition::Before(images.find(&value)?.created),
-                "since" => Condition::Since(images.find(&value)?.created),
+                "before" => Condition::Before(created(&images.find(&value)?)),
+                "since" => Condition::Since(created(&images.find(&value)?)),
                 _ => Condition::new(&key, value)?,
             });
         }
@@ -235,8 +235,12 @@ pub(super) struct Name {
 impl Name {
     /// Says whether it is among the references that are asked for, if any are.
     fn satisfies(&self, conditions: &[Condition]) -> bool {
-        let whole = format!("{}:{}", self.repository, self.tag);
-        let last = |text: &str| text.rsplit('/').next().unwrap_or(text).to_owned();
+        let whole = match (self.tag.as_str(), self.digest.as_str()) {
+            // What has no name is none of those that are asked for.
+            (NONE, NONE) => None,
+            (NONE, digest) => Some(format!("{}@{digest}", self.repository)),
+            (tag, _) => Some(format!("{}:{tag}", self.repository)),
+        };
         let mut patterns = conditions
             .iter()
             .filter_map(|condition| match condition {
@@ -245,10 +249,9 @@ impl Name {
             })
             .peekable();
         patterns.peek().is_none()
-            || patterns.any(|pattern| {
-                [&whole, &self.repository, &last(&whole), &last(&self.repository)]
-                    .iter()
-                    .any(|text| matches_glob(pattern, text))
+            || whole.is_some_and(|whole| {
+                patterns
+                    .any(|pattern| matches_glob(pattern, &whole) || matches_glob(pattern, &self.repository))
             })
     }
 }
@@ -305,8 +308,8 @@ fn names_of(tags: &[Reference], repository_digests: &[Reference], shows_digest: 
 fn satisfies(image: &Image, name: &Name, conditions: &[Condition]) -> bool {
     let labels = &image.config.config.labels;
     conditions.iter().all(|condition| match condition {
-        Condition::Before(moment) | Condition::Until(moment) => image.created < *moment,
-        Condition::Since(moment) => image.created > *moment,
+        Condition::Before(moment) | Condition::Until(moment) => created(image) < *moment,
+        Condition::Since(moment) => created(image) > *moment,
         Condition::Dangling(wanted) => (image.tags.is_empty() && image.variant_of.is_empty()) == *wanted,
         Condition::Label(wanted) => filter::label_matches(labels, wanted),
         Condition::Reference(_) => true,
@@ -355,14 +358,17 @@ fn matches_glob(pattern: &str, text: &str) -> bool {
     )
 }
 
+/// When an image was made. One whose times were taken out for the sake of reproducibility is as old as its stay here.
+fn created(image: &Image) -> i64 {
+    let made = image.config.created.as_deref().and_then(time::parse);
+    let epoch = engine::builder::FIXED_EPOCH * 1_000_000_000;
+    made.filter(|moment| *moment > epoch).unwrap_or(image.created)
+}
+
 /// A row of the table.
 pub(super) fn row(image: &Image, name: &Name, now: i64, truncate: bool) -> Row {
-    let made = image.config.created.as_deref().and_then(time::parse);
-    // An image whose times were taken out for the sake of reproducibility is as old as its stay here.
-    let epoch = engine::builder::FIXED_EPOCH * 1_000_000_000;
-    let created = made.filter(|moment| *moment > epoch).unwrap_or(image.created);
     let size = units::human_size(image.size);
-    cells((&image.id.to_string(), created, size), name, now, truncate)
+    cells((&image.id.to_string(), created(image), size), name, now, truncate)
 }
 
 fn cells((id, created, size): (&str, i64, String), name: &Name, now: i64, truncate: bool) -> Row {

@@ -97,21 +97,7 @@ impl Shown {
             self.flush()?;
             self.stderr = entry.stderr;
         }
-        if self.timestamps {
-            let time = output::time::rfc3339_nano_fixed(entry.time);
-            self.bytes.extend_from_slice(time.as_bytes());
-            self.bytes.push(b' ');
-        }
-        if self.details {
-            let pairs: Vec<String> = entry
-                .details
-                .iter()
-                .map(|(name, value)| format!("{}={}", query_escape(name), query_escape(value)))
-                .collect();
-            self.bytes.extend_from_slice(pairs.join(",").as_bytes());
-            self.bytes.push(b' ');
-        }
-        self.bytes.extend_from_slice(entry.bytes);
+        api::wire::log_line(entry, self.timestamps, self.details, &mut self.bytes);
         Ok(())
     }
 
@@ -125,30 +111,5 @@ impl Shown {
             self.bytes.clear();
         }
         Ok(())
-    }
-}
-
-/// Escapes as in the query of a URL, which is how Docker shows details.
-fn query_escape(text: &str) -> String {
-    let mut escaped = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                escaped.push(char::from(byte));
-            }
-            b' ' => escaped.push('+'),
-            _ => escaped.extend([format!("%{byte:02X}")]),
-        }
-    }
-    escaped
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn details_are_escaped_as_go_does() {
-        assert_eq!(query_escape("a b/c=é~"), "a+b%2Fc%3D%C3%A9~");
     }
 }

@@ -1,13 +1,13 @@
 //! `search`.
 
 use super::ps::ellipsis;
-use crate::args::{Invalid, boolean, filter, integer, invalid};
+use crate::args::{filter, integer};
 use crate::dispatch::Verb;
 use crate::failure::Failure;
 use crate::front::Cli;
 use crate::output::table::{self, Layout, Row};
 use clap::Args;
-use engine::images::Found;
+use engine::images::{Found, SearchFilter};
 use std::process::ExitCode;
 
 /// Flags of `search`.
@@ -42,44 +42,9 @@ const LAYOUT: Layout<'_> = Layout {
 /// Longer descriptions are cut, as Docker cuts them.
 const LONGEST: usize = 45;
 
-/// What a repository must be.
-struct Wanted {
-    stars: u64,
-    official: Option<bool>,
-    automated: Option<bool>,
-}
-
-impl Wanted {
-    fn of(filters: &[(String, String)]) -> Result<Self, Invalid> {
-        filter::check(filters, &["is-automated", "is-official", "stars"])?;
-        let mut wanted = Self {
-            stars: 0,
-            official: None,
-            automated: None,
-        };
-        for (key, value) in filters {
-            let wrong = || Invalid(format!("invalid filter '{key}={value}'"));
-            match key.as_str() {
-                // All of several must hold.
-                "stars" => wanted.stars = wanted.stars.max(value.parse().map_err(|_not_a_number| wrong())?),
-                "is-official" => wanted.official = Some(boolean::parse(value).map_err(|_not_one| wrong())?),
-                "is-automated" => wanted.automated = Some(boolean::parse(value).map_err(|_not_one| wrong())?),
-                _ => return invalid(format!("invalid filter '{key}'")),
-            }
-        }
-        Ok(wanted)
-    }
-
-    fn accepts(&self, found: &Found) -> bool {
-        found.stars >= self.stars
-            && self.official.is_none_or(|wanted| found.official == wanted)
-            && self.automated.is_none_or(|wanted| found.automated == wanted)
-    }
-}
-
 impl Verb for Search {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
-        let wanted = Wanted::of(&self.filter)?;
+        let wanted = SearchFilter::new(&self.filter)?;
         let found = cli.engine()?.images().search(&words[0], self.limit)?;
         let json = self.format.as_deref() == Some("json");
         let rows: Vec<Row> = found

@@ -42,11 +42,6 @@ pub(crate) fn go_string_utc(moment: i64) -> String {
     )
 }
 
-/// Writes a moment as RFC 3339 in UTC with nine digits, as `logs -t` does.
-pub(crate) fn rfc3339_nano_fixed(moment: i64) -> String {
-    Timestamp::from_nanosecond(i128::from(moment)).map_or_else(|_| String::new(), |time| format!("{time:.9}"))
-}
-
 /// Writes a moment as RFC 3339 in local time with nine digits, as `events` does.
 pub(crate) fn rfc3339_nano_local(moment: i64) -> String {
     let Ok(timestamp) = Timestamp::from_nanosecond(i128::from(moment)) else {
@@ -81,10 +76,6 @@ mod tests {
 
     #[test]
     fn moments() {
-        assert_eq!(
-            rfc3339_nano_fixed(1_700_000_000_000_000_001),
-            "2023-11-14T22:13:20.000000001Z"
-        );
         assert_eq!(parse("2023-11-14T22:13:20.5Z"), Some(1_700_000_000_500_000_000));
     }
 }

@@ -38,7 +38,7 @@ impl CacheLimits {
     }
 }
 
-/// A layer that steps have made, a cache mount, or a client's context.
+/// A layer that steps have made, a cache mount, or the context of a client of the API.
 #[derive(Debug, PartialEq, Eq)]
 struct Item {
     what: What,
@@ -54,7 +54,7 @@ enum What {
     Layer(String),
     /// The key of a mount.
     Mount(String),
-    /// The key of a context.
+    /// The key of a client's context.
     Context(String),
 }
 
@@ -349,7 +349,7 @@ mod tests {
             let names: Vec<String> = choose(items(), keep)
                 .into_iter()
                 .map(|item| match item.what {
-                    What::Mount(name) | What::Layer(name) | What::Context(name) => name,
+                    What::Context(name) | What::Layer(name) | What::Mount(name) => name,
                 })
                 .collect();
             assert_eq!(names, expected, "{keep}");

@@ -6,7 +6,7 @@ use builder::{Build, BuildEvent, StepReport};
 use oci::Digest;
 use rustix::fs::Mode;
 use rustix::thread::CpuSet;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use store::Difference;
@@ -40,7 +40,8 @@ pub struct Verification {
 }
 
 impl Builds<'_> {
-    /// Builds twice without the cache: as things are, and then with another umask, on one processor alone, and later.
+    /// Builds twice without the cache: as things are, and then later, with another umask, on one processor alone, from a
+    /// copy of the sources that lies elsewhere, was made in another order and looks older.
     pub fn verify(
         &self,
         build: &Build,
@@ -64,9 +65,11 @@ impl Builds<'_> {
         before.iter().try_for_each(keep)?;
         std::thread::sleep(APART.saturating_sub(began.elapsed()));
         once.tags.clear();
+        let stopped = || cancelled.load(Ordering::Relaxed);
+        let elsewhere = builder::elsewhere(&self.engine.store, &once, &stopped).map_err(Box::new)?;
         let surroundings = Surroundings::change()?;
-        let again = self.reported(&once, events, cancelled);
-        drop(surroundings);
+        let again = self.reported(&elsewhere.build, events, cancelled);
+        drop((surroundings, elsewhere));
         let (second, after) = again?;
         after.iter().try_for_each(keep)?;
         let unequal = self.unequal(&before, &after)?;

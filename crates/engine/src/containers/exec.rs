@@ -1,12 +1,22 @@
 //! `exec`: a further process in a running container.
 use super::monitor::{self, ExecMonitorPlan};
-use super::record::{Activity, ContainerId, Settings};
+use super::record::{ContainerId, Settings};
 use super::rows::Record;
 use super::running::{self, Running};
 use super::session::{Session, SessionEvent};
 use super::{Containers, conflict, invalid, launch, places, request::ExecRequest, spec, wait};
-use crate::{EngineError, ca, events};
+use crate::{EngineError, ca};
 use runtime::ExecPlan;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+
+/// A process that is being started.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) exec_id: String,
+    /// Where its instance lies, if it has one.
+    pub(super) instance: Option<PathBuf>,
+}
 
 impl Containers<'_> {
     /// Starts a process and returns a session with it, `None` if it was detached. The session's first event is
@@ -16,64 +26,68 @@ impl Containers<'_> {
             return Err(invalid("No exec command specified"));
         }
         let record = self.record(id)?;
-        match self.activity(&record)?.0 {
-            Activity::Running => {}
-            Activity::Paused => {
-                return Err(conflict(format!(
-                    "Container {} is paused, unpause the container before exec",
-                    record.name
-                )));
-            }
-            Activity::Restarting => {
-                return Err(conflict(format!(
-                    "Container {id} is restarting, wait until the container is running"
-                )));
-            }
-            _ => return Err(conflict(format!("container {id} is not running"))),
-        }
+        self.require_running(&record)?;
+        let started = Started {
+            exec_id: places::hex(&places::random::<32>()?),
+            instance: None,
+        };
+        self.begin_exec(&record, request, started, &[])
+    }
+
+    /// Starts a process under a monitor, to which `descriptors` go.
+    pub(super) fn begin_exec(
+        self,
+        record: &Record,
+        request: &ExecRequest,
+        started: Started,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<Option<Session>, EngineError> {
         let launched = launch::launch(monitor::EXEC, None)?;
         sys::failpoint::reach("exec.launched")?;
-        let plan = self.exec_plan(&record, request)?;
-        let mut session = Session::new(launched.hand_over(&plan, &[])?);
+        let plan = self.exec_plan(record, request, started)?;
+        let mut session = Session::new(launched.hand_over(&plan, descriptors)?);
         // While the other process gets going.
-        self.note_exec(&record, &plan.exec_id, &request.command)?;
+        if plan.instance.is_none() {
+            self.note_exec(record, "exec_create", &plan.exec_id, &request.command)?;
+        }
+        self.note_exec(record, "exec_start", &plan.exec_id, &request.command)?;
         session.set_exec_id(plan.exec_id);
         sys::failpoint::pass("exec.handed-over");
         if !request.detach {
             return Ok(Some(session));
         }
-        match session.next().map_err(wait::session_error(id))? {
+        match session.next().map_err(wait::session_error(&record.id))? {
             Some(SessionEvent::Failed(error)) => Err(error.into()),
             _ => Ok(None),
         }
     }
 
-    /// Records both of Docker's events of a beginning in one transaction.
-    fn note_exec(self, record: &Record, exec_id: &str, command: &[String]) -> Result<(), EngineError> {
-        let words = command.join(" ");
-        self.engine.database.write(|transaction| {
-            for action in ["exec_create", "exec_start"] {
-                events::container(
-                    transaction,
-                    &format!("{action}: {words}"),
-                    &record.id,
-                    &record.name,
-                    &record.settings,
-                    &[("execID", exec_id)],
-                )?;
-            }
-            Ok(())
-        })
+    /// Records one of Docker's two events of a beginning.
+    pub(super) fn note_exec(
+        self,
+        record: &Record,
+        action: &str,
+        exec_id: &str,
+        command: &[String],
+    ) -> Result<(), EngineError> {
+        let action = format!("{action}: {}", command.join(" "));
+        self.note(record, &action, &[("execID", exec_id)])
     }
 
-    fn exec_plan(self, record: &Record, request: &ExecRequest) -> Result<ExecMonitorPlan, EngineError> {
+    fn exec_plan(
+        self,
+        record: &Record,
+        request: &ExecRequest,
+        started: Started,
+    ) -> Result<ExecMonitorPlan, EngineError> {
         let running = running::read(self.engine.locations(), &record.id)
             .filter(|running| running.pid > 0)
             .ok_or_else(|| conflict(format!("container {} is not running", record.id)))?;
         Ok(ExecMonitorPlan {
             root: self.engine.locations().root.clone(),
             container: record.id.clone(),
-            exec_id: places::hex(&places::random::<32>()?),
+            exec_id: started.exec_id,
+            instance: started.instance,
             exec: self.exec_in(record, request, &running)?,
             terminal: request.terminal,
             open_stdin: request.open_stdin,

@@ -4,7 +4,9 @@
 //! been told. Whoever moves something there holds `containers/.removed/lock` shared until it has deleted it; so when
 //! that lock is free, what lies there is a dead process's, and recovery deletes it.
 
+use super::early;
 use super::history;
+use super::instance;
 use super::record::{Cause, ContainerId};
 use super::rows::{self, Record};
 use super::running::Ended;
@@ -22,11 +24,17 @@ use sys::{SysError, failpoint};
 pub(super) struct Leavings {
     directory: Option<(PathBuf, Lock)>,
     volumes: Vec<Removal>,
+    /// What the run directory has of a container beside its own: who waits for its start, and its exec instances.
+    beside: Option<(PathBuf, PathBuf)>,
 }
 
 impl Leavings {
     /// Deletes it. What cannot be deleted stays in `.removed`, where recovery tries again.
     pub(super) fn reap(self) {
+        if let Some((waiting, instances)) = self.beside {
+            early::dismiss(&waiting);
+            instance::remove(&instances);
+        }
         failpoint::pass("reap.volumes");
         for volume in self.volumes {
             volume.finish().unwrap_or_default();
@@ -153,7 +161,14 @@ pub(super) fn remove(
     rows::delete(connection, id)?;
     let volumes = volumes::delete_unused(connection, locations, anonymous.iter().map(String::as_str))?;
     events::container(connection, "destroy", id, &record.name, &record.settings, &[])?;
-    Ok(Leavings { directory, volumes })
+    Ok(Leavings {
+        directory,
+        volumes,
+        beside: Some((
+            early::directory_of(locations, id),
+            instance::directory_of(locations, id),
+        )),
+    })
 }
 
 fn move_aside(locations: &Locations, id: &ContainerId) -> Result<Option<(PathBuf, Lock)>, EngineError> {

@@ -38,7 +38,11 @@ impl Containers<'_> {
     /// Returns all that is known of a container; with `size`, measured.
     pub fn inspect(&self, id: &ContainerId, size: bool) -> Result<Container, EngineError> {
         let record = self.record(id)?;
-        self.describe(record, size)
+        let mut container = self.describe(record, size)?;
+        if container.pid.is_some() {
+            container.execs = self.live_instances(id);
+        }
+        Ok(container)
     }
 
     /// Returns the directories of the layers that a container stands on, the topmost first.
@@ -130,6 +134,7 @@ impl Containers<'_> {
             pid: running.map(|running| running.pid).filter(|&pid| pid > 0),
             size_rw,
             size_root,
+            execs: Vec::new(),
         })
     }
 

@@ -71,6 +71,7 @@ pub(super) fn launch(role: &str, scope: Option<&Scope>) -> Result<Launched, Engi
     let child = command
         .env_clear()
         .envs(failpoint::environment())
+        .envs(sys::descriptors::environment())
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())

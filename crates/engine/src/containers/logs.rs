@@ -27,7 +27,7 @@ use rustix::fs::inotify;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use sys::SysError;
 
@@ -44,6 +44,9 @@ pub struct LogEntry<'l> {
     pub details: BTreeMap<String, String>,
 }
 
+/// How often it is looked for more where the kernel has no more watches to give: nanoseconds.
+const UNWATCHED: i64 = 100_000_000;
+
 /// What a reader of a log is told.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LogEvent<'l> {
@@ -59,6 +62,16 @@ pub fn json_file(directory: &Path, id: &ContainerId) -> PathBuf {
     directory.join(format!("{id}-json.log"))
 }
 
+/// A container's log, open. It needs the engine no more.
+#[derive(Debug)]
+pub struct LogStream {
+    request: LogRequest,
+    path: PathBuf,
+    format: Format,
+    files: VecDeque<LogFile>,
+    watch: Option<Watch>,
+}
+
 impl Containers<'_> {
     /// Calls `each` with the entries in order, until it returns `false` or the log ends: with `follow`, when the
     /// container has stopped, or when `until` has passed.
@@ -68,6 +81,11 @@ impl Containers<'_> {
         request: &LogRequest,
         each: &mut dyn FnMut(LogEvent<'_>) -> bool,
     ) -> Result<(), EngineError> {
+        self.open_logs(id, request)?.read(None, each)
+    }
+
+    /// Opens a log at its first entry that is wanted.
+    pub fn open_logs(&self, id: &ContainerId, request: &LogRequest) -> Result<LogStream, EngineError> {
         let record = self.record(id)?;
         let locations = self.engine.locations();
         let directory = locations.container_directory(id);
@@ -80,7 +98,8 @@ impl Containers<'_> {
             && let Some(session) = wait::connect(locations, id, Mode::Wait)?
         {
             watch = Some(Watch {
-                inotify: watch_directory(path.parent().unwrap_or(&directory))?,
+                // A user may have so many of these and no more. Then it is looked from time to time.
+                inotify: watch_directory(path.parent().unwrap_or(&directory)).ok(),
                 session,
                 until: request.until,
             });
@@ -89,11 +108,40 @@ impl Containers<'_> {
         if let Some(tail) = request.tail {
             files::skip_to_tail(&mut files, tail).map_err(failed)?;
         }
-        let mut reader = Reader {
+        Ok(LogStream {
+            request: request.clone(),
+            files: files.into(),
+            path,
+            format,
+            watch,
+        })
+    }
+}
+
+impl LogStream {
+    /// Ends before a moment, given in nanoseconds since 1970.
+    pub fn end_before(&mut self, moment: i64) {
+        self.request.until = Some(moment.saturating_sub(1));
+    }
+
+    /// Calls `each` as [`Containers::logs`] does, and ends, too, when nobody reads from `outlet` any more.
+    pub fn read(
+        self,
+        outlet: Option<BorrowedFd<'_>>,
+        each: &mut dyn FnMut(LogEvent<'_>) -> bool,
+    ) -> Result<(), EngineError> {
+        let Self {
             request,
+            path,
+            format,
+            mut files,
+            mut watch,
+        } = self;
+        let failed = |error: io::Error| EngineError::from(SysError::io("read the log", &path, &error));
+        let mut reader = Reader {
             since: request.since,
+            request: &request,
         };
-        let mut files = VecDeque::from(files);
         let Some(mut current) = files.pop_front() else {
             return Ok(());
         };
@@ -121,52 +169,72 @@ impl Containers<'_> {
             if !each(LogEvent::Pause) {
                 return Ok(());
             }
-            if watching.wait().map_err(failed)? {
-                watch = None;
+            match watching.wait(outlet).map_err(failed)? {
+                Woken::More => {}
+                Woken::Last => watch = None,
+                Woken::Unread => return Ok(()),
             }
         }
     }
 }
 
 /// What tells that there is more to read, or that there will be no more.
+#[derive(Debug)]
 struct Watch {
-    inotify: OwnedFd,
+    inotify: Option<OwnedFd>,
     session: Session,
     until: Option<i64>,
 }
 
+enum Woken {
+    /// There may be more.
+    More,
+    /// There will be no more that is wanted than there is now.
+    Last,
+    /// Nobody reads any more.
+    Unread,
+}
+
 impl Watch {
-    /// Waits for a change; `true` if there will be no more that is wanted.
-    fn wait(&mut self) -> io::Result<bool> {
-        let mut set = [
-            PollFd::from_borrowed_fd(self.inotify.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.session.as_fd(), PollFlags::IN),
-        ];
+    /// Waits for a change.
+    fn wait(&mut self, outlet: Option<BorrowedFd<'_>>) -> io::Result<Woken> {
+        let mut set = vec![PollFd::from_borrowed_fd(self.session.as_fd(), PollFlags::IN)];
+        // A pipe without a reader reports an error, which nobody needs to ask for.
+        set.extend(outlet.map(|outlet| PollFd::from_borrowed_fd(outlet, PollFlags::empty())));
+        set.extend(
+            self.inotify
+                .iter()
+                .map(|inotify| PollFd::from_borrowed_fd(inotify.as_fd(), PollFlags::IN)),
+        );
         let left = self.until.map(|until| until.saturating_sub(now()).max(0));
-        let timeout = left.map(|left| Timespec {
+        let glance = self.inotify.is_none().then_some(UNWATCHED);
+        let timeout = left.into_iter().chain(glance).min().map(|left| Timespec {
             tv_sec: left / 1_000_000_000,
             tv_nsec: left % 1_000_000_000,
         });
         match poll(&mut set, timeout.as_ref()) {
-            Err(rustix::io::Errno::INTR) => return Ok(false),
-            Ok(0) => return Ok(true),
+            Ok(0) if left.is_some_and(|left| left <= glance.unwrap_or(i64::MAX)) => return Ok(Woken::Last),
+            Err(rustix::io::Errno::INTR) | Ok(0) => return Ok(Woken::More),
             result => result?,
         };
-        let (changed, told) = (!set[0].revents().is_empty(), !set[1].revents().is_empty());
-        if changed {
+        if outlet.is_some() && !set[1].revents().is_empty() {
+            return Ok(Woken::Unread);
+        }
+        let told = !set[0].revents().is_empty();
+        if let Some(inotify) = &self.inotify {
             let mut buffer = [MaybeUninit::uninit(); 4096];
-            let mut events = inotify::Reader::new(&self.inotify, &mut buffer);
+            let mut events = inotify::Reader::new(inotify, &mut buffer);
             while events.next().is_ok() {}
         }
         if told {
             return match self.session.next() {
-                Ok(Some(SessionEvent::Exited(_)) | None) => Ok(true),
-                Ok(Some(_)) => Ok(false),
-                Err(error) if is_gone(&error) => Ok(true),
+                Ok(Some(SessionEvent::Exited(_)) | None) => Ok(Woken::Last),
+                Ok(Some(_)) => Ok(Woken::More),
+                Err(error) if is_gone(&error) => Ok(Woken::Last),
                 Err(error) => Err(error),
             };
         }
-        Ok(false)
+        Ok(Woken::More)
     }
 }
 

@@ -356,4 +356,6 @@ pub struct Container {
     pub size_rw: Option<u64>,
     /// Bytes of its image's layers, if they were asked for.
     pub size_root: Option<u64>,
+    /// Exec instances that have not ended; known where one container alone is looked at.
+    pub execs: Vec<String>,
 }

@@ -5,11 +5,12 @@
 use super::record::{Cause, ContainerId, ExitRecord};
 use super::rows::{self, Record};
 use super::running::{self, Ended};
-use super::{Containers, finish};
+use super::{Containers, early, finish};
 use crate::networks::names;
 use crate::{EngineError, events, volumes};
 use network::Endpoint;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 use sys::{SysError, failpoint};
 
@@ -37,10 +38,14 @@ impl Containers<'_> {
                 self.heal(id)?;
             }
         }
-        for id in self.run_directories()? {
+        let (ids, waiting) = self.scan()?;
+        for id in ids {
             if !unfinished.contains(&id) && !locations.is_claimed(&id)? {
                 self.heal(&id)?;
             }
+        }
+        for directory in waiting {
+            early::sweep(&directory);
         }
         self.thaw_abandoned()?;
         self.engine.networks().recover()?;
@@ -49,13 +54,24 @@ impl Containers<'_> {
     }
 
     pub(super) fn run_directories(self) -> Result<Vec<ContainerId>, EngineError> {
+        Ok(self.scan()?.0)
+    }
+
+    /// Returns the containers that have a run directory, and the directories of clients that wait for a start.
+    fn scan(self) -> Result<(Vec<ContainerId>, Vec<PathBuf>), EngineError> {
         let directory = &self.engine.locations().run_root;
         let entries = std::fs::read_dir(directory)
             .map_err(|error| SysError::io("read the directory", directory, &error))?;
-        Ok(entries
-            .flatten()
-            .filter_map(|entry| ContainerId::parse(&entry.file_name().to_string_lossy()))
-            .collect())
+        let (mut ids, mut waiting) = (Vec::new(), Vec::new());
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            ids.extend(ContainerId::parse(&name));
+            if early::is_ours(&name) {
+                waiting.push(entry.path());
+            }
+        }
+        Ok((ids, waiting))
     }
 
     /// Ends what nobody holds any more.

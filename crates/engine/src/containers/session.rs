@@ -48,7 +48,7 @@ pub(super) enum Kind {
     Leave = 7,
     /// Client: bring about the networks that stand in the run directory.
     Networks = 8,
-    /// Monitor: the process runs.
+    /// Monitor: the process runs; for who attaches later, since when it is told of output.
     Started = 16,
     /// Monitor: it does not, a document.
     Failed = 17,
@@ -97,6 +97,8 @@ pub(super) enum Mode {
     Attach = 0,
     /// To know when the container has ended for good.
     Wait = 1,
+    /// To know when it ends the next time, though its restart policy may start it again.
+    NextExit = 2,
 }
 
 /// Writes a frame's first bytes.
@@ -151,6 +153,7 @@ pub struct Session {
     /// What came while we waited for leave to send.
     early: VecDeque<SessionEvent>,
     exec_id: Option<String>,
+    begun: Option<i64>,
 }
 
 impl Session {
@@ -161,7 +164,14 @@ impl Session {
             credit: 0,
             early: VecDeque::new(),
             exec_id: None,
+            begun: None,
         }
+    }
+
+    /// Returns the moment, in nanoseconds since 1970, from which on the session is told of output. What is older is in the
+    /// log. Known from the event `Started` on, for sessions with a container that ran already.
+    pub fn begun(&self) -> Option<i64> {
+        self.begun
     }
 
     pub(super) fn set_exec_id(&mut self, exec_id: String) {
@@ -195,6 +205,11 @@ impl Session {
             // Whoever polled before they called must not be kept waiting for more.
             Frame::Credit | Frame::Noted => Some(SessionEvent::Room),
         })
+    }
+
+    /// Whether [`Session::next`] has something to return that the descriptor does not tell of.
+    pub fn has_events(&self) -> bool {
+        !self.early.is_empty()
     }
 
     /// Returns how many bytes of input the process has room for: so many, [`Session::send_stdin`] takes without
@@ -335,7 +350,10 @@ impl Session {
         self.stream.read_exact(&mut content)?;
         let document = |what| move |error| io::Error::other(format!("{what} cannot be read: {error}"));
         Ok(Frame::Event(match Kind::read(head[0]) {
-            Some(Kind::Started) => SessionEvent::Started,
+            Some(Kind::Started) => {
+                self.begun = content.try_into().ok().map(i64::from_le_bytes);
+                SessionEvent::Started
+            }
             Some(Kind::Failed) => {
                 SessionEvent::Failed(serde_json::from_slice(&content).map_err(document("the reason"))?)
             }

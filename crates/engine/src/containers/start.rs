@@ -10,7 +10,7 @@ use super::running;
 use super::seat::{self, Seat};
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
-use super::{Containers, conflict, create, finish, history, launch, stop, wait};
+use super::{Containers, conflict, create, early, finish, history, launch, stop, wait};
 use crate::networks::joining::{self, Joining};
 use crate::networks::{DEFAULT, names::NamesPlan};
 use crate::{EngineError, ca, cdi, events, volumes};
@@ -336,6 +336,7 @@ impl Containers<'_> {
             .record(&record.id)
             .and_then(|as_started| self.clear_kernel(&record.id, Some(&as_started)));
         if cleared.is_err() {
+            early::dismiss(&early::directory_of(locations, &record.id));
             return;
         }
         volumes::mounting::release(locations, &record.id);
@@ -364,6 +365,8 @@ impl Containers<'_> {
             failpoint::pass("start.undone");
             finish::remove_run_directory(locations, &record.id);
             leavings.reap();
+            // Those who waited for this start see that there was none.
+            early::dismiss(&early::directory_of(locations, &record.id));
         }
     }
 }
@@ -499,7 +502,7 @@ fn parse_port(text: &str) -> Option<(u16, Protocol)> {
 }
 
 /// Makes the control socket, for this user alone (the directory is 0700 too).
-fn listen(directory: &Path) -> Result<UnixListener, EngineError> {
+pub(super) fn listen(directory: &Path) -> Result<UnixListener, EngineError> {
     use std::os::unix::fs::PermissionsExt;
     let path = directory.join("control.sock");
     let failed = |error: std::io::Error| SysError::io("make the control socket", &path, &error);

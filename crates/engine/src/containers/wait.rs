@@ -1,8 +1,10 @@
 //! `wait`: until a container has stopped.
+
+mod vigil;
+
 use super::{
     Containers,
     record::{ContainerId, ExitRecord},
-    rows::Record,
     session::{Ending, Mode, Session},
 };
 use crate::{EngineError, Locations};
@@ -10,24 +12,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use sys::SysError;
 use sys::lock::Lock;
-
-/// What is waited for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Until {
-    /// It does not run (at once if it does not).
-    #[default]
-    NotRunning,
-    /// It ends the next time, also if it does not run now.
-    NextExit,
-    /// It has been removed.
-    Removed,
-}
-
-/// How often it is looked for what nobody tells.
-const GLANCE: Duration = Duration::from_millis(20);
+pub use vigil::{Until, Vigil};
 
 impl Containers<'_> {
     /// Blocks until the container does not run (at once if it does not) and returns how it ended.
@@ -49,38 +37,6 @@ impl Containers<'_> {
                 last.and_then(|run| run.exit).ok_or(error)
             }
             Err(error) => Err(error),
-        }
-    }
-
-    /// Blocks until what `until` says has come about, and returns how the container ended last.
-    pub fn wait_until(&self, id: &ContainerId, until: Until) -> Result<ExitRecord, EngineError> {
-        match until {
-            Until::NotRunning => self.wait(id),
-            Until::NextExit => {
-                let last = |record: &Record| record.status.exit.as_ref().map(|exit| exit.finished);
-                let before = last(&self.record(id)?);
-                loop {
-                    if self.engine.locations().is_claimed(id)? {
-                        return self.wait(id);
-                    }
-                    // Nobody tells of a start to come: nobody is there who knows.
-                    match self.record(id) {
-                        Ok(record) if last(&record) == before => std::thread::sleep(GLANCE),
-                        _ended_or_gone => return self.wait(id),
-                    }
-                }
-            }
-            Until::Removed => {
-                let mut exit = self.wait(id)?;
-                loop {
-                    match self.record(id) {
-                        Ok(record) => exit = record.status.exit.unwrap_or(exit),
-                        Err(EngineError::NotFound { .. }) => return Ok(exit),
-                        Err(error) => return Err(error),
-                    }
-                    std::thread::sleep(GLANCE);
-                }
-            }
         }
     }
 

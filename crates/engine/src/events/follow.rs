@@ -17,12 +17,13 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use sys::SysError;
 
 /// The first look after a wake, and the last: a disk may take seconds to sync.
-const SOON: Duration = Duration::from_millis(1);
-const LATE: Duration = Duration::from_secs(4);
+pub(crate) const SOON: Duration = Duration::from_millis(1);
+pub(crate) const LATE: Duration = Duration::from_secs(4);
 
 /// Which events, and until when.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +54,7 @@ impl Engine {
             });
         }
         // From here on nothing escapes us: what is committed before the first look is seen by it.
-        let watch = self.watch()?;
+        let watch = watch(&self.locations.root)?;
         let replays = request.since.is_some() || request.until.is_some();
         let mut number = if replays { 0 } else { self.last_event()? };
         let (from, to) = (
@@ -88,15 +89,15 @@ impl Engine {
             };
         }
     }
+}
 
-    fn watch(&self) -> Result<OwnedFd, EngineError> {
-        let root = &self.locations.root;
-        let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
-            .map_err(SysError::of("make an inotify descriptor"))?;
-        inotify::add_watch(&watch, root, WatchFlags::MODIFY | WatchFlags::CREATE)
-            .map_err(SysError::on("watch", root))?;
-        Ok(watch)
-    }
+/// Makes a descriptor that can be read when somebody has written to the database.
+pub(crate) fn watch(root: &Path) -> Result<OwnedFd, SysError> {
+    let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
+        .map_err(SysError::of("make an inotify descriptor"))?;
+    inotify::add_watch(&watch, root, WatchFlags::MODIFY | WatchFlags::CREATE)
+        .map_err(SysError::on("watch", root))?;
+    Ok(watch)
 }
 
 enum Woken {
@@ -147,7 +148,7 @@ fn wait(
 }
 
 /// Reads away what inotify has to say; that it says something is all we want to know.
-fn drain(watch: &OwnedFd) -> Result<(), EngineError> {
+pub(crate) fn drain(watch: &OwnedFd) -> Result<(), EngineError> {
     let mut buffer = [0; 4096];
     loop {
         match rustix::io::read(watch, &mut buffer) {
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
     use crate::Locations;
 
-    fn engine(root: &std::path::Path) -> Engine {
+    fn engine(root: &Path) -> Engine {
         Engine::open(Locations {
             root: root.join("root"),
             run_root: root.join("run"),

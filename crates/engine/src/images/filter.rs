@@ -1,6 +1,6 @@
 //! Which images a list has: the filters of `images`, and what is left out unless all are wanted.
 
-use super::{Image, Images};
+use super::{Artifact, Image, Images};
 use crate::EngineError;
 use crate::pattern::{check_keys, has_label, truth};
 use oci::Reference;
@@ -58,6 +58,10 @@ impl Filter {
             .any(|it| matches!(it, Condition::Dangling(true)));
         let parents: Vec<_> = images.iter().filter_map(|image| image.parent).collect();
         let is_shown = |image: &Image| {
+            if image.tags.is_empty() && !image.variant_of.is_empty() {
+                // A name leads to it for another platform.
+                return self.all;
+            }
             self.all || asks_dangling || !(image.tags.is_empty() && parents.contains(&image.id))
         };
         let shown = images.into_iter().filter(is_shown);
@@ -65,6 +69,26 @@ impl Filter {
             .filter(|image| self.conditions.iter().all(|condition| condition.holds(image)))
             .filter_map(|image| self.named(image))
             .collect()
+    }
+
+    /// The same for what is no image.
+    pub fn choose_artifacts(&self, mut artifacts: Vec<Artifact>) -> Vec<Artifact> {
+        artifacts.retain_mut(|artifact| {
+            if !self
+                .conditions
+                .iter()
+                .all(|condition| condition.holds_of(artifact))
+            {
+                return false;
+            }
+            if self.references.is_empty() {
+                return true;
+            }
+            artifact.tags.retain(|tag| self.wants(tag));
+            artifact.repository_digests.retain(|digest| self.wants(digest));
+            !artifact.tags.is_empty() || !artifact.repository_digests.is_empty()
+        });
+        artifacts
     }
 
     fn named(&self, mut image: Image) -> Option<Image> {
@@ -94,6 +118,16 @@ impl Condition {
             Self::Dangling(wanted) => image.tags.is_empty() == *wanted,
             Self::Label(wanted) => has_label(&image.config.config.labels, wanted),
             Self::Since(moment) => image.created > *moment,
+        }
+    }
+
+    fn holds_of(&self, artifact: &Artifact) -> bool {
+        match self {
+            Self::Before(moment) => artifact.created < *moment,
+            Self::Dangling(wanted) => artifact.tags.is_empty() == *wanted,
+            // It has annotations, but no labels.
+            Self::Label(_) => false,
+            Self::Since(moment) => artifact.created > *moment,
         }
     }
 }

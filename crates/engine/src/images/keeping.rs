@@ -135,7 +135,7 @@ impl Images<'_> {
         let (tagged, started) = self.engine.database.read(|connection| {
             let mut by_image: Vec<(String, i64)> = Vec::new();
             for sql in [
-                "SELECT image, max(updated) FROM tags GROUP BY image",
+                "SELECT image, max(updated) FROM tags WHERE image IS NOT NULL GROUP BY image",
                 "SELECT image, max(created) FROM containers GROUP BY image",
             ] {
                 let mut query = connection.prepare_cached(sql).map_err(StateError::from)?;
@@ -211,12 +211,21 @@ fn newest(images: &[Image], number: usize) -> BTreeSet<Digest> {
             repositories.entry(name).or_default().push(image);
         }
     }
-    repositories
+    let kept: Vec<&Image> = repositories
         .into_values()
         .flat_map(|mut images| {
             images.sort_by_key(|image| std::cmp::Reverse(image.created));
             images.into_iter().take(number)
         })
+        .collect();
+    // Images for other platforms stay with the one that their name leads to.
+    let variants = images.iter().filter(|image| {
+        kept.iter()
+            .any(|kept| kept.tags.iter().any(|tag| image.variant_of.contains(tag)))
+    });
+    kept.iter()
+        .copied()
+        .chain(variants)
         .map(|image| image.id)
         .collect()
 }

@@ -23,7 +23,8 @@ pub use push::{PushEvent, Pushed};
 pub use registry::Found;
 pub use remove::Removed;
 pub(crate) use remove::is_alive;
-pub use store::{Artifact, Image, Index, Loaded};
+pub use search::SearchFilter;
+pub use store::{Artifact, Image, Index, IndexMember, Loaded};
 pub use tree::{Branch, Entry};
 
 use crate::Engine;

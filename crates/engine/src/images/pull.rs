@@ -64,6 +64,9 @@ impl Images<'_> {
         let client = self.engine.registry_client()?;
         announce(reference, progress);
         let host = Platform::host();
+        if let Some(pulled) = self.unchanged(&client, reference, platform.unwrap_or(&host))? {
+            return self.pulled(reference, pulled, "image", progress);
+        }
         let remote = match client.resolve(reference, platform.unwrap_or(&host)) {
             Ok(remote) => remote,
             Err(error)
@@ -94,6 +97,36 @@ impl Images<'_> {
         };
         let pulled = self.take(&client, reference, &remote, progress)?;
         self.pulled(reference, pulled, "image", progress)
+    }
+
+    /// Finds out by one request whether what is here of a reference is what its registry has.
+    fn unchanged(
+        self,
+        client: &Client,
+        reference: &Reference,
+        platform: &Platform,
+    ) -> Result<Option<Pulled>, EngineError> {
+        let store = &self.engine.store;
+        let name = tag_of(reference)?.unwrap_or_else(|| reference.clone());
+        let Some(image) = store.image_for(&name, platform)? else {
+            return Ok(None);
+        };
+        let led = match store.index_by_reference(&name)? {
+            Some(index) => index.digest,
+            None => image.manifest,
+        };
+        // What was only tagged or loaded under this name is not what a registry has.
+        let known = led.filter(|led| image.repository_digests.contains(&reference.with_digest(*led)));
+        let Some(known) = known else { return Ok(None) };
+        // A power cut may have taken the bytes.
+        if store.open_blob(&known)?.is_none() || client.digest(reference)? != Some(known) {
+            return Ok(None);
+        }
+        Ok(Some(Pulled {
+            image: Some(image),
+            digest: known,
+            changed: false,
+        }))
     }
 
     /// Says what a pull came to.
@@ -168,8 +201,13 @@ impl Images<'_> {
         let changed = here.is_none();
         if let Some(image) = here {
             let listed = store.index_by_reference(tagged.as_ref().unwrap_or(&known))?;
-            // What came before indexes were kept has none.
-            if listed.and_then(|index| index.digest) == remote.index.as_ref().map(|_| remote.digest) {
+            // What came before indexes were kept has none, and a power cut may have taken the bytes.
+            let is_listed =
+                listed.and_then(|index| index.digest) == remote.index.as_ref().map(|_| remote.digest);
+            if is_listed
+                && store.open_blob(&remote.digest)?.is_some()
+                && store.open_blob(&remote.manifest_digest)?.is_some()
+            {
                 return Ok(Pulled {
                     image: Some(image),
                     digest: remote.digest,
@@ -242,7 +280,7 @@ impl Fetch<'_> {
             });
         }
         let next = AtomicUsize::new(0);
-        let stop = self.images.engine.stop();
+        let stop = Arc::new(AtomicBool::new(false));
         let results: Mutex<Vec<Option<Result<LayerId, EngineError>>>> =
             Mutex::new(diff_ids.iter().map(|_| None).collect());
         let (events, told) = channel();

@@ -431,7 +431,7 @@ impl Push<'_> {
         }
         let work: Vec<usize> = first.values().copied().collect();
         let next = AtomicUsize::new(0);
-        let stop = self.images.engine.stop();
+        let stop = Arc::new(AtomicBool::new(false));
         let results: Mutex<BTreeMap<usize, Result<Delivered, EngineError>>> = Mutex::default();
         let (events, told) = channel();
         std::thread::scope(|scope| {

@@ -2,6 +2,8 @@
 
 use super::Images;
 use crate::EngineError;
+use crate::containers::notation::boolean;
+use crate::pattern::check_keys;
 use oci::{Descriptor, Reference};
 use registry::{Found, registry_of};
 
@@ -9,6 +11,42 @@ use registry::{Found, registry_of};
 const USUAL: usize = 25;
 /// Docker's bound.
 const MOST: usize = 100;
+
+/// Which of what was found is wanted. All conditions must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SearchFilter {
+    stars: u64,
+    official: Option<bool>,
+    automated: Option<bool>,
+}
+
+impl SearchFilter {
+    /// Reads `stars=…`, `is-official=…` and `is-automated=…`.
+    pub fn new(filters: &[(String, String)]) -> Result<Self, EngineError> {
+        check_keys(filters, &["is-automated", "is-official", "stars"])?;
+        let mut wanted = Self::default();
+        for (key, value) in filters {
+            let wrong = || EngineError::Invalid {
+                message: format!("invalid filter '{key}={value}'"),
+                hint: None,
+            };
+            let truth = || boolean::parse(value).map_err(|_not_one| wrong());
+            match key.as_str() {
+                "stars" => wanted.stars = wanted.stars.max(value.parse().map_err(|_not_a_number| wrong())?),
+                "is-official" => wanted.official = Some(truth()?),
+                _ => wanted.automated = Some(truth()?),
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Says whether a repository is wanted.
+    pub fn accepts(&self, found: &Found) -> bool {
+        found.stars >= self.stars
+            && self.official.is_none_or(|wanted| found.official == wanted)
+            && self.automated.is_none_or(|wanted| found.automated == wanted)
+    }
+}
 
 impl Images<'_> {
     /// Searches Docker Hub, or the registry with which the term begins (`registry.example/term`); returns `limit` repositories

@@ -54,23 +54,6 @@ impl Default for CreateNetwork {
     }
 }
 
-/// Reads a hardware address that an interface can have.
-pub fn mac_address(text: &str) -> Option<[u8; 6]> {
-    let trimmed = text.trim();
-    let separator = if trimmed.contains('-') { '-' } else { ':' };
-    let mut address = [0; 6];
-    let mut parts = trimmed.split(separator);
-    for byte in &mut address {
-        let part = parts.next().filter(|part| part.len() == 2)?;
-        if !part.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return None;
-        }
-        *byte = u8::from_str_radix(part, 16).ok()?;
-    }
-    // The lowest bit of the first byte is that of groups, which no interface can have.
-    (parts.next().is_none() && address[0] & 1 == 0).then_some(address)
-}
-
 /// Addresses of one family: asked for, or in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]

@@ -1,13 +1,15 @@
 //! Getting to a registry at all: names, ports, certificates, proxies.
 
-use super::support::{alone, client, resolve, told, tuning};
+use super::support::{alone, client, read, resolve, told, tuning};
 use registry::{Client, RegistryConfig, RegistryError, Tuning};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::time::Duration;
-use testkit::registry::{AUTHORITY, FakeRegistry, TestImage};
+use testkit::registry::{
+    AUTHORITY, CLIENT_CERTIFICATE, CLIENT_KEY, FakeRegistry, SERVER_CERTIFICATE, SERVER_KEY, TestImage,
+};
 
-fn named(names: &[&str]) -> Tuning {
+pub(crate) fn named(names: &[&str]) -> Tuning {
     Tuning {
         hosts: names
             .iter()
@@ -17,7 +19,7 @@ fn named(names: &[&str]) -> Tuning {
     }
 }
 
-fn tls() -> (FakeRegistry, String) {
+pub(crate) fn tls() -> (FakeRegistry, String) {
     let registry = FakeRegistry::start_tls();
     registry.put_image("app", Some("1"), &TestImage::with_file("a", b"b"));
     let name = format!("registry.test:{}/app:1", registry.address().port());
@@ -70,6 +72,35 @@ fn an_authority_that_was_put_down_for_a_registry_is_trusted_there() {
         resolve(&client, &name).is_err(),
         "it does not trust anybody for lack of one"
     );
+}
+
+#[test]
+fn our_own_certificate_is_shown_where_one_was_put_down() {
+    let registry = FakeRegistry::start_mutual_tls();
+    registry.put_image("app", Some("1"), &TestImage::with_file("a", b"b"));
+    let name = format!("registry.test:{}/app:1", registry.address().port());
+    let directory = tempfile::TempDir::new().unwrap();
+    let own = directory
+        .path()
+        .join(format!("registry.test:{}", registry.address().port()));
+    std::fs::create_dir(&own).unwrap();
+    std::fs::write(own.join("ca.crt"), AUTHORITY).unwrap();
+    let config = RegistryConfig {
+        certificates: vec![directory.path().to_owned()],
+        ..RegistryConfig::default()
+    };
+    let client = || Client::with_tuning(config.clone(), named(&["registry.test"])).unwrap();
+    resolve(&client(), &name).unwrap_err();
+    assert!(registry.requests().is_empty());
+    std::fs::write(own.join("client.cert"), CLIENT_CERTIFICATE).unwrap();
+    std::fs::write(own.join("client.key"), CLIENT_KEY).unwrap();
+    let known = client();
+    let image = resolve(&known, &name).unwrap();
+    read(&known, &name, &image, &image.layers[0]).unwrap();
+    // One that another authority made is none.
+    std::fs::write(own.join("client.cert"), SERVER_CERTIFICATE).unwrap();
+    std::fs::write(own.join("client.key"), SERVER_KEY).unwrap();
+    resolve(&client(), &name).unwrap_err();
 }
 
 #[test]

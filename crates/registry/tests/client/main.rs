@@ -9,6 +9,8 @@ mod distribution;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod push;
 #[cfg(test)]
 mod support;

@@ -72,7 +72,7 @@ impl Content for Pieces {
     }
 }
 
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 11_u32;
     (0..length)
         .map(|_| {
@@ -93,7 +93,7 @@ fn target(client: &Client, registry: &FakeRegistry) -> Target {
     client.target(&reference(&format!("{}/app:1", registry.host())), Vec::new())
 }
 
-fn push(client: &Client, target: &Target, bytes: &[u8]) -> Result<Landed, RegistryError> {
+pub(crate) fn push(client: &Client, target: &Target, bytes: &[u8]) -> Result<Landed, RegistryError> {
     client.push_blob(target, Pieces::whole(bytes.to_vec()), Vec::new())
 }
 
@@ -384,6 +384,49 @@ fn a_registry_that_says_to_wait_is_waited_for() {
         Duration::from_millis(1),
         "our own wait is shorter"
     );
+}
+
+#[test]
+fn referrers_are_listed_page_by_page_or_by_their_tag() {
+    let (registry, client, _) = setting();
+    let name = reference(&format!("{}/app:1", registry.host()));
+    let subject = digest_of(b"subject");
+    let entry = |letter: char| {
+        let digest = letter.to_string().repeat(64);
+        format!(
+            r#"{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:{digest}","size":1,"artifactType":"x/{letter}"}}"#
+        )
+    };
+    let index = |entries: &[String]| {
+        format!(
+            r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{}]}}"#,
+            entries.join(",")
+        )
+    };
+    let kinds = || {
+        let found = client.referrers(&name, &subject).unwrap();
+        let kinds = found
+            .iter()
+            .map(|found| found.artifact_type().clone().unwrap().to_string());
+        kinds.collect::<Vec<_>>()
+    };
+    let media_type = "application/vnd.oci.image.index.v1+json";
+    assert!(kinds().is_empty());
+    let tag = format!("/v2/app/manifests/sha256-{}", subject.hex());
+    registry.put_at(&tag, media_type, index(&[entry('c')]).as_bytes());
+    assert_eq!(kinds(), ["x/c"]);
+    let path = format!("/v2/app/referrers/{subject}");
+    registry.put_at(&path, media_type, index(&[entry('a')]).as_bytes());
+    registry.script(
+        &path,
+        [
+            Fault::Header("link".into(), format!("<{path}?last=a>; rel=\"next\"")),
+            Fault::Body(index(&[entry('b')]).into_bytes()),
+        ],
+    );
+    assert_eq!(kinds(), ["x/a", "x/b"]);
+    registry.always(&path, Fault::error(403, "DENIED", "x"));
+    client.referrers(&name, &subject).unwrap_err();
 }
 
 #[test]

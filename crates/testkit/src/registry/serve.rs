@@ -8,9 +8,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::TcpListener;
@@ -28,7 +29,7 @@ pub(super) const SEARCH: &str = "/v1/search";
 const PIECE: usize = 16 << 10;
 
 #[expect(clippy::panic, reason = "without its registry a test has failed")]
-pub(super) fn start(tls: Option<(&str, &str)>) -> FakeRegistry {
+pub(super) fn start(tls: Option<&Tls<'_>>) -> FakeRegistry {
     match try_start(tls) {
         Ok(registry) => registry,
         Err(error) => panic!("the test registry does not start: {error}"),
@@ -37,7 +38,7 @@ pub(super) fn start(tls: Option<(&str, &str)>) -> FakeRegistry {
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-fn try_start(tls: Option<(&str, &str)>) -> Result<FakeRegistry, Failure> {
+fn try_start(tls: Option<&Tls<'_>>) -> Result<FakeRegistry, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
@@ -72,14 +73,34 @@ fn try_start(tls: Option<(&str, &str)>) -> Result<FakeRegistry, Failure> {
     })
 }
 
-fn acceptor((certificate, key): (&str, &str)) -> Result<TlsAcceptor, Failure> {
-    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<Vec<_>, _>>()?;
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+/// How TLS is spoken.
+pub(super) struct Tls<'a> {
+    pub(super) certificate: &'a str,
+    pub(super) key: &'a str,
+    /// The authority that vouches for clients; without one everybody may come.
+    pub(super) clients: Option<&'a str>,
+}
+
+fn acceptor(tls: &Tls<'_>) -> Result<TlsAcceptor, Failure> {
+    let certificates =
+        |pem: &str| CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let chain = certificates(tls.certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(tls.key.as_bytes())?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config =
+        ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let config = match tls.clients {
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(authority)? {
+                roots.add(certificate)?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+            config.with_client_cert_verifier(verifier)
+        }
+        None => config.with_no_client_auth(),
+    };
+    Ok(TlsAcceptor::from(Arc::new(config.with_single_cert(chain, key)?)))
 }
 
 async fn accept(

@@ -44,7 +44,7 @@ const UPLOAD: &str = "upload-request";
 
 fn build(exchange: &mut Exchange) -> Result<Reply, Failure> {
     let form = options::read(exchange)?;
-    let engines = Arc::clone(exchange.engines());
+    let engines = exchange.engines();
     let body = exchange.take_body();
     if let Some(name) = form
         .id

@@ -29,6 +29,11 @@ pub(super) fn save(exchange: &mut Exchange) -> Result<Reply, Failure> {
         return Err(Failure::bad_request("no image is named"));
     }
     let engine = exchange.engine()?;
+    for name in &names {
+        for platform in &platforms {
+            super::find_for(engine.images(), name, std::slice::from_ref(platform))?;
+        }
+    }
     Ok(Reply::Stream(
         Head::ok("application/x-tar"),
         Box::new(move |outlet| {
@@ -62,7 +67,7 @@ pub(super) fn load(exchange: &mut Exchange) -> Result<Reply, Failure> {
                 Ok(loaded) => {
                     for image in &loaded {
                         if image.tags.is_empty() {
-                            let id = image.id;
+                            let id = &image.id;
                             lines.send(&json!({"stream": format!("Loaded image ID: {id}\n")}));
                         }
                         for tag in &image.tags {

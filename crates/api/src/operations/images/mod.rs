@@ -9,7 +9,7 @@ use super::pruned::{self, Gone};
 use crate::server::{ApiVersion, Exchange, Failure, Method, Reply, Route};
 use crate::wire::{HistoryEntry, ImageInspect};
 use engine::EngineError;
-use engine::images::{Image, Images, Removed};
+use engine::images::{Image, Images, Removed, SearchFilter};
 use hyper::StatusCode;
 use oci::{Platform, Reference};
 use serde::Deserialize;
@@ -125,18 +125,18 @@ fn platforms(exchange: &Exchange, name: &str, since: u16) -> Result<Vec<Platform
     texts.map(platform_document).collect()
 }
 
-/// Finds an image that is for one of the platforms, if some are named.
+/// Finds an image, of a name that leads to several the one for a platform, if one is named.
 fn find_for(images: Images<'_>, name: &str, platforms: &[Platform]) -> Result<Image, Failure> {
-    let image = images.find(name)?;
-    if let Some(platform) = platforms
-        .iter()
-        .find(|platform| !platform.accepts(&image.platform))
-    {
-        return Err(Failure::not_found(format!(
-            "image with reference {name} was found but does not provide the specified platform ({platform})"
-        )));
-    }
-    Ok(image)
+    let Some(platform) = platforms.first() else {
+        return Ok(images.find(name)?);
+    };
+    // That there is none for the platform is Docker's 404.
+    images
+        .find_for(name, Some(platform))
+        .map_err(|error| match error {
+            EngineError::Invalid { message, .. } => Failure::not_found(message),
+            error => error.into(),
+        })
 }
 
 /// Reads a reference that a client gives in two pieces. The tag may be a digest; a digest in the name counts most.
@@ -179,7 +179,7 @@ fn inspect(exchange: &mut Exchange) -> Result<Reply, Failure> {
     let document = serde_json::to_value(&inspect).map_err(|error| Failure::internal(error.to_string()))?;
     let mut document = as_of(document, image.size, version);
     if exchange.query().flag("manifests") && version >= ApiVersion::new(48) {
-        document["Manifests"] = list::manifests(&engine, &image)?;
+        document["Manifests"] = list::Manifests::new(&engine)?.of(&image)?;
     }
     Reply::json(&document)
 }
@@ -275,8 +275,29 @@ fn attestations(exchange: &mut Exchange) -> Result<Reply, Failure> {
     Reply::json(&json!([]))
 }
 
-fn search(_: &mut Exchange) -> Result<Reply, Failure> {
-    Err(Failure::not_implemented("searching Docker Hub"))
+fn search(exchange: &mut Exchange) -> Result<Reply, Failure> {
+    let query = exchange.query();
+    let term = query.get("term").unwrap_or_default();
+    let limit = query.number("limit")?.unwrap_or(0);
+    let filter = SearchFilter::new(&query.filters()?)?;
+    let mut engine = exchange.engine()?;
+    engine.show(exchange, oci::DEFAULT_REGISTRY);
+    let found: Vec<Value> = engine
+        .images()
+        .search(term, limit)?
+        .iter()
+        .filter(|found| filter.accepts(found))
+        .map(|found| {
+            json!({
+                "star_count": found.stars,
+                "is_official": found.official,
+                "name": found.name,
+                "is_automated": found.automated,
+                "description": found.description,
+            })
+        })
+        .collect();
+    Reply::json(&found)
 }
 
 fn tag(exchange: &mut Exchange) -> Result<Reply, Failure> {
@@ -293,10 +314,15 @@ fn remove(exchange: &mut Exchange) -> Result<Reply, Failure> {
     let name = exchange.parameter("name");
     let engine = exchange.engine()?;
     let images = engine.images();
-    if !platforms.is_empty() {
-        find_for(images, name, &platforms)?;
-    }
-    let removed = images.remove(name, exchange.query().flag("force"))?;
+    let force = exchange.query().flag("force");
+    let removed = if platforms.is_empty() {
+        images.remove(name, force)?
+    } else {
+        for platform in &platforms {
+            find_for(images, name, std::slice::from_ref(platform))?;
+        }
+        images.remove_platforms(name, &platforms, force)?
+    };
     Reply::json(&removed.iter().map(removed_document).collect::<Vec<_>>())
 }
 

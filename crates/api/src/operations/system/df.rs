@@ -1,8 +1,7 @@
 //! `GET /system/df`: what is stored, and what could be given back.
 
 use crate::server::{ApiVersion, Exchange, Failure, Reply};
-use crate::wire::{BuildCacheRecord, ImageSummary, VolumeInspect, status_text};
-use engine::containers::record::Container;
+use crate::wire::{BuildCacheRecord, ContainerSummary, ImageSummary, VolumeInspect};
 use engine::usage::DiskDetails;
 use serde_json::{Map, Value, json};
 
@@ -69,32 +68,6 @@ pub(super) fn disk_usage(exchange: &mut Exchange) -> Result<Reply, Failure> {
     Reply::json(&fields)
 }
 
-/// What matters of a container here: what it is, and how much it has written.
-fn container_document(container: &Container) -> Value {
-    let settings = &container.settings;
-    let command: Vec<&str> = settings
-        .entrypoint
-        .iter()
-        .chain(&settings.command)
-        .map(String::as_str)
-        .collect();
-    json!({
-        "Id": container.id.to_string(),
-        "Names": [format!("/{}", container.name)],
-        "Image": settings.image_name,
-        "ImageID": container.image.to_string(),
-        "Command": command.join(" "),
-        "Created": container.created.div_euclid(1_000_000_000),
-        "Ports": [],
-        "SizeRw": container.size_rw,
-        "SizeRootFs": container.size_root,
-        "Labels": settings.labels,
-        "State": status_text(container.activity),
-        "Status": status_text(container.activity),
-        "Mounts": [],
-    })
-}
-
 fn items(kind: &str, details: &DiskDetails, version: ApiVersion) -> Result<Vec<Value>, Failure> {
     let value = |result: Result<Value, serde_json::Error>| {
         result.map_err(|error| Failure::internal(error.to_string()))
@@ -113,7 +86,11 @@ fn items(kind: &str, details: &DiskDetails, version: ApiVersion) -> Result<Vec<V
         "container" => details
             .containers
             .iter()
-            .map(|container| Ok(container_document(container)))
+            .map(|container| {
+                let name = &container.settings.image_name;
+                let summary = ContainerSummary::new(container, name, engine::events::now(), version);
+                value(serde_json::to_value(summary))
+            })
             .collect(),
         "volume" => details
             .volumes

@@ -10,9 +10,10 @@ use crate::cache::{KeyHasher, Record, chain};
 use crate::config::DEFAULT_PATH;
 use crate::error::{Failure, StepError};
 use crate::progress::Step;
-use crate::stage::StageRun;
+use crate::stage::{Pending, StageRun};
 use crate::{FailedStep, OutputStream, RunNetwork, RunStep};
 use dockerfile::{Instruction, Run, RunSecurity};
+use oci::Digest;
 use std::collections::VecDeque;
 use store::Times;
 
@@ -37,6 +38,7 @@ pub(crate) fn run(
     if run.draft.environment("PATH").is_none() && !visible.iter().any(|(name, _)| name == "PATH") {
         environment.push(format!("PATH={DEFAULT_PATH}"));
     }
+    let (user, shell) = (config.user.clone(), config.shell.clone());
     let directory = if config.working_dir.is_empty() {
         "/".to_owned()
     } else {
@@ -53,55 +55,59 @@ pub(crate) fn run(
         }
     };
     let insecure = is_insecure(job, command)?;
+    if run.pending.is_some() && !run.may_run_ahead(instruction)? {
+        run.join()?;
+    }
     let mounts = mounts::plan(run, command)?;
-    let below = chain(&run.draft.layers);
-    let mut hasher = KeyHasher::new("run");
-    hasher
-        .part(below.as_bytes())
-        .parts(&words)
-        .parts(&environment)
-        .part(&directory)
-        .part(&config.user)
-        .part(network_name(network))
-        .part(job.epoch.map_or_else(String::new, |epoch| epoch.to_string()))
-        .number(u64::from(job.request.reproducible))
-        .parts(
-            job.request
-                .extra_hosts
-                .iter()
-                .map(|(name, address)| format!("{name}={address}")),
-        );
-    if !mounts.is_empty() {
-        hasher.part("mounts");
-        mounts.hash(&mut hasher);
-    }
-    if insecure {
-        hasher.part("insecure");
-    }
-    let key = hasher.finish();
+    let key = |below: &Digest, environment: &[String]| {
+        let mut hasher = KeyHasher::new("run");
+        hasher
+            .part(below.as_bytes())
+            .parts(&words)
+            .parts(environment)
+            .part(&directory)
+            .part(&user)
+            .part(network_name(network))
+            .part(job.epoch.map_or_else(String::new, |epoch| epoch.to_string()))
+            .number(u64::from(job.request.reproducible))
+            .parts(
+                job.request
+                    .extra_hosts
+                    .iter()
+                    .map(|(name, address)| format!("{name}={address}")),
+            );
+        if !mounts.is_empty() {
+            hasher.part("mounts");
+            mounts.hash(&mut hasher);
+        }
+        if insecure {
+            hasher.part("insecure");
+        }
+        hasher.finish()
+    };
     let joined = words.join(" ");
-    let layer = match run.find(&key)? {
-        Ok(finished) => {
+    // What runs ahead is in no cache; what it is called is known when the layer below it is.
+    let found = match &run.pending {
+        None => {
+            let key = key(&chain(&run.draft.layers), &environment);
+            Some(run.find(&key)?)
+        }
+        Some(_) => None,
+    };
+    let layer = match found {
+        Some(Ok(finished)) => {
             step.cached();
             finished.layer
         }
-        Err(_turn) => {
+        none => {
+            let turn = none.and_then(Result::err);
             let mut made = mounts.make(run)?;
             let permit = job.permit();
             if job.stopped() {
                 return Err(Failure::Cancelled);
             }
-            let inputs = serde_json::json!({
-                "operation": &instruction.text,
-                "below": below,
-                "environment": environment,
-                "directory": directory,
-                "user": config.user,
-                "network": network_name(network),
-                "time": job.epoch,
-            });
             // Proxies are how this machine reaches the network, and nothing of the image.
-            let mut with_proxy = environment;
+            let mut with_proxy = environment.clone();
             for (name, value) in job.globals.proxy() {
                 let prefix = format!("{name}=");
                 if !with_proxy.iter().any(|entry| entry.starts_with(&prefix)) {
@@ -112,22 +118,28 @@ pub(crate) fn run(
             if let Some(why) = crate::platforms::obstacle(&run.draft.image.platform()) {
                 return Err(StepError::ForeignProgram(why).into());
             }
-            let draught = Draught::begin(job, &run.draft.layers)?;
+            let over = run
+                .pending
+                .as_ref()
+                .map(|pending| pending.settled.upper().to_owned());
+            let draught = Draught::begin_over(job, &run.draft.layers, over.as_deref())?;
             let mut rootfs = draught.overlay(true);
             if !made.mounts.is_empty() {
                 let ids: Vec<_> = run.draft.layers.iter().map(|layer| layer.id.clone()).collect();
-                let root = mount(&job.store.overlay(&ids, None, true))?;
+                let mut below = job.store.overlay(&ids, None, true);
+                below.lower.splice(0..0, over);
+                let root = mount(&below)?;
                 // Between the image and what is written.
                 rootfs.lower.splice(0..0, made.places(job, &root)?);
             }
             let mut tail = Tail::default();
-            let shell = [config.shell.first().cloned().unwrap_or_else(|| SHELL.to_owned())];
+            let shell = [shell.first().cloned().unwrap_or_else(|| SHELL.to_owned())];
             let mut asked = RunStep {
                 rootfs,
                 arguments: &words,
                 environment: &with_proxy,
                 working_directory: &directory,
-                user: &config.user,
+                user: &user,
                 network,
                 extra_hosts: &job.request.extra_hosts,
                 mounts: &made.mounts,
@@ -169,19 +181,47 @@ pub(crate) fn run(
                 });
             }
             drop(made);
-            let layer = if job.request.reproducible {
-                draught.commit_tidied(job.file_epoch(), job.epoch)?
+            let times = if job.request.reproducible {
+                draught.tidied(job.file_epoch(), job.epoch)?
             } else {
-                draught.commit(job.epoch.map_or(Times::AsFound, Times::NoLaterThan))?
+                job.epoch.map_or(Times::AsFound, Times::NoLaterThan)
             };
-            drop(permit);
-            let record = Record {
-                summary: &instruction.text,
-                inputs,
-                seconds: step.seconds(),
-            };
-            job.cache.record(&[key], Some(&layer), &record)?;
-            Some(layer)
+            run.join()?;
+            let below = chain(&run.draft.layers);
+            let key = key(&below, &environment);
+            run.key.set(Some(key));
+            let inputs = serde_json::json!({
+                "operation": &instruction.text,
+                "below": below,
+                "environment": environment,
+                "directory": directory,
+                "user": user,
+                "network": network_name(network),
+                "time": job.epoch,
+            });
+            let seconds = step.seconds();
+            if run.may_hash_behind(instruction)? {
+                run.pending = Some(Pending {
+                    settled: draught.commit_behind(times)?,
+                    key,
+                    turn,
+                    inputs,
+                    seconds,
+                    instruction: instruction.clone(),
+                    name: run.name().to_owned(),
+                });
+                None
+            } else {
+                let layer = draught.commit(times)?;
+                drop(permit);
+                let record = Record {
+                    summary: &instruction.text,
+                    inputs,
+                    seconds,
+                };
+                job.cache.record(&[key], Some(&layer), &record)?;
+                Some(layer)
+            }
         }
     };
     let arguments: Vec<String> = visible
@@ -196,7 +236,7 @@ pub(crate) fn run(
     };
     match layer {
         Some(layer) => run.draft.add_layer(layer, text),
-        None => run.draft.history(text, true),
+        None => run.draft.history(text, run.pending.is_none()),
     }
     Ok(())
 }

@@ -19,6 +19,8 @@ pub(super) struct Client {
     /// It came with the start: the process waits for it as it would wait for a pipe. Others are dropped when they are
     /// too slow.
     pub(super) foreground: bool,
+    /// It has been told that the process runs.
+    pub(super) welcomed: bool,
     /// To be closed once all has been sent.
     pub(super) closing: bool,
     /// Gone, or misbehaved.
@@ -51,6 +53,7 @@ impl Client {
             number,
             mode,
             foreground,
+            welcomed: false,
             closing: false,
             gone: false,
             incoming: Vec::new(),
@@ -72,6 +75,15 @@ impl Client {
         }
         self.outgoing.extend_from_slice(&header(kind, content.len()));
         self.outgoing.extend_from_slice(content);
+    }
+
+    /// Tells it that the process runs, and gives leave for the first input.
+    pub(super) fn welcome(&mut self, since: &[u8]) {
+        self.welcomed = true;
+        self.tell(Kind::Started, since);
+        if self.mode == Some(Mode::Attach) {
+            self.allow(WINDOW);
+        }
     }
 
     /// Gives leave for more input.
@@ -149,6 +161,7 @@ fn message(kind: u8, content: &[u8]) -> Option<Message> {
         Kind::Hello => Message::Hello(match content {
             [0] => Mode::Attach,
             [1] => Mode::Wait,
+            [2] => Mode::NextExit,
             _ => return None,
         }),
         Kind::Stdin => Message::Input(content.to_vec()),

@@ -14,7 +14,7 @@ use crate::containers::request::RestartPolicy;
 use crate::containers::running::{self, Ended, Running};
 use crate::containers::session::Mode;
 use crate::containers::sharing::{self, Join};
-use crate::containers::{finish, launch, update};
+use crate::containers::{early, finish, launch, update};
 use crate::events::now;
 use crate::networks::names::NamesPlan;
 use network::{Endpoint, FirewallWatch, Segment};
@@ -217,6 +217,11 @@ impl Life {
         self.relay.ends = ends;
         if let Some(scope) = self.scope.take() {
             scope.and_then(Requested::settle).map_err(|error| setup(&error))?;
+        }
+        if self.plan.recorded {
+            for (mode, stream) in early::meet(&early::directory_of(&self.locations, &self.plan.id)) {
+                self.relay.add_early(stream, mode);
+            }
         }
         failpoint::reach("monitor.prepared")?;
         let mut created = runtime::create(&plan, streams)?;

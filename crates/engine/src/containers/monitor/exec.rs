@@ -1,18 +1,20 @@
 //! A further process in a container, relayed until it ends.
 
+use super::container::code_of;
 use super::relay::{Relay, Request};
 use super::streams::{self, Shape};
-use crate::containers::launch;
 use crate::containers::record::{ContainerId, ExitRecord};
 use crate::containers::rows;
 use crate::containers::session::Mode;
+use crate::containers::{instance, launch};
 use crate::events::{self, now};
 use runtime::{ExecPlan, Process, StartError, StartFailure};
 use serde::{Deserialize, Serialize};
 use state::{Database, StateError};
 use std::fs::File;
 use std::io;
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 /// What `exec` hands a monitor.
@@ -27,10 +29,12 @@ pub(in crate::containers) struct ExecMonitorPlan {
     pub(in crate::containers) root: PathBuf,
     pub(in crate::containers) container: ContainerId,
     pub(in crate::containers) exec_id: String,
+    /// Where others look for what becomes of it.
+    pub(in crate::containers) instance: Option<PathBuf>,
 }
 
 /// Runs the process to its end.
-pub(super) fn run(client: UnixStream, plan_file: File) -> io::Result<()> {
+pub(super) fn run(client: UnixStream, plan_file: File, descriptors: Vec<OwnedFd>) -> io::Result<()> {
     let plan: ExecMonitorPlan = launch::read_plan(&plan_file)?;
     drop(plan_file);
     if let (true, Some(cgroup)) = (plan.detach, &plan.exec.cgroup) {
@@ -39,21 +43,39 @@ pub(super) fn run(client: UnixStream, plan_file: File) -> io::Result<()> {
     }
     let mut relay = Relay::default();
     relay.stdin_once = true;
+    relay.listener = descriptors.into_iter().next().map(UnixListener::from);
+    if let Some(listener) = &relay.listener {
+        listener.set_nonblocking(true)?;
+    }
     relay.add_first(client, (!plan.detach).then_some(Mode::Attach));
     let process = match begin(&plan, &mut relay) {
         Ok(process) => process,
-        Err(error) => return relay.tell_failed(&error),
+        Err(error) => {
+            if let Some(directory) = &plan.instance {
+                instance::write_exit(directory, code_of(error.failure)).unwrap_or_default();
+            }
+            return relay.tell_failed(&error);
+        }
     };
+    if let Some(directory) = &plan.instance {
+        // Others then do not know the pid; the process is none the worse for it.
+        instance::write_process(directory, process.pid()).unwrap_or_default();
+    }
     sys::failpoint::pass("exec.begun");
     let ExecMonitorPlan {
         root,
         container,
         exec_id,
+        instance,
         ..
     } = plan;
     relay.tell_started();
     let exit = watch(&mut relay, process)?;
     sys::failpoint::pass("exec.ended");
+    if let Some(directory) = &instance {
+        // Before anybody hears of the end, and asks.
+        instance::write_exit(directory, exit.code).unwrap_or_default();
+    }
     relay.tell_exited(&exit, true)?;
     relay.say_goodbye()?;
     // Nobody waits for us any more.

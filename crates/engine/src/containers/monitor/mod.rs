@@ -50,6 +50,8 @@ pub fn main() -> ExitCode {
         rustix::stdio::stdout(),
         rustix::stdio::stderr(),
     ]);
+    // A container's limits are no server's. Only lowered, it cannot fail.
+    sys::descriptors::restore_limit().unwrap_or_default();
     let mut arguments = std::env::args().skip(2);
     let role = arguments.next().unwrap_or_default();
     // systemd works on it while our plan is made.
@@ -62,7 +64,7 @@ pub fn main() -> ExitCode {
         let _program = inherited.program;
         match role.as_str() {
             CONTAINER => container::run(client, inherited.plan, inherited.others, scope),
-            EXEC => exec::run(client, inherited.plan),
+            EXEC => exec::run(client, inherited.plan, inherited.others),
             _ => Err(io::Error::other("a monitor has no such role")),
         }
     });

@@ -6,7 +6,7 @@ use super::streams::Ends;
 use crate::containers::logs::Source;
 use crate::containers::record::ExitRecord;
 use crate::containers::request::RestartPolicy;
-use crate::containers::session::{Kind, LONGEST, Mode, WINDOW};
+use crate::containers::session::{Kind, LONGEST, Mode};
 use crate::events::now;
 use runtime::StartError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -96,15 +96,25 @@ impl Relay {
         self.clients.push(Client::new(stream, self.numbered, mode, true));
     }
 
+    /// Adds a client that has waited for the start. It is told at once, for the same monitor may start the process again.
+    pub(super) fn add_early(&mut self, stream: UnixStream, mode: Mode) {
+        if stream.set_nonblocking(true).is_err() {
+            return;
+        }
+        self.numbered += 1;
+        let mut client = Client::new(stream, self.numbered, Some(mode), mode == Mode::Attach);
+        client.welcome(&[]);
+        self.clients.push(client);
+    }
+
     /// Tells those who attached that the process runs, and lets go of the first client if it wanted no more.
     pub(super) fn tell_started(&mut self) {
         for client in &mut self.clients {
-            client.tell(Kind::Started, &[]);
-            match client.mode {
-                Some(Mode::Attach) => client.allow(WINDOW),
-                Some(Mode::Wait) => {}
-                None => client.closing = true,
+            if client.welcomed {
+                continue;
             }
+            client.welcome(&[]);
+            client.closing |= client.mode.is_none();
         }
         self.flush_clients();
     }
@@ -119,11 +129,12 @@ impl Relay {
         self.say_goodbye()
     }
 
-    /// Tells clients how the process ended: those who attached, and, if it was `for_good`, those who wait.
+    /// Tells clients how the process ended: those who attached or wait for just that, and, if it was `for_good`, those who
+    /// wait for that.
     pub(super) fn tell_exited(&mut self, exit: &ExitRecord, for_good: bool) -> io::Result<()> {
         let document = serde_json::to_vec(exit)?;
         for client in &mut self.clients {
-            if for_good || client.mode == Some(Mode::Attach) {
+            if for_good || matches!(client.mode, Some(Mode::Attach | Mode::NextExit)) {
                 client.tell(Kind::Exited, &document);
                 client.closing = true;
             }
@@ -400,9 +411,8 @@ impl Relay {
             match message {
                 Message::Hello(mode) => {
                     client.mode = Some(mode);
-                    if mode == Mode::Attach {
-                        client.tell(Kind::Started, &[]);
-                        client.allow(WINDOW);
+                    if mode != Mode::Wait {
+                        client.welcome(&now().to_le_bytes());
                     }
                 }
                 Message::Input(bytes) if self.ends.stdin.is_some() && !self.input_ends => {

@@ -29,6 +29,21 @@ pub fn link(text: &str) -> Result<String, Invalid> {
 
 /// Reads a `--mac-address`.
 pub fn mac_address(text: &str) -> Result<[u8; 6], Invalid> {
-    crate::networks::request::mac_address(text)
-        .ok_or_else(|| Invalid(format!("{text} is not a valid mac address")))
+    let wrong = || Invalid(format!("{text} is not a valid mac address"));
+    let trimmed = text.trim();
+    let separator = if trimmed.contains('-') { '-' } else { ':' };
+    let mut address = [0; 6];
+    let mut parts = trimmed.split(separator);
+    for byte in &mut address {
+        let part = parts.next().filter(|part| part.len() == 2).ok_or_else(wrong)?;
+        if !part.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(wrong());
+        }
+        *byte = u8::from_str_radix(part, 16).map_err(|_error: std::num::ParseIntError| wrong())?;
+    }
+    // The lowest bit of the first byte is that of groups, which no interface can have.
+    if parts.next().is_some() || address[0] & 1 != 0 {
+        return Err(wrong());
+    }
+    Ok(address)
 }

@@ -2,7 +2,7 @@
 
 mod host;
 mod mounts;
-mod network;
+pub(in crate::operations) mod network;
 mod ports;
 
 pub(super) use host::{limits, restart_policy};
