@@ -298,7 +298,7 @@ fn the_clients_agent_signs_for_a_build() {
     let coracle = sandbox();
     coracle.write(
         "context/Dockerfile",
-        "FROM busybox\nRUN --mount=type=ssh test -S $SSH_AUTH_SOCK && echo $SSH_AUTH_SOCK > /socket\n",
+        "FROM busybox\nRUN --mount=type=ssh test -S \"$SSH_AUTH_SOCK\" && echo $SSH_AUTH_SOCK > /socket\n",
     );
     let agent = Agent::start(&coracle.path().join("agent"));
     let api = coracle.serve();
