@@ -5,6 +5,7 @@ mod api;
 mod api_abuse;
 mod api_archive;
 mod api_attach;
+mod api_build;
 mod api_containers;
 mod api_create;
 mod api_docker;

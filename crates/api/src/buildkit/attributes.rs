@@ -1,7 +1,7 @@
 //! The options of the Dockerfile frontend: a map of strings, as `buildx` writes it.
 
 use super::SolveError;
-use engine::builder::{Allowed, RunNetwork, StepLimits};
+use engine::builder::{Allowed, CachePlace, RunNetwork, StepLimits};
 use oci::Platform;
 use std::collections::BTreeMap;
 
@@ -46,6 +46,8 @@ pub(crate) struct Options {
     pub limits: StepLimits,
     /// `requestid`: what to do instead of building.
     pub call: Option<String>,
+    /// `cache-from` and `cache-imports`: where finished steps are taken from.
+    pub caches: Vec<CachePlace>,
     /// What was understood and is not done, for a warning.
     pub ignored: Vec<String>,
 }
@@ -130,6 +132,23 @@ impl Options {
                 }
             }
             "cgroup-parent" => self.limits.cgroup_parent = text(),
+            "cache-from" => {
+                for name in split(value) {
+                    self.caches.extend(registry(name)?);
+                }
+            }
+            "cache-imports" if !value.is_empty() => {
+                let entries: Option<Vec<Import>> = serde_json::from_str(value).map_err(|error| {
+                    SolveError::Invalid(format!("failed to unmarshal cache-imports: {error}"))
+                })?;
+                for Import { kind, attributes } in entries.unwrap_or_default() {
+                    let name = attributes.get("ref");
+                    match (kind.as_str(), name) {
+                        ("registry", Some(name)) => self.caches.extend(registry(name)?),
+                        _ => self.ignored.push(format!("a cache of type {kind}")),
+                    }
+                }
+            }
             "requestid" => self.call = text(),
             "memory" | "memswap" | "cpushares" | "cpuperiod" | "cpuquota" | "cpusetcpus" | "cpusetmems"
                 if !matches!(value, "" | "0") =>
@@ -168,6 +187,26 @@ impl Options {
             Ok(epoch) => Ok(Some(epoch)),
             Err(_) => invalid(format!("invalid SOURCE_DATE_EPOCH: {text}")),
         }
+    }
+}
+
+/// One of `cache-imports`.
+#[derive(Debug, serde::Deserialize)]
+struct Import {
+    #[serde(default, alias = "Type", alias = "type", rename = "Type")]
+    kind: String,
+    #[serde(default, alias = "Attrs", alias = "attrs", rename = "Attrs")]
+    attributes: BTreeMap<String, String>,
+}
+
+/// Returns a cache in a registry; `None` if it has no name.
+pub(super) fn registry(name: &str) -> Result<Option<CachePlace>, SolveError> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    match name.parse() {
+        Ok(reference) => Ok(Some(CachePlace::Registry(reference))),
+        Err(error) => invalid(format!("invalid cache {name}: {error}")),
     }
 }
 
@@ -235,6 +274,11 @@ mod tests {
             ("ulimit", "nofile=1:2,core=-1"),
             ("memory", "4096"),
             ("attest:provenance", "mode=min"),
+            ("cache-from", "a/b:1"),
+            (
+                "cache-imports",
+                r#"[{"Type":"registry","Attrs":{"ref":"c:2"}},{"Type":"gha"}]"#,
+            ),
             ("nobody-knows", "it"),
         ])
         .unwrap();
@@ -258,7 +302,11 @@ mod tests {
             options.limits.ulimits,
             [("nofile".to_owned(), 1, 2), ("core".to_owned(), -1, -1)]
         );
-        assert_eq!(options.ignored, ["attestation provenance", "memory"]);
+        assert_eq!(
+            options.ignored,
+            ["attestation provenance", "a cache of type gha", "memory"]
+        );
+        assert_eq!(options.caches.len(), 2);
         let plain = parse(&[("no-cache", "")]).unwrap();
         assert!(plain.no_cache && plain.platforms == [Platform::host()]);
     }

@@ -2,6 +2,7 @@
 
 use super::SolveError;
 use super::attributes::{Options, rights};
+use super::caches::Caches;
 use super::jobs::Job;
 use super::outputs::Output;
 use super::progress::Progress;
@@ -9,8 +10,8 @@ use super::sessions::Introduction;
 use super::solve::{self, Solve, Solved, Workshop};
 use super::wire::control::control_server::Control;
 use super::wire::control::{
-    BuildHistoryEvent, BuildHistoryRequest, BytesMessage, CacheOptions, DiskUsageRequest, DiskUsageResponse,
-    Exporter, InfoRequest, InfoResponse, ListWorkersRequest, ListWorkersResponse, PruneRequest, SolveRequest,
+    BuildHistoryEvent, BuildHistoryRequest, BytesMessage, DiskUsageRequest, DiskUsageResponse, Exporter,
+    InfoRequest, InfoResponse, ListWorkersRequest, ListWorkersResponse, PruneRequest, SolveRequest,
     SolveResponse, StatusRequest, StatusResponse, UpdateBuildHistoryRequest, UpdateBuildHistoryResponse,
     UsageRecord,
 };
@@ -133,7 +134,7 @@ fn job(
         ));
     }
     frontend(&request.frontend, &request.frontend_attrs)?;
-    refuse_cache(request.cache.as_ref())?;
+    let caches = Caches::of(request.cache.unwrap_or_default())?;
     let mut exporters = request.exporters;
     if exporters.is_empty() && !request.exporter_deprecated.is_empty() {
         exporters.push(Exporter {
@@ -168,6 +169,8 @@ fn job(
             allowed: rights(request.entitlements.iter().map(String::as_str))?,
             outputs,
             inputs: std::collections::BTreeMap::new(),
+            caches,
+            credentials: HashMap::new(),
             classic: false,
             tar: Mutex::new(None),
         },
@@ -192,18 +195,6 @@ pub(super) fn frontend(name: &str, attributes: &HashMap<String, String>) -> Resu
             Err(SolveError::Unsupported(format!("the frontend {source}")))
         }
         other => Err(SolveError::Unsupported(format!("the frontend {other}"))),
-    }
-}
-
-/// Refuses caches to be written that nobody would write.
-fn refuse_cache(cache: Option<&CacheOptions>) -> Result<(), SolveError> {
-    let exports = cache.into_iter().flat_map(|cache| &cache.exports);
-    match exports.into_iter().find(|export| export.r#type != "inline") {
-        Some(export) => Err(SolveError::Unsupported(format!(
-            "cache export of type {} through this API",
-            export.r#type
-        ))),
-        None => Ok(()),
     }
 }
 
@@ -301,10 +292,11 @@ impl Control for ControlService {
 
     async fn prune(&self, request: Request<PruneRequest>) -> Result<Response<Self::PruneStream>, Status> {
         let request = request.into_inner();
+        let size = |bytes: i64| u64::try_from(bytes).unwrap_or_default();
         let limits = CacheLimits {
-            reserved: u64::try_from(request.reserved_space).unwrap_or(0),
-            most: u64::try_from(request.max_used_space).unwrap_or(0),
-            least_free: u64::try_from(request.min_free_space).unwrap_or(0),
+            reserved: size(request.reserved_space),
+            most: size(request.max_used_space),
+            least_free: size(request.min_free_space),
         };
         let mut filters = filters(&request.filter)?;
         if request.keep_duration > 0 {

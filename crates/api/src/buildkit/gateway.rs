@@ -104,6 +104,8 @@ impl GatewayService {
             allowed: job.solve.allowed,
             outputs: job.solve.outputs.clone(),
             inputs: BTreeMap::new(),
+            caches: job.solve.caches.clone(),
+            credentials: HashMap::new(),
             classic: false,
             tar: Mutex::new(None),
         };

@@ -15,7 +15,9 @@
 
 mod agents;
 pub(crate) mod attributes;
+pub(crate) mod caches;
 mod control;
+pub(crate) mod credentials;
 mod failures;
 mod gateway;
 mod grpc;

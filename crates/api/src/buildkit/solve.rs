@@ -1,16 +1,17 @@
 //! From options and inputs to a build of the engine's.
 
 use super::attributes::Options;
+use super::caches::Caches;
+use super::credentials::{self, Credentials};
 use super::inputs::Gathering;
 use super::outputs::{self, Output};
 use super::progress::Progress;
 use super::sessions::Session;
 use super::{SolveError, agents, secrets};
 use crate::server::{Engines, OpenEngine};
-use engine::Engine;
-use engine::builder::{Allowed, Build, Secret};
+use engine::builder::{Allowed, Build, BuildEvent, CachePlace, Secret, StepReport};
 use oci::{Digest, Platform, Reference};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::io::Read;
 use std::pin::pin;
@@ -79,6 +80,10 @@ pub(crate) struct Solve {
     pub allowed: Allowed,
     /// Where the result goes.
     pub outputs: Vec<Output>,
+    /// Caches that are written.
+    pub caches: Caches,
+    /// What registries are shown of the user, as far as it came with the request.
+    pub credentials: Credentials,
     /// Images that the client calls inputs.
     pub inputs: BTreeMap<String, Reference>,
     /// Whether errors are the classic builder's.
@@ -131,7 +136,7 @@ pub(crate) struct Solved {
 }
 
 /// Hears what the builder says, of the Dockerfile with this name and text.
-pub(crate) type Listener<'l> = &'l (dyn Fn(&engine::builder::BuildEvent) + Sync);
+pub(crate) type Listener<'l> = &'l (dyn Fn(&BuildEvent) + Sync);
 
 /// Builds, and makes of it what is wanted.
 pub(crate) fn run(
@@ -139,7 +144,7 @@ pub(crate) fn run(
     solve: &Solve,
     progress: &Progress,
     listener: Listener<'_>,
-    cancelled: &AtomicBool,
+    cancelled: &Arc<AtomicBool>,
 ) -> Result<Solved, SolveError> {
     let built = build(workshop, solve, progress, listener, cancelled)?;
     deliver(workshop, solve, &built, progress, cancelled)
@@ -151,10 +156,21 @@ pub(crate) fn deliver(
     solve: &Solve,
     built: &Built,
     progress: &Progress,
-    cancelled: &AtomicBool,
+    cancelled: &Arc<AtomicBool>,
 ) -> Result<Solved, SolveError> {
-    let engine = open(workshop)?;
     let session = session(workshop, solve)?;
+    let mut engine = workshop.engine()?;
+    engine.set_stop(Some(Arc::clone(cancelled)));
+    let pushes = |output: &&Output| matches!(output, Output::Store { push: true, .. });
+    let pushed = solve.outputs.iter().filter(pushes).flat_map(Output::names);
+    let registries = pushed.map(|name| name.registry().to_owned()).collect();
+    engine.set_credentials(Some(shown(
+        workshop,
+        solve,
+        session.as_ref(),
+        &registries,
+        cancelled,
+    )?));
     let delivered = outputs::deliver(&outputs::Delivery {
         engine: &engine,
         workshop,
@@ -178,20 +194,15 @@ pub(crate) fn build(
     solve: &Solve,
     progress: &Progress,
     listener: Listener<'_>,
-    cancelled: &AtomicBool,
+    cancelled: &Arc<AtomicBool>,
 ) -> Result<Built, SolveError> {
-    let engine = open(workshop)?;
     let session = session(workshop, solve)?;
+    let engine = workshop.engine()?;
     let keeps = solve.outputs.iter().any(Output::keeps_image);
-    if solve.options.platforms.len() > 1 && keeps {
-        return Err(SolveError::Unsupported(
-            "an image for several platforms in the image store (build one platform at a time, or write it to a file)"
-                .to_owned(),
-        ));
-    }
     let gathering = Gathering::new(&engine, workshop, solve, session.as_ref(), progress, cancelled);
     let inputs = gathering.gather()?;
     let options = &solve.options;
+    let many = options.platforms.len() > 1;
     let tags: Vec<Reference> = solve.outputs.iter().flat_map(Output::names).cloned().collect();
     let mut build = Build {
         context: inputs.context.clone(),
@@ -199,7 +210,8 @@ pub(crate) fn build(
         ignore: inputs.ignore.clone(),
         arguments: options.arguments.clone(),
         target: options.target.clone(),
-        tags: if keeps { tags } else { Vec::new() },
+        // Of several platforms the names lead to all images at once, when all are built.
+        tags: if keeps && !many { tags.clone() } else { Vec::new() },
         labels: options.labels.clone(),
         no_cache: options.no_cache,
         pull: options.pull,
@@ -217,10 +229,35 @@ pub(crate) fn build(
         agents: BTreeMap::new(),
         uncached_stages: options.uncached_stages.clone(),
         limits: options.limits.clone(),
-        cache_from: Vec::new(),
+        cache_from: options.caches.clone(),
+        inline_cache: solve.caches.inline,
         debug_shell: false,
-        inline_cache: false,
     };
+    // Another engine: the inputs are the first one's as long as the build lasts.
+    let mut engine = workshop.engine()?;
+    engine.set_stop(Some(Arc::clone(cancelled)));
+    let named = engine::builder::images(&build).unwrap_or_default();
+    let mut registries: BTreeSet<String> = named
+        .iter()
+        .map(|(image, _)| image.registry().to_owned())
+        .collect();
+    registries.extend(
+        build
+            .cache_from
+            .iter()
+            .chain(solve.caches.places())
+            .filter_map(|place| match place {
+                CachePlace::Registry(name) => Some(name.registry().to_owned()),
+                CachePlace::Directory(_) => None,
+            }),
+    );
+    engine.set_credentials(Some(shown(
+        workshop,
+        solve,
+        session.as_ref(),
+        &registries,
+        cancelled,
+    )?));
     let run_root = &engine.locations().run_root;
     let mut agents = agents::Agents::default();
     if let Some(session) = &session {
@@ -229,6 +266,8 @@ pub(crate) fn build(
         build.agents.clone_from(&agents.sockets);
     }
     let mut images = Vec::new();
+    let began = since_1970();
+    let reports = Mutex::new(Vec::new());
     let (name, text) = (
         build.dockerfile.0.display().to_string(),
         build.dockerfile.1.clone(),
@@ -237,6 +276,10 @@ pub(crate) fn build(
         build.platform = platform.clone();
         let steps = progress.steps((&name, &text));
         let events = |event| {
+            if let BuildEvent::Report(report) = &event {
+                let mut reports = reports.lock().unwrap_or_else(PoisonError::into_inner);
+                reports.push(StepReport::clone(report));
+            }
             listener(&event);
             steps.event(event);
         };
@@ -252,6 +295,12 @@ pub(crate) fn build(
         })?;
         images.push((platform.clone(), image));
     }
+    if many && keeps && !tags.is_empty() {
+        let digests: Vec<Digest> = images.iter().map(|(_, image)| *image).collect();
+        engine.images().make_index(&digests, &tags)?;
+    }
+    let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+    solve.caches.write(&engine, &reports, &images, began, progress)?;
     // The sockets must be there as long as something is built.
     drop(agents);
     Ok(Built {
@@ -265,7 +314,22 @@ fn session(workshop: &Workshop, solve: &Solve) -> Result<Option<Arc<Session>>, S
     id.map(|id| workshop.session(id)).transpose()
 }
 
-/// Opens an engine for a build alone: builds take long.
-fn open(workshop: &Workshop) -> Result<Engine, SolveError> {
-    Ok(Engine::open(workshop.engines.locations().clone())?)
+/// Returns what registries are shown of the user.
+fn shown(
+    workshop: &Workshop,
+    solve: &Solve,
+    session: Option<&Arc<Session>>,
+    registries: &BTreeSet<String>,
+    cancelled: &AtomicBool,
+) -> Result<Credentials, SolveError> {
+    let mut shown = solve.credentials.clone();
+    if let Some(session) = session {
+        shown.extend(workshop.wait(cancelled, credentials::ask(session, registries))??);
+    }
+    Ok(shown)
+}
+
+fn since_1970() -> i64 {
+    let now = super::progress::now();
+    now.seconds * 1_000_000_000 + i64::from(now.nanos)
 }

@@ -16,6 +16,7 @@ pub(super) mod filesync {
 
 /// Who the user is at registries.
 pub(super) mod auth {
+    pub(in crate::buildkit) use bollard_buildkit_proto::moby::filesync::v1::CredentialsRequest;
     pub(in crate::buildkit) use bollard_buildkit_proto::moby::filesync::v1::auth_client::AuthClient;
 }
 

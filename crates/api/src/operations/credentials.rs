@@ -25,17 +25,16 @@ impl OpenEngine {
         let shown = auth.map(|auth| (registry.to_owned(), auth));
         self.set_credentials(Some(shown.into_iter().collect()));
     }
+}
 
-    /// Shows registries what the client has for each of them in `X-Registry-Config`, until the engine goes back.
-    pub(crate) fn show_all(&mut self, exchange: &Exchange) {
-        let auths = exchange.header("x-registry-config").and_then(decode);
-        let auths: HashMap<String, Auth> = auths
-            .into_iter()
-            .flatten()
-            .filter_map(|(server, entry)| Some((registry_of(&server).to_owned(), auth(entry.as_object()?))))
-            .collect();
-        self.set_credentials(Some(auths));
-    }
+/// Reads an `X-Registry-Config`: what the client has for each registry.
+pub(super) fn all(exchange: &Exchange) -> HashMap<String, Auth> {
+    let auths = exchange.header("x-registry-config").and_then(decode);
+    auths
+        .into_iter()
+        .flatten()
+        .filter_map(|(server, entry)| Some((registry_of(&server).to_owned(), auth(entry.as_object()?))))
+        .collect()
 }
 
 /// Reads an `X-Registry-Auth`. What cannot be read counts as nothing, as with Docker: old clients send all kinds of things.

@@ -28,11 +28,6 @@ impl Engines {
         }
     }
 
-    /// Returns where engines are opened.
-    pub(crate) fn locations(&self) -> &Locations {
-        &self.locations
-    }
-
     /// Returns what builds share while they run: the one thing that is remembered from request to request.
     pub(crate) fn hub(&self) -> &Hub {
         &self.hub

@@ -10,7 +10,7 @@ use engine::builder::{BuildError, BuildEvent};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is known of a step that is shown.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(super) fn run(
     solve: &Solve,
     lines: &Lines<'_>,
     form: &Form,
-    cancelled: &AtomicBool,
+    cancelled: &Arc<AtomicBool>,
 ) -> Result<Solved, SolveError> {
     let progress = Progress::new(String::new(), Box::new(|_| {}));
     let steps: Mutex<BTreeMap<usize, Shown>> = Mutex::default();

@@ -195,7 +195,7 @@ fn run_with(
     workshop: &Workshop,
     solve: &Solve,
     progress: &Progress,
-    cancelled: &AtomicBool,
+    cancelled: &Arc<AtomicBool>,
     listener: &(dyn Fn(&BuildEvent) + Sync),
 ) -> Result<Solved, SolveError> {
     solve::run(workshop, solve, progress, listener, cancelled)
@@ -234,15 +234,19 @@ fn prune(exchange: &mut Exchange) -> Result<Reply, Failure> {
             _ => filters.push((key, value)),
         }
     }
-    let size = |name: &str| Ok::<_, Failure>(query.number::<u64>(name)?.unwrap_or(0));
+    let size = |name: &str| Ok::<u64, Failure>(query.number(name)?.unwrap_or_default());
     let mut limits = CacheLimits {
         reserved: size("keep-storage")?,
         ..CacheLimits::default()
     };
     if exchange.version() >= ApiVersion::new(48) {
-        limits.reserved = limits.reserved.max(size("reserved-space")?);
-        limits.most = size("max-used-space")?;
-        limits.least_free = size("min-free-space")?;
+        let reserved = size("reserved-space")?;
+        limits = CacheLimits {
+            // The older name counts where the newer is not used.
+            reserved: if reserved == 0 { limits.reserved } else { reserved },
+            most: size("max-used-space")?,
+            least_free: size("min-free-space")?,
+        };
     }
     let (caches_deleted, space_reclaimed) =
         exchange

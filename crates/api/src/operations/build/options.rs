@@ -2,8 +2,11 @@
 
 use crate::buildkit::SolveError;
 use crate::buildkit::attributes::{Attributes, Options, rights};
+use crate::buildkit::caches::Caches;
+use crate::buildkit::credentials::Credentials;
 use crate::buildkit::outputs::{Output, references};
 use crate::buildkit::solve::Solve;
+use crate::operations::credentials;
 use crate::server::{ApiVersion, Exchange, Failure, Query};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -26,6 +29,7 @@ pub(super) struct Form {
     session: Option<String>,
     attributes: Attributes,
     outputs: Vec<Exporter>,
+    credentials: Credentials,
 }
 
 /// One of `outputs`.
@@ -61,7 +65,11 @@ fn document<T: DeserializeOwned + Default>(query: &Query, name: &str, what: &str
 
 /// Reads a request's parameters.
 pub(super) fn read(exchange: &Exchange) -> Result<Form, Failure> {
-    parse(exchange.query(), exchange.version())
+    let form = parse(exchange.query(), exchange.version())?;
+    Ok(Form {
+        credentials: credentials::all(exchange),
+        ..form
+    })
 }
 
 fn parse(query: &Query, version: ApiVersion) -> Result<Form, Failure> {
@@ -137,8 +145,8 @@ impl Form {
             attributes.insert(format!("label:{name}"), value);
         }
         let caches: Vec<String> = document(query, "cachefrom", "cache-from")?;
-        if !caches.is_empty() {
-            // The classic builder looks for layers in images that are here; so do we, always.
+        // The classic builder looks for layers in images that are here; our cache has them.
+        if !caches.is_empty() && !self.classic {
             attributes.insert("cache-from".to_owned(), caches.join(","));
         }
         if query.flag("nocache") {
@@ -214,13 +222,21 @@ impl Form {
             .get("force-network-mode")
             .is_some_and(|mode| mode == "host");
         Ok(Solve {
-            options,
             session: self.session.clone(),
             allowed: rights(host.then_some("network.host"))?,
             outputs: vec![output],
             inputs: BTreeMap::new(),
+            caches: Caches {
+                inline: options
+                    .arguments
+                    .get("BUILDKIT_INLINE_CACHE")
+                    .is_some_and(|value| matches!(value.as_str(), "1" | "true")),
+                ..Caches::default()
+            },
             classic: self.classic,
+            credentials: self.credentials.clone(),
             tar: Mutex::new(None),
+            options,
         })
     }
 }

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 
@@ -15,7 +16,7 @@ pub(super) fn run(
     workshop: &Workshop,
     solve: &Solve,
     lines: &Lines<'_>,
-    cancelled: &AtomicBool,
+    cancelled: &Arc<AtomicBool>,
 ) -> Result<Solved, SolveError> {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let name = format!("{}", LAST.fetch_add(1, Ordering::Relaxed));
