@@ -26,7 +26,7 @@ mod tests {
         assert!(matches!(relative.source, MountSource::Bind { path, .. } if path == expected));
         assert!(relative.read_only);
         assert!(matches!(
-            parse("x:/data").unwrap().source,
+            parse("pg:/data").unwrap().source,
             MountSource::Volume { .. }
         ));
     }
