@@ -61,11 +61,6 @@ impl BodyReader {
         }
         Ok(text)
     }
-
-    /// Takes the body out, for those that go on reading it elsewhere.
-    pub(super) fn into_inner(mut self) -> Option<Incoming> {
-        self.body.take()
-    }
 }
 
 impl Read for BodyReader {
