@@ -107,7 +107,7 @@ fn one(file: &File, environment: &BTreeMap<String, String>) -> Result<Value, Str
     if let Some(Value::Map(services)) = parts.get_mut("services") {
         for (name, service) in services {
             let Value::Map(service) = service else { continue };
-            if service.contains_key("extends") && !service.contains_key("build") {
+            if service.contains_key("extends") {
                 return Err(format!(
                     "service \"{name}\": extends is not supported by bake: write its build section out"
                 ));
