@@ -437,7 +437,7 @@ fn verify_names_the_step_and_the_files() {
         "FROM busybox\nRUN --mount=target=/src stat -c %Y /src/data.csv > /when; stat -c %a,%u /src/data.csv > /what\n",
     );
     let path = coracle.path().join("context");
-    let times = coracle.run(["build", "-q", "--verify", path.to_str().unwrap()]);
+    let times = coracle.run(["build", "-q", "--verify", "-t", "when", path.to_str().unwrap()]);
     assert!(
         times.stdout.contains("/when: content") && !times.stdout.contains("/what:"),
         "{}",

@@ -172,7 +172,11 @@ fn a_panic_harms_nobody_else() {
     status(&answer, 500);
     assert!(answer.contains("mistake of the server's"), "{answer}");
     let halfway = house.get("/halfway");
-    status(&halfway, 200);
+    // What was written may not have left yet when the connection breaks.
+    assert!(
+        halfway.is_empty() || halfway.starts_with("HTTP/1.1 200 "),
+        "{halfway}"
+    );
     assert!(!halfway.ends_with("0\r\n\r\n"), "it looks whole: {halfway}");
     status(&house.get("/fine"), 200);
     drop(other);

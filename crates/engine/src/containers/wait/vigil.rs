@@ -237,8 +237,10 @@ impl Vigil {
                     });
                 }
                 Ok(Some(_)) => self.sessions.push(session),
-                Ok(None) => {}
-                Err(error) if is_gone(&error) => {}
+                // It has gone without a word. A killed process's sockets may close before its lock is free, and only then
+                // can anybody record the end: it is looked for a while.
+                Ok(None) => self.pause = Some(SOON),
+                Err(error) if is_gone(&error) => self.pause = Some(SOON),
                 Err(error) => return Err(session_error(&self.id)(error)),
             }
         }
