@@ -283,7 +283,12 @@ fn a_killed_server_leaves_nothing_that_lasts_and_disturbs_no_container() {
     let coracle = sandbox();
     create(&coracle, &["busybox", "sh", "-c", "echo begun; sleep 1000"]);
     let residue = Residue::of(&coracle.path().join("root"), &coracle.path().join("run"));
-    let before = residue.now();
+    // What was loaded is still being synced.
+    let mut before = residue.now();
+    while before.iter().any(|fact| fact.contains("coracle-sync")) {
+        std::thread::sleep(Duration::from_millis(10));
+        before = residue.now();
+    }
     let mut api = coracle.serve();
     let streams: Vec<_> = (0..5).map(|_| attach(&api, "it", ALL)).collect();
     api.process().kill().unwrap();

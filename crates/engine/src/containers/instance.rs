@@ -252,6 +252,10 @@ impl Containers<'_> {
         let failed = |error: std::io::Error| SysError::io("tell the terminal's size to", exec_id, &error);
         let deadline = Instant::now() + PATIENCE;
         loop {
+            // Its monitor may be there for a moment longer than its process.
+            if directory.join("exit").exists() || Instant::now() >= deadline {
+                return Err(conflict(format!("exec instance {exec_id} is not running")));
+            }
             let opened = early::open(&directory).map_err(SysError::on("open", &directory))?;
             let socket = sys::mount::descriptor_path(opened.as_fd()).join("control.sock");
             match UnixStream::connect(socket) {
@@ -261,9 +265,6 @@ impl Containers<'_> {
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
                 Err(error) => return Err(failed(error).into()),
-            }
-            if directory.join("exit").exists() || Instant::now() >= deadline {
-                return Err(conflict(format!("exec instance {exec_id} is not running")));
             }
             std::thread::sleep(GLANCE);
         }
