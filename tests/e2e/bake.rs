@@ -92,6 +92,42 @@ fn targets_are_built_behind_what_they_stand_on() {
 }
 
 #[test]
+fn targets_are_built_side_by_side_and_share_their_steps() {
+    let coracle = sandbox();
+    // Each waits for the other, and what both begin with is made once.
+    coracle.write(
+        "Dockerfile",
+        "FROM busybox AS shared\nRUN cat /proc/sys/kernel/random/uuid > /id && sleep 1\n\
+         FROM shared AS one\nRUN --mount=type=cache,target=/c touch /c/one; i=0; until [ -e /c/two ]; do sleep 0.1; i=$((i+1)); [ $i -lt 200 ]; done\n\
+         FROM shared AS two\nRUN --mount=type=cache,target=/c touch /c/two; i=0; until [ -e /c/one ]; do sleep 0.1; i=$((i+1)); [ $i -lt 200 ]; done\n",
+    );
+    coracle.write(
+        "docker-bake.hcl",
+        "group \"default\" { targets = [\"one\", \"two\"] }\n\
+         target \"one\" {\n  target = \"one\"\n  tags = [\"side:one\"]\n}\n\
+         target \"two\" {\n  target = \"two\"\n  tags = [\"side:two\"]\n}\n",
+    );
+    let outcome = bake(&coracle, &["--progress", "plain"]);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("[one shared "), "{}", outcome.stderr);
+    let id = |tag: &str| coracle.run(["run", "--rm", tag, "cat", "/id"]).ok();
+    assert_eq!(id("side:one"), id("side:two"));
+}
+
+#[test]
+fn the_first_failure_stops_the_other_targets() {
+    let coracle = sandbox();
+    coracle.write(
+        "docker-bake.hcl",
+        "group \"default\" { targets = [\"bad\", \"slow\"] }\n\
+         target \"bad\" {\n  dockerfile-inline = \"FROM busybox\\nRUN sleep 1; false\\n\"\n}\n\
+         target \"slow\" {\n  dockerfile-inline = \"FROM busybox\\nRUN sleep 1000\\n\"\n}\n",
+    );
+    let error = bake(&coracle, &["--progress", "plain"]).fails(1);
+    assert!(error.contains("ERROR: target bad: failed to solve"), "{error}");
+}
+
+#[test]
 fn a_failed_target_is_named_and_nothing_is_left_behind() {
     let coracle = sandbox();
     coracle.write(

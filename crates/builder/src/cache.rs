@@ -9,7 +9,7 @@ use ring::digest::{Context, SHA256};
 use state::{Database, StateError};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use store::{Layer, LayerId};
 
 /// Raised when the meaning of a key changes, so that old rows are not mistaken for new ones.
@@ -80,28 +80,39 @@ pub(crate) struct Cache<'a> {
     /// Whether steps of earlier builds count.
     lookups: bool,
     done: Mutex<Done>,
-    changed: Condvar,
 }
 
 #[derive(Default)]
 struct Done {
     /// What this build has done or looked up.
     steps: HashMap<Digest, Finished>,
-    /// What one of its stages is doing just now.
-    running: BTreeSet<Digest>,
     used: Vec<Digest>,
 }
 
-/// The right to do a step: other stages with the same step wait for it.
-pub(crate) struct Turn<'a> {
-    cache: &'a Cache<'a>,
-    key: Digest,
+/// The steps that this process is doing just now. Builds that run side by side, as the targets of a bake file do, have
+/// many in common.
+static RUNNING: Mutex<BTreeSet<Digest>> = Mutex::new(BTreeSet::new());
+static ENDED: Condvar = Condvar::new();
+/// How often a build that waits for another one's step looks whether it is still wanted.
+const GLANCE: Duration = Duration::from_millis(50);
+
+fn running() -> MutexGuard<'static, BTreeSet<Digest>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Drop for Turn<'_> {
+/// The right to do a step: other stages with the same step, of this build and of others, wait for it.
+pub(crate) struct Turn {
+    key: Digest,
+    /// Whoever is cancelled does not wait, and is about to see that by itself.
+    is_ours: bool,
+}
+
+impl Drop for Turn {
     fn drop(&mut self) {
-        self.cache.lock().running.remove(&self.key);
-        self.cache.changed.notify_all();
+        if self.is_ours {
+            running().remove(&self.key);
+            ENDED.notify_all();
+        }
     }
 }
 
@@ -126,38 +137,50 @@ impl<'a> Cache<'a> {
             boot: sys::fs::boot_id()?,
             lookups,
             done: Mutex::default(),
-            changed: Condvar::new(),
         })
     }
 
-    /// Returns the step's result, or the right to do it. If another stage is doing it just now, waits for that.
+    /// Returns the step's result, or the right to do it. If somebody else is doing it just now, waits for that.
     /// Without `earlier`, results of earlier builds do not count.
-    pub(crate) fn find(&self, key: &Digest, earlier: bool) -> Result<Result<Finished, Turn<'_>>, StepError> {
-        let mut done = self.lock();
-        while done.running.contains(key) {
-            done = self.changed.wait(done).unwrap_or_else(PoisonError::into_inner);
-        }
-        if let Some(finished) = done.steps.get(key) {
+    pub(crate) fn find(&self, key: &Digest, earlier: bool) -> Result<Result<Finished, Turn>, StepError> {
+        let turn = self.turn(key);
+        if let Some(finished) = self.lock().steps.get(key) {
             return Ok(Ok(finished.clone()));
         }
-        let counts = self.lookups && earlier;
-        if counts && let Some(found) = self.look_up(key)? {
-            return Ok(Ok(self.take(&mut done, key, found)));
+        if !(self.lookups && earlier) {
+            return Ok(Err(turn));
         }
-        done.running.insert(*key);
-        drop(done);
-        let turn = Turn {
-            cache: self,
-            key: *key,
-        };
+        if let Some(found) = self.look_up(key)? {
+            return Ok(Ok(self.take(key, found)));
+        }
         // Fetching a layer takes its time: only who wants the same step waits for it.
-        if counts
-            && self.recall(key)
+        if self.recall(key)
             && let Some(found) = self.look_up(key)?
         {
-            return Ok(Ok(self.take(&mut self.lock(), key, found)));
+            return Ok(Ok(self.take(key, found)));
         }
         Ok(Err(turn))
+    }
+
+    /// Waits until nobody else does the step.
+    fn turn(&self, key: &Digest) -> Turn {
+        let mut running = running();
+        while running.contains(key) {
+            if self.services.cancelled() {
+                return Turn {
+                    key: *key,
+                    is_ours: false,
+                };
+            }
+            running = ENDED
+                .wait_timeout(running, GLANCE)
+                .map_or_else(|poisoned| poisoned.into_inner().0, |(running, _)| running);
+        }
+        running.insert(*key);
+        Turn {
+            key: *key,
+            is_ours: true,
+        }
     }
 
     /// Says whether an instruction like this one was ever done, so that its result may be known.
@@ -172,8 +195,9 @@ impl<'a> Cache<'a> {
         })
     }
 
-    fn take(&self, done: &mut Done, key: &Digest, (finished, report): (Finished, StepReport)) -> Finished {
+    fn take(&self, key: &Digest, (finished, report): (Finished, StepReport)) -> Finished {
         (self.events)(BuildEvent::Report(Box::new(report)));
+        let mut done = self.lock();
         done.steps.insert(*key, finished.clone());
         done.used.push(*key);
         finished

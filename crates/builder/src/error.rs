@@ -170,6 +170,26 @@ pub enum StepError {
         /// What came.
         found: String,
     },
+    /// What came from the web is not what the lock file says.
+    #[error("{address} is {found} now, and {file} wants {expected}")]
+    Locked {
+        /// The URL.
+        address: String,
+        /// The lock file.
+        file: String,
+        /// What it says.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+    /// The lock file does not speak of a source.
+    #[error("{file} does not say what {address} is")]
+    Unlocked {
+        /// The URL.
+        address: String,
+        /// The lock file.
+        file: String,
+    },
     /// git failed.
     #[error("cannot fetch {remote}: {message}")]
     Git {
@@ -410,6 +430,9 @@ impl BuildError {
                 "add the line !{path} below that rule in {file}, or take the rule out"
             )),
             StepError::BaseImage { hint, .. } => Some(hint.clone()),
+            StepError::Locked { .. } | StepError::Unlocked { .. } => {
+                Some("'lock update' takes what is there now".to_owned())
+            }
             StepError::HostNetwork => {
                 Some("give the build --allow network.host, or --network host, to allow it".to_owned())
             }

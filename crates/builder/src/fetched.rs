@@ -3,7 +3,7 @@
 use crate::error::{BuildError, Failure, StepError};
 use crate::git::{self, Fetch};
 use crate::scratch::Scratch;
-use crate::{ServiceError, Services};
+use crate::{Lock, ServiceError, Services, lock, pins};
 use rustix::fs::OFlags;
 use std::fs::File;
 use std::io::{Cursor, Read, Seek};
@@ -73,12 +73,14 @@ pub fn from_stream<'a>(store: &'a Store, input: &mut dyn Read) -> Result<Fetched
     })
 }
 
-/// Fetches a context by its address: a Git repository, or an archive or a Dockerfile on the web.
+/// Fetches a context by its address: a Git repository, or an archive or a Dockerfile on the web. With a lock file it is
+/// what that says, or nothing.
 pub fn from_address<'a>(
     store: &'a Store,
     services: &dyn Services,
     address: &str,
     keep_git_directory: bool,
+    lock: Option<&(PathBuf, Lock)>,
 ) -> Result<FetchedContext<'a>, BuildError> {
     let wrong = |message: String| {
         context_error(StepError::Git {
@@ -89,6 +91,13 @@ pub fn from_address<'a>(
     if let Some(mut source) = git::parse(address).map_err(wrong)? {
         if keep_git_directory {
             source.keep_git_directory.get_or_insert(true);
+        }
+        if let Some((file, lock)) = lock
+            && !source.is_pinned()
+        {
+            let commit = lock.commit(address);
+            let commit = commit.ok_or_else(|| context_error(lock::unknown(address, file)))?;
+            source.reference = Some(commit.to_owned());
         }
         let lease = Arc::new(store.lease()?);
         let scratch = Scratch::new(store, &lease).map_err(context_error)?;
@@ -123,6 +132,20 @@ pub fn from_address<'a>(
     services
         .download(address, None, into)
         .map_err(|error: ServiceError| context_error(error.into()))?;
+    if let Some((name, lock)) = lock {
+        let expected = *lock
+            .url(address)
+            .ok_or_else(|| context_error(lock::unknown(address, name)))?;
+        let found = pins::of_download(&scratch, "context", &|| services.cancelled())?;
+        if found != expected {
+            return Err(context_error(StepError::Locked {
+                address: address.to_owned(),
+                file: name.display().to_string(),
+                expected: expected.to_string(),
+                found: found.to_string(),
+            }));
+        }
+    }
     file.rewind().map_err(|error| failed(&error))?;
     from_stream(store, &mut file)
 }

@@ -36,9 +36,21 @@ pub struct GitSource {
     pub submodules: Option<bool>,
 }
 
+impl GitSource {
+    /// Says whether the address itself says which commit is meant.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.checksum.is_some() || self.reference.as_deref().is_some_and(is_commit)
+    }
+}
+
+/// Says whether a name is a commit's whole one, and no branch's or tag's.
+fn is_commit(name: &str) -> bool {
+    name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// Says whether an address is one of a repository, and takes it apart: `https://host/x.git#ref:directory`,
 /// `git@host:x`, `ssh://…`, `git://…`, and the keys `ref`, `tag`, `branch`, `subdir`, `checksum`, `commit`,
-/// `keep-git-dir` and `submodules` behind a question mark.
+/// `keep-git-dir`, `submodules`, `fetch-by-commit` and `mtime` behind a question mark.
 pub fn parse(text: &str) -> Result<Option<GitSource>, String> {
     let (rest, fragment) = match text.split_once('#') {
         Some((rest, fragment)) => (rest, Some(fragment)),
@@ -101,6 +113,11 @@ pub fn parse(text: &str) -> Result<Option<GitSource>, String> {
             "checksum" | "commit" => source.checksum = again(&source.checksum)?,
             "keep-git-dir" => source.keep_git_directory = boolean()?,
             "submodules" => source.submodules = boolean()?,
+            // A commit is asked for by its name wherever the server gives it.
+            "fetch-by-commit" => drop(boolean()?),
+            // All files of a layer have the build's time, not that of their checkout or commit.
+            "mtime" if matches!(value, "checkout" | "commit") => {}
+            "mtime" => return Err(format!("mtime is checkout or commit, not '{value}'")),
             other => return Err(format!("unexpected query \"{other}\"")),
         }
     }
@@ -204,7 +221,6 @@ impl Fetch<'_> {
     /// Fetches as little as the server can give.
     fn fetch(&self, wanted: &str) -> Result<(), Failure> {
         let remote = &self.source.remote;
-        let is_commit = wanted.len() == 40 && wanted.bytes().all(|byte| byte.is_ascii_hexdigit());
         let shallow = self.git(&["fetch", "--quiet", "--no-tags", "--depth=1", "--", remote, wanted]);
         match shallow {
             Err(Failure::Step(_)) => {}
@@ -212,7 +228,7 @@ impl Fetch<'_> {
         }
         // Not every server gives single commits, or parts of a history.
         let all = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"];
-        if is_commit {
+        if is_commit(wanted) {
             self.git(&["fetch", "--quiet", "--", remote, all[0], all[1]])?;
         } else {
             self.git(&["fetch", "--quiet", "--no-tags", "--", remote, wanted])?;
@@ -221,11 +237,7 @@ impl Fetch<'_> {
     }
 
     fn commit(&self, wanted: &str) -> Result<String, Failure> {
-        let name = if wanted.len() == 40 && wanted.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            wanted
-        } else {
-            "FETCH_HEAD"
-        };
+        let name = if is_commit(wanted) { wanted } else { "FETCH_HEAD" };
         let text = self.git(&[
             "rev-parse",
             "--verify",
@@ -363,6 +375,9 @@ mod tests {
             (source.keep_git_directory, source.submodules),
             (Some(true), Some(false))
         );
+        assert!(source.is_pinned());
+        assert!(!parsed("https://example.com/x.git#v1").is_pinned());
+        assert!(parsed(&format!("https://example.com/x.git#{}", "0a".repeat(20))).is_pinned());
         assert_eq!(parsed("github.com/me/x").remote, "https://github.com/me/x");
         assert_eq!(parsed("ssh://git@example.com/x").reference, None);
         for text in [
@@ -388,6 +403,8 @@ mod tests {
             "https://example.com/x.git?ref=a&ref=b",
             "https://example.com/x.git?color=blue",
             "https://example.com/x.git?keep-git-dir=perhaps",
+            "https://example.com/x.git?mtime=yesterday",
+            "https://example.com/x.git?fetch-by-commit=perhaps",
             "https://example.com/x.git?checksum=xyz",
             "https://example.com/x.git#main:../../etc",
             "https://example.com/x.git#a..b",

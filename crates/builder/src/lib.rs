@@ -47,6 +47,7 @@ pub mod git;
 mod graph;
 mod lock;
 mod mode;
+mod pins;
 mod place;
 mod platforms;
 mod progress;
@@ -64,7 +65,8 @@ pub use dockerfile::{CHECKS, Warning, nearest, rule_url};
 pub use elsewhere::{Elsewhere, elsewhere};
 pub use error::{BuildError, CommandFailure, Place, StepError};
 pub use fetched::{FetchedContext, from_address, from_stream};
-pub use lock::{Lock, LockError, Pin, images};
+pub use lock::{Lock, LockError, Pin, SourcePin, images};
+pub use pins::{pin_source, sources};
 pub use report::{StepReport, first_difference};
 
 use oci::{Platform, Reference};

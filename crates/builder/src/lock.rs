@@ -1,13 +1,14 @@
 //! The lock file: which bytes the names in a Dockerfile meant when it was written.
 
 use crate::arguments::Globals;
-use crate::error::BuildError;
+use crate::error::{BuildError, StepError};
 use crate::graph::Graph;
 use crate::{Build, NamedContext};
 use dockerfile::expand_word;
 use oci::{Digest, Platform, Reference};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 const VERSION: u32 = 1;
 
@@ -19,6 +20,21 @@ pub struct Lock {
     /// Images, by `reference platform`.
     #[serde(default)]
     images: BTreeMap<String, Pin>,
+    /// Commits, by the repository's address as it is written, reference and all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    repositories: BTreeMap<String, String>,
+    /// What is on the web, by URL.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    urls: BTreeMap<String, Digest>,
+}
+
+/// What a source on the web is pinned to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourcePin {
+    /// A repository, at this commit.
+    Commit(String),
+    /// A file with this content.
+    File(Digest),
 }
 
 /// What an image is pinned to: the digest in its registry, or the id of one that is in no registry.
@@ -61,6 +77,8 @@ impl Default for Lock {
         Self {
             version: VERSION,
             images: BTreeMap::new(),
+            repositories: BTreeMap::new(),
+            urls: BTreeMap::new(),
         }
     }
 }
@@ -91,6 +109,30 @@ impl Lock {
     /// Adds what another lock says.
     pub fn extend(&mut self, other: Self) {
         self.images.extend(other.images);
+        self.repositories.extend(other.repositories);
+        self.urls.extend(other.urls);
+    }
+
+    /// Pins a source on the web.
+    pub fn pin_source(&mut self, address: &str, pin: SourcePin) {
+        match pin {
+            SourcePin::Commit(commit) => {
+                self.repositories.insert(address.to_owned(), commit);
+            }
+            SourcePin::File(digest) => {
+                self.urls.insert(address.to_owned(), digest);
+            }
+        }
+    }
+
+    /// Returns the commit that a repository is pinned to.
+    pub(crate) fn commit(&self, address: &str) -> Option<&str> {
+        self.repositories.get(address).map(String::as_str)
+    }
+
+    /// Returns what the content of a URL is pinned to.
+    pub(crate) fn url(&self, address: &str) -> Option<&Digest> {
+        self.urls.get(address)
     }
 
     /// Returns what an image is pinned to.
@@ -112,7 +154,7 @@ pub fn images(build: &Build) -> Result<Vec<(Reference, Platform)>, BuildError> {
     let mut found: BTreeMap<String, (Reference, Platform)> = BTreeMap::new();
     for (index, stage) in dockerfile.stages.iter().enumerate() {
         let expand = |text: &str| expand_word(text, dockerfile.escape, &|name| globals.get(name));
-        let fail = |source: crate::StepError| crate::build::at(path, &stage.instruction, source);
+        let fail = |source: StepError| crate::build::at(path, &stage.instruction, source);
         let graph = Graph::new(&dockerfile, &globals, index, build);
         let base = expand(&stage.from.base).map_err(|error| fail(error.into()))?;
         let platform: Platform = match &stage.from.platform {
@@ -147,6 +189,14 @@ pub fn images(build: &Build) -> Result<Vec<(Reference, Platform)>, BuildError> {
     Ok(found.into_values().collect())
 }
 
+/// Fails because a lock file does not speak of a source.
+pub(crate) fn unknown(address: &str, file: &Path) -> StepError {
+    StepError::Unlocked {
+        address: address.to_owned(),
+        file: file.display().to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,8 +212,20 @@ mod tests {
             Pin::Digest(digest),
         );
         lock.pin(&reference, &Platform::new("linux", "arm64", ""), Pin::Id(digest));
+        assert!(!lock.text().contains("urls"), "{}", lock.text());
+        lock.pin_source("https://example.com/f", SourcePin::File(digest));
+        lock.pin_source(
+            "https://example.com/x.git#main",
+            SourcePin::Commit("12ab".repeat(10)),
+        );
         let text = lock.text();
         assert_eq!(Lock::parse(&text).unwrap(), lock);
+        assert_eq!(lock.url("https://example.com/f"), Some(&digest));
+        assert_eq!(lock.url("https://example.com/g"), None);
+        assert_eq!(
+            lock.commit("https://example.com/x.git#main"),
+            Some(&*"12ab".repeat(10))
+        );
         assert!(
             text.contains("\"docker.io/library/python:3.8 linux/amd64\""),
             "{text}"
@@ -172,7 +234,7 @@ mod tests {
             lock.image(&reference, &Platform::new("linux", "arm64", "")),
             Some(Pin::Id(digest))
         );
-        for bad in ["", "{}", "{\"version\":2}", "{\"version\":1,\"urls\":{}}"] {
+        for bad in ["", "{}", "{\"version\":2}", "{\"version\":1,\"sources\":{}}"] {
             assert!(Lock::parse(bad).is_err(), "{bad}");
         }
     }

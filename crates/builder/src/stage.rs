@@ -38,7 +38,7 @@ pub(crate) struct Pending<'a> {
     pub(crate) settled: Settled<'a>,
     pub(crate) key: Digest,
     /// Other stages with the same step wait for it.
-    pub(crate) turn: Option<Turn<'a>>,
+    pub(crate) turn: Option<Turn>,
     pub(crate) inputs: serde_json::Value,
     pub(crate) seconds: f64,
     pub(crate) instruction: Instruction,
@@ -299,7 +299,7 @@ impl<'a> StageRun<'a> {
     }
 
     /// Looks a step up in the cache, unless this stage is to be built anew.
-    pub(crate) fn find(&self, key: &Digest) -> Result<Result<Finished, Turn<'a>>, StepError> {
+    pub(crate) fn find(&self, key: &Digest) -> Result<Result<Finished, Turn>, StepError> {
         let job = self.job;
         if self.key.get().is_none() {
             self.key.set(Some(*key));

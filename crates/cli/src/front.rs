@@ -5,9 +5,9 @@ use crate::client_config::ClientConfig;
 use crate::failure::Failure;
 use crate::{dispatch, help, output};
 use engine::{Engine, HostCa, Locations};
-use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// What every command has at hand.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ pub(crate) struct Cli {
     pub host_ca: Option<bool>,
     locations: Locations,
     client_directory: Option<PathBuf>,
-    engine: OnceCell<Engine>,
-    client: OnceCell<ClientConfig>,
+    engine: OnceLock<Engine>,
+    client: OnceLock<ClientConfig>,
 }
 
 /// A failure, and the name to say it under.
@@ -239,8 +239,8 @@ fn cli(program: &str, globals: &Globals) -> Result<Cli, Failure> {
             config: globals.last("config-file").map(PathBuf::from),
         },
         client_directory: globals.last("config").map(PathBuf::from),
-        engine: OnceCell::new(),
-        client: OnceCell::new(),
+        engine: OnceLock::new(),
+        client: OnceLock::new(),
     })
 }
 

@@ -53,7 +53,7 @@ mod snapshots;
 mod tar;
 mod tree_tar;
 
-pub use archive::{ArtifactBlob, LayoutOptions, Loaded, Parcel, ParcelContent, artifact_manifest};
+pub use archive::{ArtifactBlob, Choice, LayoutOptions, Loaded, Parcel, ParcelContent, artifact_manifest};
 pub use artifacts::Artifact;
 pub use changes::{Change, ChangeKind, changes};
 pub use compare::{Aspect, Difference};

@@ -47,6 +47,24 @@ mod both {
     }
 
     #[test]
+    fn add_links_and_leaves_out_as_copy_does() {
+        let coracle = both();
+        for name in ["a.txt", "b.log", "sub/c.log", "sub/d.txt"] {
+            coracle.write(&format!("context/tree/{name}"), name);
+        }
+        built(
+            &coracle,
+            "# syntax=docker/dockerfile:1\nFROM busybox\nADD --link --exclude=**/*.log tree /linked/\n\
+             ADD --exclude=*.txt tree /plain/\n",
+            &[],
+        );
+        assert_eq!(
+            inside(&coracle, "cd /; find linked plain -type f | sort"),
+            "linked/a.txt\nlinked/sub/d.txt\nplain/b.log\nplain/sub/c.log\nplain/sub/d.txt\n"
+        );
+    }
+
+    #[test]
     fn modes_are_octal_or_symbolic_and_owners_names() {
         let coracle = both();
         coracle.write("context/f", "f");

@@ -72,6 +72,24 @@ mod both {
     }
 
     #[test]
+    fn caches_have_namespaces() {
+        let coracle = both();
+        let build = |namespace: &str, say: &str| {
+            let argument = format!("BUILDKIT_CACHE_MOUNT_NS={namespace}");
+            let line = format!("RUN --mount=type=cache,id=spaced,target=/c echo {say} >> /c/f && cp /c/f /f");
+            built(
+                &coracle,
+                &format!("FROM busybox\n{line}\n"),
+                &["--build-arg", &argument],
+            );
+            inside(&coracle, "cat /f")
+        };
+        assert_eq!(build("one", "a"), "a\n");
+        assert_eq!(build("two", "b"), "b\n");
+        assert_eq!(build("one", "c"), "a\nc\n");
+    }
+
+    #[test]
     fn memory_is_empty_and_has_its_size() {
         let coracle = both();
         built(
@@ -301,4 +319,59 @@ fn locked_caches_are_used_by_one_step_at_a_time() {
     }
     built(&coracle, &(dockerfile + &last), &[]);
     assert_eq!(inside(&coracle, "cat /n? | sort | tr '\\n' ' '"), "1 2 3 4 5 6 ");
+}
+
+#[test]
+fn keys_in_files_are_offered_by_an_agent_for_the_build_alone() {
+    let coracle = sandbox();
+    let key = coracle.path().join("id_ed25519");
+    let made = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(&key)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let ssh = format!("default={}", key.display());
+    built(
+        &coracle,
+        "FROM busybox\nRUN --mount=type=ssh,required test -S $SSH_AUTH_SOCK && echo there > /s\n",
+        &["--ssh", &ssh],
+    );
+    assert_eq!(inside(&coracle, "cat /s"), "there\n");
+    let wrong = coracle.write("context/no-key", "no key\n");
+    let ssh = format!("default={}", wrong.display());
+    let failed = build(&coracle, &["--ssh", &ssh]).fails(1);
+    assert!(
+        failed.contains("no-key cannot be used") && failed.contains("private key"),
+        "{failed}"
+    );
+}
+
+#[test]
+fn a_prune_takes_nothing_from_a_running_build() {
+    let coracle = sandbox();
+    coracle.write("context/file", "file\n");
+    coracle.write(
+        "context/Dockerfile",
+        "FROM busybox AS first\nRUN echo one > /one\n\
+         FROM busybox\nRUN --mount=type=cache,target=/c echo kept > /c/f && sleep 3 && cp /c/f /kept\n\
+         COPY --from=first /one /one\nRUN echo two > /two\nCOPY file /file\n",
+    );
+    let context = coracle.path().join("context");
+    let mut child = coracle.start([
+        "build",
+        "--progress",
+        "plain",
+        "-t",
+        "t",
+        context.to_str().unwrap(),
+    ]);
+    while child.try_wait().unwrap().is_none() {
+        coracle.run(["builder", "prune", "-af"]).ok();
+    }
+    testkit::sandbox::outcome(&child.wait_with_output().unwrap()).ok();
+    assert_eq!(
+        inside(&coracle, "cat /kept /one /two /file"),
+        "kept\none\ntwo\nfile\n"
+    );
 }

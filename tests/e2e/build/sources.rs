@@ -335,3 +335,116 @@ fn metadata_is_written() {
     assert_eq!(value["containerimage.config.digest"], id.trim());
     assert_eq!(value["image.name"], "docker.io/library/t:latest");
 }
+
+#[test]
+fn a_lock_file_pins_files_and_repositories() {
+    let coracle = sandbox();
+    let (address, _) = repository(&coracle);
+    let served = coracle.path().join("served");
+    std::fs::write(served.join("file.txt"), "as locked\n").unwrap();
+    let web = address.trim_end_matches("/x.git").to_owned();
+    let context = coracle.path().join("context");
+    let context = context.to_str().unwrap();
+    coracle.write(
+        "context/Dockerfile",
+        &format!(
+            "ARG WEB={web}\nFROM busybox AS base\nARG WEB\nENV AT=$WEB/file.txt\n\
+             FROM base\nADD $AT /one\nADD {address}#main /repo\nCOPY --from=more /inner /inner\n"
+        ),
+    );
+    let more = format!("more={address}#main:sub");
+    let update = || {
+        let words = ["lock", "update", "--build-context", &more, context];
+        coracle.run(words).ok();
+        std::fs::read_to_string(format!("{context}/Dockerfile.lock")).unwrap()
+    };
+    let locked = || build(&coracle, &["--locked", "-t", "t", "--build-context", &more]);
+    let commit = git(&coracle.path().join("work"), &["rev-parse", "HEAD"]);
+    let lock = update();
+    assert!(
+        lock.contains(&format!("\"{web}/file.txt\": \"sha256:")) && lock.matches(&commit).count() == 2,
+        "{lock}"
+    );
+    locked().ok();
+    // The branch moves on: the build does not.
+    coracle.write("work/file", "third\n");
+    let work = coracle.path().join("work");
+    git(&work, &["commit", "-q", "-a", "-m", "three"]);
+    git(&work, &["push", "-q", "../served/x.git", "HEAD:main"]);
+    git(&served.join("x.git"), &["update-server-info"]);
+    locked().ok();
+    assert_eq!(
+        inside(&coracle, "cat /one /repo/file /inner"),
+        "as locked\nsecond\ninner\n"
+    );
+    // A file that has changed is refused.
+    std::fs::write(served.join("file.txt"), "other\n").unwrap();
+    let failed = locked().fails(1);
+    assert!(
+        failed.contains("file.txt is sha256:") && failed.contains("'lock update' takes what is there"),
+        "{failed}"
+    );
+    assert_ne!(update(), lock);
+    locked().ok();
+    assert_eq!(inside(&coracle, "cat /one /repo/file"), "other\nthird\n");
+    coracle.write(
+        "context/Dockerfile",
+        &format!("FROM busybox\nADD {web}/unknown /one\n"),
+    );
+    let failed = build(&coracle, &["--locked"]).fails(1);
+    assert!(
+        failed.contains(&format!("Dockerfile.lock does not say what {web}/unknown is")),
+        "{failed}"
+    );
+}
+
+#[test]
+fn a_layout_can_be_a_named_context() {
+    let coracle = sandbox();
+    let layout = coracle.path().join("layout");
+    coracle.write("context/Dockerfile", "FROM busybox\nRUN echo laid > /out\n");
+    let output = format!("type=oci,tar=false,name=some:one,dest={}", layout.display());
+    build(&coracle, &["-o", &output]).ok();
+    let named = |suffix: &str| format!("base:1=oci-layout://{}{suffix}", layout.display());
+    let dockerfile = "FROM base:1\nCOPY --from=base:1 /out /copied\n";
+    for suffix in ["", ":one"] {
+        built(&coracle, dockerfile, &["--build-context", &named(suffix)]);
+        assert_eq!(inside(&coracle, "cat /out /copied"), "laid\nlaid\n");
+    }
+    // It was lent to the builds.
+    assert_eq!(
+        coracle.run(["images", "-aq", "--filter", "dangling=true"]).ok(),
+        ""
+    );
+    let failed = build(&coracle, &["--build-context", &named(":two")]).fails(1);
+    assert!(
+        failed.contains("it has no image 'two'") && failed.contains("one"),
+        "{failed}"
+    );
+    std::fs::remove_file(layout.join("index.json")).unwrap();
+    let failed = build(&coracle, &["--build-context", &named("")]).fails(1);
+    assert!(failed.contains("it has no member 'index.json'"), "{failed}");
+}
+
+#[test]
+fn git_directories_are_kept_where_that_is_asked_for() {
+    let coracle = sandbox();
+    let (address, _) = repository(&coracle);
+    let address = format!("{address}#main:sub?");
+    let address = address.trim_end_matches('?').replace(":sub", "");
+    coracle.write("dockerfile", "FROM busybox\nCOPY . /all\n");
+    for (argument, kept) in [("0", "gone"), ("1", "kept")] {
+        let argument = format!("BUILDKIT_CONTEXT_KEEP_GIT_DIR={argument}");
+        let dockerfile = std::fs::read(coracle.path().join("dockerfile")).unwrap();
+        piped(
+            &coracle,
+            &["--build-arg", &argument, "-f", "-", &address],
+            &dockerfile,
+        )
+        .ok();
+        assert_eq!(
+            inside(&coracle, "test -d /all/.git && echo kept || echo gone").trim(),
+            kept
+        );
+    }
+}

@@ -246,7 +246,7 @@ impl<'g, 'e> Gathering<'g, 'e> {
                 .arguments
                 .get("BUILDKIT_CONTEXT_KEEP_GIT_DIR")
                 .is_some_and(|value| matches!(value.as_str(), "1" | "true"));
-            builds.context_from_address(address, keep, self.cancelled)
+            builds.context_from_address(address, keep, None, self.cancelled)
         };
         Ok(self.keep(fetched?))
     }

@@ -5,9 +5,10 @@ use crate::git::{self, Fetch};
 use crate::progress::Step;
 use crate::scratch::Scratch;
 use crate::stage::StageRun;
-use crate::{Secret, digests};
+use crate::{Secret, digests, lock};
 use dockerfile::AddFlags;
 use rustix::fs::Mode;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use sys::path::Tree;
@@ -48,10 +49,13 @@ pub(crate) fn fetch<'a>(
         if checksum.is_some() {
             repository.checksum = checksum;
         }
-        let host = host(&repository.remote);
-        let authorization =
-            secret(run, &["GIT_AUTH_HEADER"], &host)?.or(secret(run, &["GIT_AUTH_TOKEN"], &host)?
-                .map(|token| format!("basic {}", base64(format!("x-access-token:{token}").as_bytes()))));
+        if let Some((file, lock)) = &job.request.lock
+            && !repository.is_pinned()
+        {
+            let commit = lock.commit(source).ok_or_else(|| lock::unknown(source, file))?;
+            repository.reference = Some(commit.to_owned());
+        }
+        let authorization = git_authorization(&job.request.secrets, &repository.remote)?;
         let fetch = Fetch {
             source: &repository,
             into: scratch.directory(),
@@ -83,10 +87,7 @@ pub(crate) fn fetch<'a>(
     let tree = Tree::open(scratch.directory())?;
     let path = Path::new("download");
     let file = File::from(tree.create_file(path, Mode::from_raw_mode(0o600))?);
-    let host = host(source);
-    let authorization =
-        secret(run, &["HTTP_AUTH_HEADER"], &host)?
-            .or(secret(run, &["HTTP_AUTH_TOKEN"], &host)?.map(|token| format!("Bearer {token}")));
+    let authorization = web_authorization(&job.request.secrets, source)?;
     let downloaded = job.services.download(source, authorization.as_deref(), file);
     if job.stopped() {
         return Err(Failure::Cancelled);
@@ -100,6 +101,18 @@ pub(crate) fn fetch<'a>(
                 source_text: source.to_owned(),
                 expected,
                 found,
+            }
+            .into());
+        }
+    } else if let Some((file, lock)) = &job.request.lock {
+        let expected = *lock.url(source).ok_or_else(|| lock::unknown(source, file))?;
+        let found = oci::Digest::from_sha256(digests::of_file(&tree, path, &|| job.stopped())?);
+        if found != expected {
+            return Err(StepError::Locked {
+                address: source.to_owned(),
+                file: file.display().to_string(),
+                expected: expected.to_string(),
+                found: found.to_string(),
             }
             .into());
         }
@@ -134,15 +147,30 @@ fn host(address: &str) -> String {
     rest.split(':').next().unwrap_or_default().to_owned()
 }
 
-/// Returns what a secret says for this host: `NAME.host`, `NAME_host`, or `NAME` for all.
-fn secret(run: &StageRun<'_>, names: &[&str], host: &str) -> Result<Option<String>, StepError> {
-    let secrets = &run.job.request.secrets;
-    let found = names.iter().find_map(|name| {
-        secrets
-            .get(&format!("{name}.{host}"))
-            .or_else(|| secrets.get(&format!("{name}_{host}")))
-            .or_else(|| name.starts_with("GIT").then(|| secrets.get(*name)).flatten())
-    });
+type Secrets = BTreeMap<String, Secret>;
+
+/// Returns the value of the `Authorization` header for a repository.
+pub(crate) fn git_authorization(secrets: &Secrets, remote: &str) -> Result<Option<String>, StepError> {
+    let host = host(remote);
+    let basic = |token: String| format!("basic {}", base64(format!("x-access-token:{token}").as_bytes()));
+    let header = secret(secrets, "GIT_AUTH_HEADER", &host)?;
+    Ok(header.or(secret(secrets, "GIT_AUTH_TOKEN", &host)?.map(basic)))
+}
+
+/// Returns the value of the `Authorization` header for a file on the web.
+pub(crate) fn web_authorization(secrets: &Secrets, url: &str) -> Result<Option<String>, StepError> {
+    let host = host(url);
+    let header = secret(secrets, "HTTP_AUTH_HEADER", &host)?;
+    let token = secret(secrets, "HTTP_AUTH_TOKEN", &host)?;
+    Ok(header.or(token.map(|token| format!("Bearer {token}"))))
+}
+
+/// Returns what a secret says for this host: `NAME.host`, `NAME_host`, or, for repositories, `NAME` for all.
+fn secret(secrets: &Secrets, name: &str, host: &str) -> Result<Option<String>, StepError> {
+    let found = secrets
+        .get(&format!("{name}.{host}"))
+        .or_else(|| secrets.get(&format!("{name}_{host}")))
+        .or_else(|| name.starts_with("GIT").then(|| secrets.get(name)).flatten());
     let value = match found {
         None => return Ok(None),
         Some(Secret::Value(value)) => value.clone(),

@@ -4,6 +4,8 @@ pub(crate) mod input;
 mod named;
 mod secret;
 
+pub(crate) use named::Layout;
+
 use super::{Invalid, environment, extra_host, invalid, label, size, ulimit};
 use crate::failure::Failure;
 use clap::Args;
@@ -159,6 +161,8 @@ pub(crate) struct Prepared {
     pub call: Call,
     /// What was ignored.
     pub warnings: Vec<String>,
+    /// `--ssh` with keys in files: by id, what an agent is to be given.
+    pub keys: BTreeMap<String, Vec<PathBuf>>,
 }
 
 /// What is to be done with a build.
@@ -193,6 +197,14 @@ impl BuildFlags {
             .iter()
             .filter_map(|text| named::address(text))
             .map(|(name, address)| (name.to_owned(), address.to_owned()))
+            .collect()
+    }
+
+    /// Returns the named contexts that are OCI image layouts.
+    pub(crate) fn layouts(&self) -> Result<Vec<Layout>, Failure> {
+        self.build_context
+            .iter()
+            .filter_map(|text| named::layout(text))
             .collect()
     }
 
@@ -253,6 +265,9 @@ impl BuildFlags {
         let allowed = self.allowed()?;
         let mut contexts = self.stored.clone();
         for text in &self.build_context {
+            if named::layout(text).is_some() {
+                continue;
+            }
             let (name, context) = named::context(text, fetched)?;
             contexts.insert(name, context);
         }
@@ -261,11 +276,13 @@ impl BuildFlags {
             .iter()
             .map(|text| secret::secret(text))
             .collect::<Result<_, _>>()?;
-        let agents = self
-            .ssh
-            .iter()
-            .map(|text| secret::agent(text))
-            .collect::<Result<_, _>>()?;
+        let (mut agents, mut keys) = (BTreeMap::new(), BTreeMap::new());
+        for text in &self.ssh {
+            match secret::agent(text)? {
+                (id, secret::Agent::Socket(path)) => drop(agents.insert(id, path)),
+                (id, secret::Agent::Keys(paths)) => drop(keys.insert(id, paths)),
+            }
+        }
         let build = Build {
             context,
             dockerfile,
@@ -298,6 +315,7 @@ impl BuildFlags {
             build,
             call,
             warnings,
+            keys,
         })
     }
 
@@ -387,18 +405,49 @@ impl BuildFlags {
                 }
             }
         }
-        let off = |value: &Option<String>| value.as_deref().is_none_or(|value| value == "false");
-        Ok([
-            (
-                !off(&self.provenance) || !off(&self.sbom) || !self.attest.is_empty(),
-                "attestations",
-            ),
-            (self.memory.is_some(), "--memory"),
-        ]
-        .iter()
-        .filter(|(given, _)| *given)
-        .map(|(_, name)| format!("{name}: not there yet and ignored"))
-        .collect())
+        let mut warnings = Vec::new();
+        if self.wants_attestations()? {
+            warnings.push(
+                "no attestations are made: --provenance, --sbom and --attest have no effect, and the image is pushed and saved without them"
+                    .to_owned(),
+            );
+        }
+        if self.memory.is_some() {
+            warnings.push("--memory has no effect: a step may use all the memory there is".to_owned());
+        }
+        Ok(warnings)
+    }
+
+    /// Reads `--provenance`, `--sbom` and `--attest`, and says whether any of them asks for something.
+    fn wants_attestations(&self) -> Result<bool, Invalid> {
+        let mut wanted = false;
+        for (flag, value) in [("--provenance", &self.provenance), ("--sbom", &self.sbom)] {
+            let Some(value) = value.as_deref().filter(|value| !value.is_empty()) else {
+                continue;
+            };
+            match super::boolean::parse(value) {
+                Ok(value) => wanted |= value,
+                Err(_) if value.contains('=') => wanted |= !is_disabled(value)?,
+                Err(_) => return invalid(format!("{flag}={value}: use true, false or key=value pairs")),
+            }
+        }
+        for value in &self.attest {
+            let fields = super::csv::fields(value)?;
+            match fields.iter().find_map(|field| field.strip_prefix("type=")) {
+                Some("provenance" | "sbom") => wanted |= !is_disabled(value)?,
+                Some(other) => {
+                    return invalid(format!(
+                        "invalid attestation type {other:?}: use provenance or sbom"
+                    ));
+                }
+                None => {
+                    return invalid(format!(
+                        "attestation type not specified in {value:?}: type=provenance or type=sbom"
+                    ));
+                }
+            }
+        }
+        Ok(wanted)
     }
 
     /// Resolves build arguments; one without a value takes that of our environment, and is not set without one there.
@@ -456,6 +505,19 @@ impl BuildFlags {
         let text = text.map_err(|line| unreadable(&name, &format!("line {line} is not UTF-8 text")))?;
         Ok((name, text))
     }
+}
+
+/// Says whether an attestation's fields switch it off.
+fn is_disabled(text: &str) -> Result<bool, Invalid> {
+    for field in super::csv::fields(text)? {
+        if let Some(value) = field.strip_prefix("disabled=") {
+            return match super::boolean::parse(value) {
+                Ok(value) => Ok(value),
+                Err(_) => invalid(format!("disabled={value}: use true or false")),
+            };
+        }
+    }
+    Ok(false)
 }
 
 /// What is read before a build begins: the context, the Dockerfile and the ignore file.

@@ -4,17 +4,21 @@ mod files;
 mod request;
 mod rights;
 
-use super::build::BuildCommand;
+use super::build::{self, BuildCommand, Built, Company};
 use crate::dispatch::Verb;
 use crate::failure::Failure;
 use crate::front::Cli;
+use crate::output::build::Joint;
 use crate::output::{self, table};
+use crate::signals;
 use bake::{BakeError, Definition, File, Plan, Surroundings};
 use clap::Args;
 use engine::builder::NamedContext;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 
 /// Flags of `buildx bake`.
 #[derive(Debug, Args)]
@@ -313,17 +317,34 @@ impl Bake {
     /// Builds the targets, each behind those that it stands on.
     fn all(&self, cli: &Cli, plan: &Plan) -> Result<ExitCode, Failure> {
         let order = plan.order();
-        let mut stored: BTreeMap<String, NamedContext> = BTreeMap::new();
-        let mut for_others = Vec::new();
-        let mut metadata = serde_json::Map::new();
-        let mut worst = ExitCode::SUCCESS;
-        let result = order.iter().enumerate().try_for_each(|(number, name)| {
+        let tells = |name: &&str| {
+            let method = plan.targets[*name].call.as_deref();
+            method.is_some_and(|method| !matches!(method, "" | "build"))
+        };
+        let mut done = Done::default();
+        let result = if order.len() < 2 || order.iter().any(tells) {
+            self.one_by_one(cli, plan, &order, &mut done)
+        } else {
+            self.side_by_side(cli, plan, &order, &mut done)
+        };
+        // Nobody asked for these by themselves; their layers stay in the build cache.
+        for image in &done.for_others {
+            cli.engine()?.builds().forget(image)?;
+        }
+        result?;
+        if let Some(path) = &self.metadata_file {
+            let text = format!("{:#}\n", serde_json::Value::Object(done.metadata));
+            std::fs::write(path, text).map_err(|error| Failure::file("write", path, &error))?;
+        }
+        Ok(done.worst)
+    }
+
+    /// What is told of several targets must not mingle, and one needs no company.
+    fn one_by_one(&self, cli: &Cli, plan: &Plan, order: &[&str], done: &mut Done) -> Result<(), Failure> {
+        for (number, name) in order.iter().enumerate() {
             let target = &plan.targets[*name];
-            let method = target
-                .call
-                .as_deref()
-                .filter(|method| !matches!(*method, "" | "build"));
-            if method.is_some() {
+            let method = target.call.as_deref();
+            if method.is_some_and(|method| !matches!(method, "" | "build")) {
                 // What is told of several is kept apart by their names.
                 let gap = if number > 0 { "\n" } else { "" };
                 output::line(&format!("{gap}{name}"))?;
@@ -331,49 +352,150 @@ impl Bake {
                     output::line(&target.description)?;
                 }
                 output::line("")?;
-            } else if order.len() > 1 && !self.is_quiet() {
-                output::note(&format!("[{name}]"));
             }
-            let link = format!("target:{name}");
-            let is_stood_on = plan
-                .targets
-                .values()
-                .any(|other| other.contexts.values().any(|context| *context == link));
-            let progress = self.progress.as_deref();
-            let (command, context) = request::command(name, target, &stored, progress, is_stood_on)?;
-            let command: BuildCommand = command;
+            let (command, context) = self.command(plan, name, done)?;
             let built = command
                 .build(cli, &[context])
                 .map_err(|failure| of_target(name, order.len(), failure))?;
-            if built.code != ExitCode::SUCCESS {
-                worst = built.code;
-            }
-            if let Some(context) = request::stored(name, &built.images) {
-                stored.insert((*name).to_owned(), context);
-            }
-            if is_stood_on && !request::keeps_image(target) {
-                for_others.extend(built.images.iter().map(|(_, image)| *image));
-            }
-            if !built.metadata.is_null() {
-                metadata.insert((*name).to_owned(), built.metadata);
-            }
-            Ok::<(), Failure>(())
-        });
-        // Nobody asked for these by themselves; their layers stay in the build cache.
-        for image in &for_others {
-            cli.engine()?.builds().forget(image)?;
+            done.take(plan, name, built);
         }
-        result?;
-        if let Some(path) = &self.metadata_file {
-            let text = format!("{:#}\n", serde_json::Value::Object(metadata));
-            std::fs::write(path, text).map_err(|error| Failure::file("write", path, &error))?;
-        }
-        Ok(worst)
+        Ok(())
     }
 
-    fn is_quiet(&self) -> bool {
-        matches!(self.progress.as_deref(), Some("quiet" | "none" | "rawjson"))
+    /// Builds targets at once as far as they do not stand on each other. The first that fails stops the others.
+    fn side_by_side(&self, cli: &Cli, plan: &Plan, order: &[&str], done: &mut Done) -> Result<(), Failure> {
+        let joint = Joint::new(build::style(self.progress.as_deref(), false)?);
+        let cancelled = signals::cancellation()?;
+        let most = std::thread::available_parallelism().map_or(FEWEST, |cores| cores.get().max(FEWEST));
+        // Before there are threads, so that none finds it half made.
+        cli.engine()?;
+        let (joint, cancelled) = (&joint, &cancelled);
+        let result = joint.shown().while_it_runs(|_| {
+            std::thread::scope(|scope| {
+                let (send, receive) = mpsc::channel();
+                let mut waiting: Vec<&str> = order.to_vec();
+                let mut running = 0;
+                let mut first = None;
+                loop {
+                    let mut place = 0;
+                    while first.is_none() && running < most && place < waiting.len() {
+                        let name = waiting[place];
+                        let target = &plan.targets[name];
+                        let mut stands_on = target
+                            .contexts
+                            .values()
+                            .filter_map(|context| context.strip_prefix("target:"));
+                        if !stands_on.all(|other| done.built.contains(other)) {
+                            place += 1;
+                            continue;
+                        }
+                        let _: &str = waiting.remove(place);
+                        let (command, context) = match self.command(plan, name, done) {
+                            Ok(command) => command,
+                            Err(failure) => {
+                                first = Some(failure);
+                                break;
+                            }
+                        };
+                        let (send, name) = (send.clone(), name.to_owned());
+                        running += 1;
+                        scope.spawn(move || {
+                            let part = joint.part(&name);
+                            let company = Company {
+                                part: &part,
+                                cancelled,
+                            };
+                            let built = command.build_among(cli, &[context], Some(&company));
+                            // Whoever started this waits for it.
+                            send.send((name, built)).unwrap_or_default();
+                        });
+                    }
+                    if first.is_some() {
+                        cancelled.store(true, Ordering::SeqCst);
+                    }
+                    if running == 0 {
+                        break;
+                    }
+                    let Ok((name, built)) = receive.recv() else { break };
+                    running -= 1;
+                    match built {
+                        Ok(built) => done.take(plan, &name, built),
+                        Err(failure) if first.is_none() => {
+                            first = Some(of_target(&name, order.len(), failure));
+                        }
+                        // It was stopped because another one failed.
+                        Err(_) => {}
+                    }
+                }
+                first.map_or(Ok(()), Err)
+            })
+        });
+        joint.shown().finish(result.is_ok());
+        result
     }
+
+    fn command(&self, plan: &Plan, name: &str, done: &Done) -> Result<(BuildCommand, String), Failure> {
+        request::command(
+            name,
+            &plan.targets[name],
+            &done.stored,
+            self.progress.as_deref(),
+            is_stood_on(plan, name),
+        )
+    }
+}
+
+/// So many targets are built at once even where there are fewer processors: much of a build is waiting.
+const FEWEST: usize = 4;
+
+/// What came of targets.
+#[derive(Debug)]
+struct Done {
+    /// Those that were built.
+    built: BTreeSet<String>,
+    /// Their images, for those that stand on them.
+    stored: BTreeMap<String, NamedContext>,
+    /// Images that nobody asked for by themselves.
+    for_others: Vec<oci::Digest>,
+    metadata: serde_json::Map<String, serde_json::Value>,
+    worst: ExitCode,
+}
+
+impl Default for Done {
+    fn default() -> Self {
+        Self {
+            built: BTreeSet::new(),
+            stored: BTreeMap::new(),
+            for_others: Vec::new(),
+            metadata: serde_json::Map::new(),
+            worst: ExitCode::SUCCESS,
+        }
+    }
+}
+
+impl Done {
+    fn take(&mut self, plan: &Plan, name: &str, built: Built) {
+        self.built.insert(name.to_owned());
+        if built.code != ExitCode::SUCCESS {
+            self.worst = built.code;
+        }
+        if let Some(context) = request::stored(name, &built.images) {
+            self.stored.insert(name.to_owned(), context);
+        }
+        if is_stood_on(plan, name) && !request::keeps_image(&plan.targets[name]) {
+            self.for_others
+                .extend(built.images.iter().map(|(_, image)| *image));
+        }
+        if !built.metadata.is_null() {
+            self.metadata.insert(name.to_owned(), built.metadata);
+        }
+    }
+}
+
+fn is_stood_on(plan: &Plan, name: &str) -> bool {
+    let link = format!("target:{name}");
+    let mut targets = plan.targets.values();
+    targets.any(|other| other.contexts.values().any(|context| *context == link))
 }
 
 /// Says which of several targets failed.

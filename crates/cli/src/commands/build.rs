@@ -1,6 +1,7 @@
 //! `build`.
 
 use super::build_extras::{self, Extras};
+use super::key_agent::KeyAgent;
 use crate::args::build::input::StandardInput;
 use crate::args::build::{BuildFlags, Call, Context, Prepared, is_remote};
 use crate::args::build_output::Output;
@@ -8,16 +9,17 @@ use crate::args::{build_cache, build_output};
 use crate::dispatch::Verb;
 use crate::failure::{Failure, INTERRUPTED};
 use crate::front::Cli;
-use crate::output::build::{BuildProgress, Style, report};
+use crate::output::build::{BuildProgress, Part, Shown, Style, report};
 use crate::{output, signals};
 use clap::Args;
 use engine::EngineError;
 use engine::builder::{BuildEvent, StepReport};
 use engine::builds::DebugShell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// `build`.
 #[derive(Debug, Args)]
@@ -49,6 +51,14 @@ impl Built {
     }
 }
 
+/// The other builds that one is run with.
+pub(super) struct Company<'c> {
+    /// Where it is shown.
+    pub(super) part: &'c Part<'c>,
+    /// Set when all are to stop.
+    pub(super) cancelled: &'c Arc<AtomicBool>,
+}
+
 impl Verb for BuildCommand {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
         Ok(self.build(cli, &words)?.code)
@@ -58,26 +68,21 @@ impl Verb for BuildCommand {
 impl BuildCommand {
     /// Builds the context that the first word names.
     pub(super) fn build(self, cli: &Cli, words: &[String]) -> Result<Built, Failure> {
+        self.build_among(cli, words, None)
+    }
+
+    /// Like [`BuildCommand::build`], as one of several builds that run side by side.
+    pub(super) fn build_among(
+        self,
+        cli: &Cli,
+        words: &[String],
+        company: Option<&Company<'_>>,
+    ) -> Result<Built, Failure> {
         let quiet = self.flags.quiet;
         let progress = self.flags.progress.clone();
         let iidfile = self.flags.iidfile.clone();
         let metadata_file = self.flags.metadata_file.clone();
-        let from_environment = std::env::var("BUILDKIT_PROGRESS").ok();
-        let style = match progress.as_deref().or(from_environment.as_deref()) {
-            _ if quiet => Style::Quiet,
-            Some("quiet" | "none") => Style::Quiet,
-            Some("plain") => Style::Plain,
-            Some("rawjson") => Style::Json,
-            Some("tty") if !output::stderr_is_terminal() => {
-                return Err(
-                    Failure::new("failed to get console: standard error is not a terminal")
-                        .with_hint("leave --progress=tty out"),
-                );
-            }
-            Some("tty") => Style::Terminal,
-            _ if output::stderr_is_terminal() => Style::Terminal,
-            _ => Style::Plain,
-        };
+        let style = style(progress.as_deref(), quiet)?;
         self.extras.check()?;
         let platforms = self.flags.platforms()?;
         let outputs = build_output::parse(&self.flags.output, self.flags.push, &self.flags.annotation)?;
@@ -93,7 +98,16 @@ impl BuildCommand {
         let dockerfile = self.flags.file.clone();
         self.flags.judge_context(&words[0])?;
         let engine = cli.engine()?;
-        let cancelled = signals::cancellation()?;
+        let cancelled = match company {
+            Some(company) => Arc::clone(company.cancelled),
+            None => signals::cancellation()?,
+        };
+        let warn = |text: &str| match company {
+            Some(company) => company
+                .part
+                .note(&format!("WARNING: target {}: {text}", company.part.name())),
+            None => output::warning(text),
+        };
         let interrupted = || {
             Failure::bare("ERROR: failed to solve: canceled: the build was interrupted")
                 .with_code(INTERRUPTED)
@@ -105,9 +119,11 @@ impl BuildCommand {
                     .builds()
                     .context_from_stream(&mut StandardInput::new(&cancelled)),
             ),
-            address if is_remote(address) => {
-                Some(engine.builds().context_from_address(address, keep, &cancelled))
-            }
+            address if is_remote(address) => Some(
+                engine
+                    .builds()
+                    .context_from_address(address, keep, None, &cancelled),
+            ),
             _ => None,
         };
         let fetched = match fetched.transpose() {
@@ -121,9 +137,17 @@ impl BuildCommand {
             Some(fetched) => Context::Fetched(fetched),
             None => Context::Directory(&words[0]),
         };
+        let place = match &fetched {
+            Some(fetched) => fetched.path(),
+            None => PathBuf::from(&words[0]),
+        };
+        let lock = self.extras.lock(dockerfile.as_deref(), &place)?;
         let mut named = BTreeMap::new();
         for (name, address) in self.flags.addresses() {
-            match engine.builds().context_from_address(&address, keep, &cancelled) {
+            match engine
+                .builds()
+                .context_from_address(&address, keep, lock.as_ref(), &cancelled)
+            {
                 Ok(fetched) => named.insert(name, fetched),
                 Err(_) if cancelled.load(Ordering::SeqCst) => return Err(interrupted()),
                 Err(error) => {
@@ -136,17 +160,38 @@ impl BuildCommand {
             .iter()
             .map(|(name, fetched)| (name.clone(), fetched.path()))
             .collect();
+        let layouts = self.flags.layouts()?;
         let prepared = self
             .flags
             .prepare(context, &directories, cli.client().proxy_variables())?;
         for warning in &prepared.warnings {
-            output::warning(warning);
+            warn(warning);
         }
         if prepared.call != Call::Build {
             return describe(engine, &prepared).map(Built::nothing);
         }
         let mut build = prepared.build;
-        self.extras.lock(&mut build, dockerfile.as_deref())?;
+        build.lock = lock;
+        let mut key_agents = Vec::new();
+        for (id, keys) in &prepared.keys {
+            let agent = KeyAgent::start(&cli.locations().run_root, keys)?;
+            build.agents.insert(id.clone(), agent.socket());
+            key_agents.push(agent);
+        }
+        let mut lent = Lent::new(engine);
+        for layout in &layouts {
+            let images = engine
+                .builds()
+                .context_from_layout(&layout.directory, &layout.choice);
+            let images = images.map_err(|error| {
+                let why = crate::failure::chain(&error);
+                Failure::bare(format!("ERROR: --build-context {}: {why}", layout.name))
+            })?;
+            lent.images.extend(images.iter().map(|(_, image)| *image));
+            build
+                .contexts
+                .insert(layout.name.clone(), layout.context(images)?);
+        }
         let tags = build.tags.clone();
         let keep_image = outputs.is_empty() || outputs.iter().any(Output::keeps_image);
         if keep_image {
@@ -156,7 +201,7 @@ impl BuildCommand {
             build.tags.clear();
         }
         for warning in &cache_to.warnings {
-            output::warning(warning);
+            warn(warning);
         }
         build.cache_from = cache_from;
         build.inline_cache = cache_to.inline;
@@ -173,9 +218,13 @@ impl BuildCommand {
         };
         let mut images = Vec::new();
         let mut all_reports = Vec::new();
+        let view = || match company {
+            Some(company) => Shown::Part(company.part),
+            None => Shown::Alone(Box::new(BuildProgress::new(style))),
+        };
         for platform in platforms {
+            let shown = view();
             build.platform = platform.clone();
-            let shown = BuildProgress::new(style);
             let reports = Mutex::new(Vec::new());
             let since = build_extras::moment();
             let result = shown.while_it_runs(|events| {
@@ -220,10 +269,18 @@ impl BuildCommand {
             engine.images().make_index(&digests, &joint_names)?;
             build.tags = joint_names;
         }
-        let written = build_extras::write(engine, &outputs, &images, &tags).and_then(|()| {
-            let tell = style != Style::Quiet;
-            build_extras::export(builds, &cache_to.exports, &all_reports, &images, began, tell)
-        });
+        // What stands on them has their layers by now, and keeps them.
+        drop(lent);
+        let shown = view();
+        let written = build_extras::write(engine, &outputs, &images, &tags, &|line| shown.note(line))
+            .and_then(|()| {
+                let tell = |line: &str| {
+                    if style != Style::Quiet {
+                        shown.note(line);
+                    }
+                };
+                build_extras::export(builds, &cache_to.exports, &all_reports, &images, began, &tell)
+            });
         if !keep_image {
             for (_, digest) in &images {
                 builds.forget(digest)?;
@@ -253,6 +310,31 @@ impl BuildCommand {
     }
 }
 
+/// Images that are in the store for a build alone.
+struct Lent<'e> {
+    engine: &'e engine::Engine,
+    images: Vec<oci::Digest>,
+}
+
+impl<'e> Lent<'e> {
+    fn new(engine: &'e engine::Engine) -> Self {
+        Self {
+            engine,
+            images: Vec::new(),
+        }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        for image in &self.images {
+            if let Err(error) = self.engine.builds().forget(image) {
+                output::warning(&format!("an image of a context stays: {error}"));
+            }
+        }
+    }
+}
+
 /// What `--metadata-file` says. There is no manifest before an image is pushed, so there is no digest of one.
 fn metadata(digest: &str, tags: &[oci::Reference]) -> serde_json::Value {
     let names: Vec<String> = tags.iter().map(ToString::to_string).collect();
@@ -266,19 +348,39 @@ fn metadata(digest: &str, tags: &[oci::Reference]) -> serde_json::Value {
     value
 }
 
+/// Returns how progress is to be shown.
+pub(super) fn style(progress: Option<&str>, quiet: bool) -> Result<Style, Failure> {
+    let from_environment = std::env::var("BUILDKIT_PROGRESS").ok();
+    Ok(match progress.or(from_environment.as_deref()) {
+        _ if quiet => Style::Quiet,
+        Some("quiet" | "none") => Style::Quiet,
+        Some("plain") => Style::Plain,
+        Some("rawjson") => Style::Json,
+        Some("tty") if !output::stderr_is_terminal() => {
+            return Err(
+                Failure::new("failed to get console: standard error is not a terminal")
+                    .with_hint("leave --progress=tty out"),
+            );
+        }
+        Some("tty") => Style::Terminal,
+        _ if output::stderr_is_terminal() => Style::Terminal,
+        _ => Style::Plain,
+    })
+}
+
 /// Says something of the Dockerfile instead of building it.
 fn describe(engine: &engine::Engine, prepared: &Prepared) -> Result<ExitCode, Failure> {
     let build = &prepared.build;
     let (name, text) = &build.dockerfile;
     let failed = |error: engine::builder::BuildError| {
-        let shown = BuildProgress::new(Style::Plain);
+        let shown = Shown::Alone(Box::new(BuildProgress::new(Style::Plain)));
         failed(&shown, &EngineError::Build(Box::new(error)), &build.dockerfile)
     };
     match prepared.call {
         Call::Build => {}
         Call::Check { json } => {
             let warnings = engine.builds().check(build).map_err(|error| {
-                let shown = BuildProgress::new(Style::Plain);
+                let shown = Shown::Alone(Box::new(BuildProgress::new(Style::Plain)));
                 self::failed(&shown, &error, &build.dockerfile)
             })?;
             output::text(&if json {
@@ -304,11 +406,7 @@ fn describe(engine: &engine::Engine, prepared: &Prepared) -> Result<ExitCode, Fa
     Ok(ExitCode::SUCCESS)
 }
 
-fn failed(
-    shown: &BuildProgress,
-    error: &EngineError,
-    (name, text): &(std::path::PathBuf, String),
-) -> Failure {
+fn failed(shown: &Shown<'_>, error: &EngineError, (name, text): &(PathBuf, String)) -> Failure {
     let place = output::build::place(error);
     shown.explain(place.map(|lines| (name.as_path(), text.as_str(), lines)));
     let hint = match error {

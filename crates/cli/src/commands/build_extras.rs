@@ -5,7 +5,7 @@ use crate::args::build_cache::CacheTarget;
 use crate::args::build_output::Output;
 use crate::attach::{Conversation, talk};
 use crate::failure::Failure;
-use crate::output::build::BuildProgress;
+use crate::output::build::Shown;
 use crate::output::{self, table, time, units};
 use crate::signals::Signals;
 use crate::terminal;
@@ -60,11 +60,15 @@ impl Extras {
     }
 
     /// Reads the lock file if the build is to keep to it.
-    pub(super) fn lock(&self, build: &mut Build, dockerfile: Option<&Path>) -> Result<(), Failure> {
+    pub(super) fn lock(
+        &self,
+        dockerfile: Option<&Path>,
+        context: &Path,
+    ) -> Result<Option<(PathBuf, Lock)>, Failure> {
         if !self.locked && self.lock_file.is_none() {
-            return Ok(());
+            return Ok(None);
         }
-        let path = lock_path(self.lock_file.as_deref(), dockerfile, &build.context);
+        let path = lock_path(self.lock_file.as_deref(), dockerfile, context);
         let text = std::fs::read_to_string(&path).map_err(|error| {
             let failure = Failure::file("read the lock file", &path, &error);
             match error.kind() {
@@ -75,8 +79,7 @@ impl Extras {
         let lock = Lock::parse(&text).map_err(|error| {
             Failure::new(format!("{}: {}", path.display(), crate::failure::chain(&error)))
         })?;
-        build.lock = Some((path, lock));
-        Ok(())
+        Ok(Some((path, lock)))
     }
 }
 
@@ -131,6 +134,7 @@ pub(super) fn write(
     outputs: &[Output],
     images: &[(Platform, Digest)],
     tags: &[oci::Reference],
+    tell: &dyn Fn(&str),
 ) -> Result<(), Failure> {
     let builds = engine.builds();
     let digests: Vec<Digest> = images.iter().map(|(_, digest)| *digest).collect();
@@ -151,7 +155,7 @@ pub(super) fn write(
                 for reference in all {
                     engine.images().push(reference, None, &|event| {
                         if let PushEvent::Status { message } = event {
-                            output::note(&message);
+                            tell(&message);
                         }
                     })?;
                 }
@@ -194,7 +198,7 @@ pub(super) fn export(
     reports: &[StepReport],
     images: &[(Platform, Digest)],
     since: i64,
-    tell: bool,
+    tell: &dyn Fn(&str),
 ) -> Result<(), Failure> {
     for CacheTarget { export, ignore_error } in targets {
         // Of several platforms the first one's image says which layers are wanted, unless all are.
@@ -205,8 +209,7 @@ pub(super) fn export(
         };
         let place = &export.place;
         match builds.export_cache(reports, image, since, &export) {
-            Ok(steps) if tell => output::note(&format!("exported the cache of {steps} steps to {place}")),
-            Ok(_) => {}
+            Ok(steps) => tell(&format!("exported the cache of {steps} steps to {place}")),
             Err(error) if *ignore_error => output::warning(&format!(
                 "the cache was not exported to {place}: {}",
                 crate::failure::chain(&error)
@@ -223,7 +226,7 @@ pub(super) fn export(
 }
 
 /// Talks with a shell in a step that has failed, on the terminal that `shown` leaves for so long.
-pub(super) fn shell(shown: &BuildProgress, failed: &FailedStep<'_>, mut session: Session) {
+pub(super) fn shell(shown: &Shown<'_>, failed: &FailedStep<'_>, mut session: Session) {
     shown.aside(|| {
         output::note(&format!(
             "\n{} failed with exit code {}.\nThis is a shell in its snapshot; when you leave it, the build fails.\n",

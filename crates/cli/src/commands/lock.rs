@@ -1,15 +1,15 @@
-//! `lock update`: writes down which images a Dockerfile's names mean now.
+//! `lock update`: writes down what the images, URLs and repositories that a Dockerfile names are now.
 
 use super::build_extras::lock_path;
 use crate::args::build::{BuildFlags, Context};
 use crate::dispatch::Verb;
-use crate::failure::Failure;
+use crate::failure::{Failure, INTERRUPTED};
 use crate::front::Cli;
-use crate::output;
+use crate::{output, signals};
 use clap::Args;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 /// Flags of `lock update`.
 #[derive(Debug, Args)]
@@ -26,20 +26,42 @@ impl Verb for Update {
         let dockerfile = self.flags.file.clone();
         let quiet = self.flags.quiet;
         let platforms = self.flags.platforms()?;
+        let addresses = self.flags.addresses();
+        let layouts = self.flags.layouts()?;
+        // What is in them is not looked at, so that they need not be there.
+        let elsewhere = addresses
+            .iter()
+            .map(|(name, address)| (name.clone(), PathBuf::from(address)))
+            .collect();
+        let addresses: Vec<String> = addresses.into_iter().map(|(_, address)| address).collect();
         let mut build = self
             .flags
             .prepare(
                 Context::Directory(&words[0]),
-                &BTreeMap::new(),
+                &elsewhere,
                 cli.client().proxy_variables(),
             )?
             .build;
+        for layout in layouts {
+            // It is what it is made of.
+            let context = layout.context(Vec::new())?;
+            build.contexts.insert(layout.name, context);
+        }
         let path = lock_path(self.lock_file.as_deref(), dockerfile.as_deref(), &build.context);
         let builds = cli.engine()?.builds();
+        let cancelled = signals::cancellation()?;
         let mut lock = engine::builder::Lock::default();
         for platform in platforms {
             build.platform = platform;
-            lock.extend(builds.lock(&build, &mut |line| output::warning(line))?);
+            let locked = builds.lock(&build, &addresses, &cancelled, &mut |line| output::warning(line));
+            lock.extend(match locked {
+                Err(_) if cancelled.load(Ordering::SeqCst) => {
+                    return Err(
+                        Failure::bare("the lock file stays as it was: interrupted").with_code(INTERRUPTED)
+                    );
+                }
+                locked => locked?,
+            });
         }
         let text = lock.text();
         let before = std::fs::read_to_string(&path).ok();

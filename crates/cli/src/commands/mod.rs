@@ -24,6 +24,7 @@ mod images;
 mod import;
 mod info;
 mod inspect;
+mod key_agent;
 mod kill;
 mod load;
 mod lock;

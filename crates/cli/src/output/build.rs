@@ -1,6 +1,7 @@
 //! The progress of a build, as BuildKit shows it: numbered lines, or a picture that is drawn again and again.
 
 mod excerpt;
+mod joint;
 mod log;
 mod picture;
 mod plain;
@@ -10,6 +11,7 @@ pub(crate) mod report;
 use crate::output::{error_bytes, note};
 use engine::EngineError;
 use engine::builder::BuildEvent;
+pub(crate) use joint::{Joint, Part, Shown};
 use log::Log;
 use picture::Picture;
 use plain::Plain;
@@ -41,6 +43,8 @@ pub(crate) enum Style {
 pub(crate) struct BuildProgress {
     style: Style,
     state: Mutex<State>,
+    /// Held by whoever has the terminal for a while.
+    away: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -83,6 +87,7 @@ impl BuildProgress {
     pub(crate) fn new(style: Style) -> Self {
         Self {
             style,
+            away: Mutex::default(),
             state: Mutex::new(State {
                 begun: Instant::now(),
                 planned: 0,
@@ -196,6 +201,7 @@ impl BuildProgress {
 
     /// Leaves the terminal to `what` for as long as it takes, and goes on below.
     pub(crate) fn aside<T>(&self, what: impl FnOnce() -> T) -> T {
+        let _alone = self.away.lock().unwrap_or_else(PoisonError::into_inner);
         if self.style == Style::Terminal {
             self.draw(None);
         }
@@ -251,11 +257,19 @@ impl BuildProgress {
 
     /// Shows the log of the step that failed and the lines of the Dockerfile that it stands on.
     pub(crate) fn explain(&self, place: Option<(&Path, &str, std::ops::RangeInclusive<usize>)>) {
+        self.explain_among(&|_| true, place);
+    }
+
+    /// Like [`BuildProgress::explain`], of the steps whose numbers `is_ours` accepts.
+    fn explain_among(
+        &self,
+        is_ours: &dyn Fn(usize) -> bool,
+        place: Option<(&Path, &str, std::ops::RangeInclusive<usize>)>,
+    ) {
         let state = self.lock();
-        let failed = state
-            .steps
-            .iter()
-            .find(|step| matches!(step.outcome, Some(Outcome::Failed(..))));
+        let has_failed = |step: &&Step| matches!(step.outcome, Some(Outcome::Failed(..)));
+        let own = (1..).zip(&state.steps).filter(|(number, _)| is_ours(*number));
+        let failed = own.map(|(_, step)| step).find(has_failed);
         if let Some(step) = failed.filter(|step| !step.log.is_empty()) {
             let lines = step.log.last(LOG_SHOWN).join("\n");
             note(&format!("------\n > {}:\n{lines}\n------", step.name));

@@ -9,6 +9,7 @@ use builder::{
 };
 use oci::{Digest, Platform, Reference};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use sys::path::Tree;
 
 /// The services of a build whose images are pinned.
@@ -99,8 +100,14 @@ impl Services for Locked<'_> {
 
 impl Builds<'_> {
     /// Finds out what the images that a Dockerfile names are now: asks their registries, and takes what is here of
-    /// those that are in none.
-    pub fn lock(&self, build: &Build, tell: &mut dyn FnMut(&str)) -> Result<Lock, EngineError> {
+    /// those that are in none. Fetches what it has from the web, and what else is to be pinned, `addresses`.
+    pub fn lock(
+        &self,
+        build: &Build,
+        addresses: &[String],
+        cancelled: &AtomicBool,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<Lock, EngineError> {
         let mut lock = Lock::default();
         for (reference, platform) in builder::images(build).map_err(Box::new)? {
             let images = self.engine.images();
@@ -126,6 +133,25 @@ impl Builds<'_> {
                 .find_map(Reference::digest);
             let pin = known.map_or(Pin::Id(image.id), |digest| Pin::Digest(*digest));
             lock.pin(&reference, &platform, pin);
+        }
+        let here = |reference: &Reference, platform: &Platform| {
+            let images = self.engine.images();
+            let found = images.ensure(
+                &reference.to_string(),
+                Some(platform),
+                PullPolicy::Missing,
+                &|_| {},
+            );
+            found.ok()
+        };
+        let mut sources = builder::sources(build, &here).map_err(Box::new)?;
+        sources.extend(addresses.iter().cloned());
+        let services = EngineServices::new(self.engine, cancelled);
+        for source in sources {
+            let pin = builder::pin_source(&self.engine.store, &services, build, &source);
+            if let Some(pin) = pin.map_err(Box::new)? {
+                lock.pin_source(&source, pin);
+            }
         }
         Ok(lock)
     }

@@ -19,7 +19,7 @@ pub use explain::Explanation;
 pub use inputs::{NamedText, dockerfile_in, ignore_file_in};
 pub use prune::CacheLimits;
 pub use services::DebugShell;
-pub use store::{Aspect, Difference, LayoutOptions};
+pub use store::{Aspect, Choice, Difference, LayoutOptions};
 pub use verify::{UnequalStep, Verification};
 
 use crate::{Engine, EngineError, durable, events};
@@ -182,15 +182,30 @@ impl<'e> Builds<'e> {
         Ok(builder::from_stream(&self.engine.store, input).map_err(Box::new)?)
     }
 
-    /// Fetches a context by its address: a Git repository, or an archive or a Dockerfile on the web.
+    /// Takes the images of a context that is an OCI image layout, one for each platform, into the store, without names.
+    /// Those that are for this build alone are to be let go of with [`Builds::forget`].
+    pub fn context_from_layout(
+        self,
+        directory: &std::path::Path,
+        choice: &Choice,
+    ) -> Result<Vec<(oci::Platform, Digest)>, EngineError> {
+        let loaded = self.engine.store.load_layout(directory, &[], choice)?;
+        let images = loaded.into_iter().filter_map(|loaded| loaded.image);
+        Ok(images.map(|image| (image.platform, image.id)).collect())
+    }
+
+    /// Fetches a context by its address: a Git repository, or an archive or a Dockerfile on the web. With a lock file it
+    /// is what that says.
     pub fn context_from_address(
         self,
         address: &str,
         keep_git_directory: bool,
+        lock: Option<&(std::path::PathBuf, builder::Lock)>,
         cancelled: &AtomicBool,
     ) -> Result<builder::FetchedContext<'e>, EngineError> {
         let services = services::EngineServices::new(self.engine, cancelled);
         let store = &self.engine.store;
-        Ok(builder::from_address(store, &services, address, keep_git_directory).map_err(Box::new)?)
+        let fetched = builder::from_address(store, &services, address, keep_git_directory, lock);
+        Ok(fetched.map_err(Box::new)?)
     }
 }

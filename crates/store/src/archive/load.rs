@@ -5,12 +5,14 @@ use super::{DockerImage, Loaded};
 use crate::blobs::digest_of;
 use crate::images::parse_config;
 use crate::layers::{Keep, Source};
-use crate::{LayerId, Lease, NewImage, Store, StoreError, artifacts, images, indexes};
+use crate::{LayerId, Lease, NewImage, Store, StoreError, artifacts, images, indexes, tree_tar};
 use oci::{
     Descriptor, Digest, ImageManifest, LayerMediaType, Manifest, Platform, Reference, descriptor_digest,
 };
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
+use sys::SysError;
 
 /// What an annotation of an OCI layout's index may call an image: containerd's whole name first, then the tag or
 /// name of the specification.
@@ -48,8 +50,46 @@ impl Store {
     /// Of an index all images that are in the archive are taken. With `platforms`, only images for one of these are taken
     /// at all.
     pub fn load(&self, archive: &mut dyn Read, platforms: &[Platform]) -> Result<Vec<Loaded>, StoreError> {
+        self.load_choice(archive, platforms, &Choice::All)
+    }
+
+    /// Reads images out of the directory of an OCI image layout, which is trusted as a path; they get no names.
+    pub fn load_layout(
+        &self,
+        directory: &Path,
+        platforms: &[Platform],
+        choice: &Choice,
+    ) -> Result<Vec<Loaded>, StoreError> {
+        let (mut reader, mut writer) =
+            std::io::pipe().map_err(|error| SysError::io("make a pipe for", directory, &error))?;
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(move || {
+                let mut buffered = std::io::BufWriter::with_capacity(256 * 1024, &mut writer);
+                tree_tar::write(directory, &mut buffered).map(|_| ())
+            });
+            let loaded = self.load_choice(&mut reader, platforms, choice);
+            // Who writes into a pipe that nobody reads must not wait for ever.
+            drop(reader);
+            let written = writing
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            match (loaded, written) {
+                (Ok(loaded), _) => Ok(loaded),
+                // Of the two, what went wrong with the directory says more.
+                (Err(_), Err(error @ StoreError::Sys(_))) if !is_broken_pipe(&error) => Err(error),
+                (Err(error), _) => Err(error),
+            }
+        })
+    }
+
+    fn load_choice(
+        &self,
+        archive: &mut dyn Read,
+        platforms: &[Platform],
+        choice: &Choice,
+    ) -> Result<Vec<Loaded>, StoreError> {
         let lease = self.lease()?;
-        let result = self.load_leased(&lease, archive, platforms);
+        let result = self.load_leased(&lease, archive, platforms, choice);
         if result.is_err() {
             drop(lease);
             // What had been unpacked belongs to nobody now. The first failure is the one to report.
@@ -63,16 +103,22 @@ impl Store {
         lease: &Lease,
         archive: &mut dyn Read,
         platforms: &[Platform],
+        choice: &Choice,
     ) -> Result<Vec<Loaded>, StoreError> {
         let spool = Spool::read(lease, archive)?;
+        if *choice != Choice::All {
+            let index = spool.required("index.json")?;
+            let contents = self.oci_layout(lease, &spool, &index, platforms, choice)?;
+            return self.record(contents);
+        }
         let (manifest, index) = (spool.document("manifest.json")?, spool.document("index.json")?);
         let contents = match (manifest, index) {
             // What Docker's half cannot tell stands in the other one.
             (Some(_), Some(index)) if has_more(&spool, &index) => {
-                self.oci_layout(lease, &spool, &index, platforms)?
+                self.oci_layout(lease, &spool, &index, platforms, choice)?
             }
             (Some(manifest), _) => self.docker_archive(lease, &spool, &manifest, platforms)?,
-            (None, Some(index)) => self.oci_layout(lease, &spool, &index, platforms)?,
+            (None, Some(index)) => self.oci_layout(lease, &spool, &index, platforms, choice)?,
             (None, None) => {
                 return Err(StoreError::Archive(
                     "it has neither 'manifest.json' nor 'index.json', so it is no archive of images \
@@ -81,6 +127,10 @@ impl Store {
                 ));
             }
         };
+        self.record(contents)
+    }
+
+    fn record(&self, contents: Vec<Content>) -> Result<Vec<Loaded>, StoreError> {
         let ids = self.database.write(|t| {
             contents
                 .iter()
@@ -192,14 +242,18 @@ impl Store {
         spool: &Spool,
         index: &[u8],
         platforms: &[Platform],
+        choice: &Choice,
     ) -> Result<Vec<Content>, StoreError> {
         let Manifest::Index(index) = parse_manifest(index, None)? else {
             return Err(StoreError::Archive("its 'index.json' is no index".to_owned()));
         };
         let mut found = Vec::new();
-        for descriptor in index.manifests() {
+        for descriptor in choice.of(index.manifests())? {
             let place = Place {
-                tags: names(descriptor)?,
+                tags: match choice {
+                    Choice::All => names(descriptor)?,
+                    _ => Vec::new(),
+                },
                 listed: None,
                 depth: 0,
                 platforms,
@@ -341,6 +395,63 @@ impl Store {
     }
 }
 
+/// Which of a layout's images is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// All, with the names that the layout gives them.
+    All,
+    /// The only one, or the one called `latest`.
+    Only,
+    /// The one with this tag or name.
+    Tag(String),
+    /// The one with this digest.
+    Digest(Digest),
+}
+
+impl Choice {
+    /// Returns the entries that are meant.
+    fn of<'i>(&self, entries: &'i [Descriptor]) -> Result<Vec<&'i Descriptor>, StoreError> {
+        let has_tag = |entry: &&Descriptor, tag: &str| {
+            let annotations = entry.annotations().as_ref();
+            let names = NAMES.iter().filter_map(|key| annotations?.get(*key));
+            let mut names = names.filter(|name| !name.is_empty());
+            names.any(|name| name == tag || name.rsplit_once(':').is_some_and(|(_, last)| last == tag))
+        };
+        let found = match self {
+            Self::All => return Ok(entries.iter().collect()),
+            Self::Only if entries.len() == 1 => entries.first(),
+            Self::Only => entries.iter().find(|entry| has_tag(entry, "latest")),
+            Self::Tag(tag) => entries.iter().find(|entry| has_tag(entry, tag)),
+            Self::Digest(digest) => entries
+                .iter()
+                .find(|entry| descriptor_digest(entry).is_ok_and(|found| found == *digest)),
+        };
+        let Some(found) = found else {
+            let known: Vec<&str> = entries
+                .iter()
+                .filter_map(|entry| {
+                    let annotations = entry.annotations().as_ref()?;
+                    NAMES.iter().find_map(|key| annotations.get(*key))
+                })
+                .map(String::as_str)
+                .collect();
+            let wanted = match self {
+                Self::Tag(tag) => format!("image '{tag}'"),
+                Self::Digest(digest) => format!("manifest {digest} in its 'index.json'"),
+                Self::All | Self::Only => "image 'latest'".to_owned(),
+            };
+            let known = match known.len() {
+                0 => format!("{} without a name", entries.len()),
+                _ => known.join(", "),
+            };
+            return Err(StoreError::Archive(format!(
+                "it has no {wanted}; the images in it: {known}"
+            )));
+        };
+        Ok(vec![found])
+    }
+}
+
 /// Where in a layout something is.
 struct Place<'a> {
     /// The names that lead there.
@@ -378,6 +489,10 @@ fn has_more(spool: &Spool, index: &[u8]) -> bool {
             Err(_) => false,
         }
     })
+}
+
+fn is_broken_pipe(error: &StoreError) -> bool {
+    matches!(error, StoreError::Sys(error) if error.errno == rustix::io::Errno::PIPE)
 }
 
 fn is_wanted(platforms: &[Platform], platform: &Platform) -> bool {

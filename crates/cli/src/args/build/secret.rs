@@ -58,33 +58,62 @@ fn file(path: &str) -> Result<Secret, Invalid> {
     }
 }
 
-/// Reads `default` or `ID=SOCKET`.
-pub(super) fn agent(text: &str) -> Result<(String, PathBuf), Invalid> {
+/// What `--ssh` offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Agent {
+    /// The user's agent, by its socket.
+    Socket(PathBuf),
+    /// These keys, which an agent for the build alone gets.
+    Keys(Vec<PathBuf>),
+}
+
+/// Reads `default`, `ID=SOCKET` or `ID=KEY[,KEY…]`.
+pub(super) fn agent(text: &str) -> Result<(String, Agent), Invalid> {
     use std::os::unix::fs::FileTypeExt;
-    let (id, path) = match text.split_once('=') {
-        Some((id, path)) => (id, Some(path)),
-        None => (text, None),
+    let (id, paths) = match text.split_once('=') {
+        Some((id, paths)) => (id, paths),
+        None => (text, ""),
     };
     let id = if id.is_empty() { "default" } else { id };
-    let path = match path.filter(|path| !path.is_empty()) {
-        Some(path) => PathBuf::from(path),
-        None => match std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()) {
-            Some(path) => PathBuf::from(path),
+    let mut paths: Vec<PathBuf> = paths
+        .split(',')
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+        .collect();
+    if paths.is_empty() {
+        match std::env::var_os("SSH_AUTH_SOCK").filter(|path| !path.is_empty()) {
+            Some(path) => paths.push(path.into()),
             None => return invalid("invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set"),
-        },
-    };
-    match std::fs::metadata(&path) {
-        Ok(metadata) if metadata.file_type().is_socket() => Ok((id.to_owned(), path)),
-        Ok(_) => invalid(format!(
-            "--ssh {id}={}: keys in files are not supported yet: add the key to an agent with ssh-add, and give its socket",
-            path.display()
-        )),
-        Err(error) => invalid(format!(
-            "failed to stat {}: {}",
-            path.display(),
-            crate::args::environment::reason(&error)
-        )),
+        }
     }
+    let mut keys = Vec::new();
+    for path in &paths {
+        let why = |error: &std::io::Error| crate::args::environment::reason(error);
+        match std::fs::metadata(path) {
+            Ok(metadata) if metadata.file_type().is_socket() && paths.len() > 1 => {
+                return invalid(format!(
+                    "--ssh {text}: invalid combination of several paths: an agent's socket stands alone"
+                ));
+            }
+            Ok(metadata) if metadata.file_type().is_socket() => {
+                return Ok((id.to_owned(), Agent::Socket(path.clone())));
+            }
+            Ok(metadata) if metadata.is_file() => match std::path::absolute(path) {
+                Ok(path) => keys.push(path),
+                Err(error) => return invalid(format!("--ssh {}: {}", path.display(), why(&error))),
+            },
+            Ok(_) => {
+                return invalid(format!(
+                    "--ssh {id}={}: it is neither an agent's socket nor a key",
+                    path.display()
+                ));
+            }
+            Err(error) => {
+                return invalid(format!("failed to stat {}: {}", path.display(), why(&error)));
+            }
+        }
+    }
+    Ok((id.to_owned(), Agent::Keys(keys)))
 }
 
 #[cfg(test)]
@@ -113,12 +142,13 @@ mod tests {
         ] {
             assert_eq!(secret(text).unwrap_err().0, message, "{text}");
         }
-        assert!(
-            agent(&format!("default={path}"))
-                .unwrap_err()
-                .0
-                .contains("ssh-add")
+        let keys = |count| Agent::Keys(vec![path.into(); count]);
+        assert_eq!(agent(&format!("x={path}")).unwrap(), ("x".into(), keys(1)));
+        assert_eq!(
+            agent(&format!("={path},{path}")).unwrap(),
+            ("default".into(), keys(2))
         );
+        assert!(agent("x=/").is_err());
         assert!(agent("x=/no/such/socket").is_err());
     }
 }

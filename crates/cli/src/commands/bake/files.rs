@@ -118,7 +118,7 @@ fn fetched(cli: &Cli, address: &str, names: &[String]) -> Result<Vec<File>, Fail
     let fetched = cli
         .engine()?
         .builds()
-        .context_from_address(address, false, &cancelled)
+        .context_from_address(address, false, None, &cancelled)
         .map_err(|error| Failure::bare(format!("ERROR: {}", crate::failure::chain(&error))))?;
     if let Some(bytes) = &fetched.dockerfile {
         return Ok(vec![text("-", bytes.clone())?]);
