@@ -19,6 +19,14 @@ const PROXIES: [&str; 10] = [
     "no_proxy",
     "all_proxy",
 ];
+/// Arguments to the builder itself that are heeded, here or by whoever asks for a build.
+const HEEDED: [&str; 5] = [
+    "BUILDKIT_CACHE_MOUNT_NS",
+    "BUILDKIT_CONTEXT_KEEP_GIT_DIR",
+    "BUILDKIT_DOCKERFILE_CHECK",
+    "BUILDKIT_INLINE_CACHE",
+    "BUILDKIT_SYNTAX",
+];
 /// The variable that gives a build its time.
 pub(crate) const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
@@ -137,7 +145,7 @@ impl Globals {
             .filter(|name| {
                 !declared.contains(name.as_str())
                     && !PROXIES.contains(&name.as_str())
-                    && !name.starts_with("BUILDKIT_")
+                    && !HEEDED.contains(&name.as_str())
                     && *name != EPOCH
                     && !self.values.contains_key(*name)
             })

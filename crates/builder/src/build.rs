@@ -33,6 +33,13 @@ pub fn build(
     let name = path
         .file_name()
         .map_or_else(|| file.clone(), |name| name.to_string_lossy().into_owned());
+    if let Some(syntax) = build.arguments.get("BUILDKIT_SYNTAX")
+        && !dockerfile::is_own_syntax(syntax)
+    {
+        return Err(BuildError::Frontend(dockerfile::Problem::UnsupportedSyntax(
+            syntax.clone(),
+        )));
+    }
     let step = progress.start(format!("[internal] load build definition from {name}"));
     let dockerfile = match dockerfile::parse(&file, text) {
         Ok(dockerfile) => dockerfile,

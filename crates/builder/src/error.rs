@@ -17,6 +17,9 @@ pub enum BuildError {
     /// The build argument `BUILDKIT_DOCKERFILE_CHECK` makes no sense.
     #[error("BUILDKIT_DOCKERFILE_CHECK: {0}")]
     CheckOptions(dockerfile::Problem),
+    /// The build argument `BUILDKIT_SYNTAX` names another frontend.
+    #[error("BUILDKIT_SYNTAX: {0}")]
+    Frontend(dockerfile::Problem),
     /// A context that lies elsewhere could not be had.
     #[error("unable to fetch the build context")]
     RemoteContext(#[source] Box<StepError>),

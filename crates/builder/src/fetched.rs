@@ -120,6 +120,14 @@ pub fn from_address<'a>(
     }
     let lease = Arc::new(store.lease()?);
     let scratch = Scratch::new(store, &lease).map_err(context_error)?;
+    let locked = match lock {
+        Some((name, lock)) => {
+            let expected = lock.url(address);
+            let expected = expected.ok_or_else(|| context_error(lock::unknown(address, name)))?;
+            Some((name, *expected))
+        }
+        None => None,
+    };
     let path = scratch.aside().join("context");
     let failed = |error: &std::io::Error| BuildError::Context(sys::SysError::io("write", &path, error));
     let mut file = File::options()
@@ -132,10 +140,7 @@ pub fn from_address<'a>(
     services
         .download(address, None, into)
         .map_err(|error: ServiceError| context_error(error.into()))?;
-    if let Some((name, lock)) = lock {
-        let expected = *lock
-            .url(address)
-            .ok_or_else(|| context_error(lock::unknown(address, name)))?;
+    if let Some((name, expected)) = locked {
         let found = pins::of_download(&scratch, "context", &|| services.cancelled())?;
         if found != expected {
             return Err(context_error(StepError::Locked {

@@ -108,7 +108,7 @@ fn directive(line: &str) -> Option<(String, &str)> {
 }
 
 /// Says whether a `syntax` directive names the language that this crate reads, in any version.
-fn is_own_syntax(value: &str) -> bool {
+pub fn is_own_syntax(value: &str) -> bool {
     let image = value.split_whitespace().next().unwrap_or(value);
     let name = image.split_once('@').map_or(image, |(name, _)| name);
     let name = match name.rsplit_once(':') {

@@ -31,6 +31,7 @@ pub use instruction::{
     AddFlags, Argument, CheckOptions, Command, CopyFiles, Dockerfile, From, Healthcheck, Instruction, Lines,
     Operation, Run, RunNetwork, RunSecurity, Stage, Warning, is_remote_source,
 };
+pub use lexer::is_own_syntax;
 pub use mount::{Mount, MountFlag, MountKind, MountProblem, Sharing};
 pub use nearest::nearest;
 pub use parser::{parse, parse_trigger};

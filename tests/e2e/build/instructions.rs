@@ -170,5 +170,42 @@ mod both {
             failed.contains("someone/else:1") && failed.contains("Dockerfile:1"),
             "{failed}"
         );
+        coracle.write("context/Dockerfile", "FROM busybox\n");
+        for own in ["dockerfile.v0", "docker/dockerfile:1.7-labs"] {
+            let argument = format!("BUILDKIT_SYNTAX={own}");
+            build(&coracle, &["--build-arg", &argument]).ok();
+        }
+        let failed = build(&coracle, &["--build-arg", "BUILDKIT_SYNTAX=someone/else:1"]).fails(1);
+        assert!(
+            failed.contains("BUILDKIT_SYNTAX: the syntax 'someone/else:1'"),
+            "{failed}"
+        );
+    }
+
+    #[test]
+    fn attestations_are_asked_for_in_vain_and_never_fail_a_build() {
+        let coracle = crate::sandbox();
+        coracle.write("context/Dockerfile", "FROM busybox\n");
+        for (flag, is_warned) in [
+            ("--provenance=false", false),
+            ("--provenance=0", false),
+            ("--provenance=mode=max", true),
+            ("--provenance=true", true),
+            ("--sbom=true", true),
+            ("--sbom=false", false),
+            ("--attest=type=provenance,mode=min", true),
+            ("--attest=type=sbom,disabled=true", false),
+        ] {
+            let outcome = build(&coracle, &[flag]);
+            assert_eq!(outcome.code, 0, "{flag}: {}", outcome.stderr);
+            let count = outcome.stderr.matches("no attestations are made").count();
+            assert_eq!(count, usize::from(is_warned), "{flag}: {}", outcome.stderr);
+        }
+        let failed = build(&coracle, &["--attest=type=colour"]);
+        assert!(
+            failed.code != 0 && failed.stderr.contains("invalid attestation type \"colour\""),
+            "{}",
+            failed.stderr
+        );
     }
 }

@@ -84,6 +84,14 @@ pub(crate) fn fetch<'a>(
             return Err(StepError::ChecksumForm(text.clone()).into());
         }
     }
+    // What the lock file does not know is not fetched.
+    let locked = match &job.request.lock {
+        Some((file, lock)) if checksum.is_none() => Some((
+            file,
+            *lock.url(source).ok_or_else(|| lock::unknown(source, file))?,
+        )),
+        _ => None,
+    };
     let tree = Tree::open(scratch.directory())?;
     let path = Path::new("download");
     let file = File::from(tree.create_file(path, Mode::from_raw_mode(0o600))?);
@@ -104,8 +112,7 @@ pub(crate) fn fetch<'a>(
             }
             .into());
         }
-    } else if let Some((file, lock)) = &job.request.lock {
-        let expected = *lock.url(source).ok_or_else(|| lock::unknown(source, file))?;
+    } else if let Some((file, expected)) = locked {
         let found = oci::Digest::from_sha256(digests::of_file(&tree, path, &|| job.stopped())?);
         if found != expected {
             return Err(StepError::Locked {
