@@ -44,7 +44,7 @@ fn smoke_containers_are_confined_by_a_profile_of_ours() {
         "-t",
         "tmpfs",
         "none",
-        "/mnt",
+        "/tmp",
     ];
     sandbox
         .run(
