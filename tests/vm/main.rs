@@ -3,7 +3,10 @@
 #![cfg(test)]
 
 mod cgroupfs;
+mod confined;
 mod limits;
+mod quotas;
+mod reboot;
 mod scopes;
 
 use std::fs;

@@ -21,6 +21,7 @@ pub mod netlink;
 pub mod path;
 pub mod process;
 pub mod pty;
+pub mod quota;
 pub mod signal;
 mod usage;
 

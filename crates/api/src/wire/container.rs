@@ -9,6 +9,7 @@ use super::network_settings::NetworkSettings;
 use super::{HostConfig, mac, none_if_empty, time};
 use crate::server::ApiVersion;
 use engine::containers::record::{Activity, Container};
+use engine::containers::request::OnUnhealthy;
 use engine::network::Protocol;
 use oci::{Empty, Healthcheck};
 use serde::Serialize;
@@ -130,6 +131,11 @@ struct Config {
     stop_signal: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     stop_timeout: Option<u64>,
+    /// `--timeout`, in nanoseconds as a health check's; like the next no field of Docker's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<u128>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health_on_failure: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -183,7 +189,7 @@ impl ContainerInspect {
             platform: "linux",
             mount_label: "",
             process_label: "",
-            app_armor_profile: settings.request.security.apparmor.clone().unwrap_or_default(),
+            app_armor_profile: engine::containers::apparmor::shown(&settings.request),
             exec_ids: none_if_empty(container.execs.clone()),
             host_config: HostConfig::new(&container.name, settings),
             graph_driver: GraphDriver {
@@ -318,6 +324,13 @@ impl Config {
             labels: settings.labels.clone(),
             stop_signal: request.stop_signal.clone().unwrap_or_default(),
             stop_timeout: request.stop_timeout.map(|timeout| timeout.as_secs()),
+            timeout: request.timeout.map(|timeout| timeout.as_nanos()),
+            health_on_failure: match request.health.on_failure {
+                OnUnhealthy::Nothing => None,
+                OnUnhealthy::Kill => Some("kill"),
+                OnUnhealthy::Restart => Some("restart"),
+                OnUnhealthy::Stop => Some("stop"),
+            },
         }
     }
 }

@@ -43,9 +43,18 @@ pub(super) fn apply(hook: &Hook, kind: &str, edits: &mut Edits) -> Result<(), Cd
             Ok(())
         }
         // The first is about modes, which device nodes have from the host's; the second keeps the driver's tools from
-        // making nodes, which would be of no use: the devices cgroup decides what can be opened. The third prefers the
-        // image's newer libraries to the host's where both serve.
-        "chmod" | "disable-device-node-modification" | "enable-cuda-compat" if known => Ok(()),
+        // making nodes, which would be of no use: the devices cgroup decides what can be opened. Nothing is lost.
+        "chmod" | "disable-device-node-modification" if known => Ok(()),
+        // It prefers the image's newer libraries to the host's where both serve, which takes a look into the image.
+        "enable-cuda-compat" if known => {
+            let remark = format!(
+                "the hook enable-cuda-compat of {kind} is not run: programs use the host's CUDA libraries, not newer ones of the image; where these are needed, add -e LD_LIBRARY_PATH=/usr/local/cuda/compat"
+            );
+            if !edits.remarks.contains(&remark) {
+                edits.remarks.push(remark);
+            }
+            Ok(())
+        }
         _ => Err(CdiError::Hook {
             hook: std::iter::once(hook.path.display().to_string())
                 .chain(words.iter().skip(1).map(|&word| word.to_owned()))
@@ -103,6 +112,18 @@ mod tests {
         )
         .unwrap();
         assert_eq!(edits.libraries, ["/usr/lib"]);
+    }
+
+    #[test]
+    fn what_is_not_done_is_told_if_it_changes_anything() {
+        for (hook, remarks) in [
+            ("chmod --mode 755 --path /dev/dri", 0),
+            ("disable-device-node-modification", 0),
+            ("enable-cuda-compat --host-driver-version=560.35", 1),
+        ] {
+            let edits = applied("/usr/bin/nvidia-cdi-hook", &format!("nvidia-cdi-hook {hook}")).unwrap();
+            assert_eq!(edits.remarks.len(), remarks, "{hook}");
+        }
     }
 
     #[test]

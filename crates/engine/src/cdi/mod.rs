@@ -109,6 +109,8 @@ pub(crate) struct Edits {
     pub(crate) links: Vec<Link>,
     /// Directories with libraries that the image's loader does not know.
     pub(crate) libraries: Vec<String>,
+    /// What of the specification is not done.
+    pub(crate) remarks: Vec<String>,
 }
 
 /// Specifications that were found, and what was wrong with others.

@@ -116,7 +116,7 @@ impl Containers<'_> {
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Snapshot, EngineError> {
         let directory = self.engine.locations().container_directory(id);
-        super::create::make_directories(&directory)?;
+        super::create::make_directories(&directory, &self.record(id)?.settings.request)?;
         let store = &self.engine.store;
         let snapshot = store.copy_to_snapshot(lease, &directory.join("upper"), below, cancelled)?;
         match self.record(id) {

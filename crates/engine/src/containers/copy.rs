@@ -167,7 +167,7 @@ impl Containers<'_> {
             .database
             .read(|connection| Ok::<_, EngineError>(start::layers_of(connection, &record.id)?))?;
         let directory = self.engine.locations().container_directory(&record.id);
-        super::create::make_directories(&directory)?;
+        super::create::make_directories(&directory, &record.settings.request)?;
         let (upper, work) = (directory.join("upper"), directory.join("work"));
         let union = self
             .engine

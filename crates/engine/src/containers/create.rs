@@ -7,7 +7,7 @@ use super::mounts::{Mounts, NamedVolume};
 use super::record::{ContainerId, Settings, Status};
 use super::request::{CreateContainer, NetworkMode, UtsMode};
 use super::rows::{self, Record};
-use super::{Containers, conflict, health, logs, name, seat, spec, validate};
+use super::{Containers, conflict, health, logs, name, quota, seat, spec, validate};
 use crate::{EngineError, events, images::PullEvent, volumes};
 use rusqlite::Connection;
 use state::StateError;
@@ -33,11 +33,16 @@ impl Containers<'_> {
     ) -> Result<CreatedContainer, EngineError> {
         let mut warnings = validate::request(&request)?;
         warnings.extend(spec::limit_warnings(&request));
+        // What is wrong with a device is said when the container is started: it may come until then.
+        if let Ok(edits) = self.device_edits(&request) {
+            warnings.extend(edits.remarks);
+        }
         let config = self.engine.config();
         let (driver, options) =
             logs::options::in_force(config, request.log_driver.as_deref(), &request.log_options);
         logs::options::check(config, &driver, &options)?;
         seat::check_parent(config, request.cgroup_parent.as_deref())?;
+        quota::check(&request, &self.engine.locations().root)?;
         self.resolve_peers(&mut request)?;
         self.resolve_networks(&mut request)?;
         let image =
@@ -189,7 +194,8 @@ impl Containers<'_> {
     /// Makes the directories, and copies the image's content into empty volumes.
     fn furnish(self, record: &Record, image: &Image, volumes: &[NamedVolume]) -> Result<(), EngineError> {
         failpoint::reach("create.furnish")?;
-        make_directories(&self.engine.locations().container_directory(&record.id))?;
+        let directory = self.engine.locations().container_directory(&record.id);
+        make_directories(&directory, &record.settings.request)?;
         failpoint::reach("create.directories")?;
         let mut filler = None;
         for volume in volumes {
@@ -211,7 +217,9 @@ impl Containers<'_> {
     /// the record goes last, so that what is left is still found by it.
     fn undo(self, record: &Record, volumes: &[NamedVolume]) {
         let locations = self.engine.locations();
-        let removed = std::fs::remove_dir_all(locations.container_directory(&record.id));
+        let directory = locations.container_directory(&record.id);
+        quota::lift(&record.settings.request, &directory);
+        let removed = std::fs::remove_dir_all(directory);
         if removed.is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound) {
             return;
         }
@@ -231,8 +239,8 @@ impl Containers<'_> {
     }
 }
 
-/// Makes what is missing of a container's directory.
-pub(super) fn make_directories(directory: &Path) -> Result<(), EngineError> {
+/// Makes what is missing of a container's directory, with the limit on what is written there.
+pub(super) fn make_directories(directory: &Path, request: &CreateContainer) -> Result<(), EngineError> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     crate::make_private_directory(directory)?;
     failpoint::reach("container.directory")?;
@@ -249,7 +257,7 @@ pub(super) fn make_directories(directory: &Path) -> Result<(), EngineError> {
             Err(error) => return Err(failed(&error).into()),
         }
     }
-    Ok(())
+    quota::hold(request, &directory.join("upper"), &directory.join("work"))
 }
 
 /// The layers of the nth image that is mounted have positions from n times this on; below it are the container's own.

@@ -7,6 +7,7 @@
 use super::early;
 use super::history;
 use super::instance;
+use super::quota;
 use super::record::{Cause, ContainerId};
 use super::rows::{self, Record};
 use super::running::Ended;
@@ -151,6 +152,7 @@ pub(super) fn remove(
     with_volumes: bool,
 ) -> Result<Leavings, EngineError> {
     let id = &record.id;
+    quota::lift(&record.settings.request, &locations.container_directory(id));
     let directory = move_aside(locations, id)?;
     failpoint::reach("finish.moved-aside")?;
     let anonymous = if with_volumes {

@@ -4,6 +4,7 @@
 //! monitor ([`monitor`]), a process of its own that is the parent of the container's first process; everybody else
 //! talks to that monitor through a [`session`].
 
+pub mod apparmor;
 pub mod attach;
 pub mod boot;
 pub mod commit;
@@ -30,6 +31,7 @@ mod networks;
 pub mod notation;
 pub(crate) mod places;
 pub mod policy;
+pub(crate) mod quota;
 pub mod record;
 pub mod recover;
 mod rejoin;

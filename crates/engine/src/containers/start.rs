@@ -10,7 +10,7 @@ use super::running;
 use super::seat::{self, Seat};
 use super::session::{Session, SessionEvent};
 use super::spec::{self, NetworkNamespace, PlanInput};
-use super::{Containers, conflict, create, early, finish, history, launch, stop, wait};
+use super::{Containers, apparmor, conflict, create, early, finish, history, launch, stop, wait};
 use crate::networks::joining::{self, Joining};
 use crate::networks::{DEFAULT, names::NamesPlan};
 use crate::{EngineError, ca, cdi, events, volumes};
@@ -133,12 +133,13 @@ impl Containers<'_> {
         let locations = self.engine.locations();
         let linked = self.with_links(record)?;
         let settings = linked.as_ref();
+        apparmor::prepare(&settings.request)?;
         let parent = settings.request.cgroup_parent.as_deref();
         let Seat { cgroup, scope } = seat::assign(self.engine.config(), locations, &record.id, parent)?;
         let launched = launch::launch(monitor::CONTAINER, scope.as_ref())?;
         failpoint::reach("start.launched")?;
         let directory = locations.container_directory(&record.id);
-        create::make_directories(&directory)?;
+        create::make_directories(&directory, &settings.request)?;
         let log = logs::options::plan(self.engine.config(), record, &directory)?;
         for mount in &settings.mounts {
             make_source(self, mount)?;
@@ -288,7 +289,7 @@ impl Containers<'_> {
 
     /// Returns what the devices that are given by name bring with them. They are looked for at every start: drivers are
     /// updated.
-    fn device_edits(self, request: &CreateContainer) -> Result<cdi::Edits, EngineError> {
+    pub(super) fn device_edits(self, request: &CreateContainer) -> Result<cdi::Edits, EngineError> {
         if request.cdi_devices.is_empty() && request.gpus.is_empty() {
             return Ok(cdi::Edits::default());
         }

@@ -113,6 +113,7 @@ fn run_claimed(
     let launched = launch::launch(monitor::CONTAINER, scope.as_ref())?;
     let directory = locations.run_directory(id);
     let settings = settings(step, network, terminal);
+    super::apparmor::prepare(&settings.request)?;
     let place = match network {
         NetworkMode::Bridge => Some(take_place(engine, id)?),
         _ => None,

@@ -1,7 +1,7 @@
 //! What a request must be like, in Docker's words.
 
 use super::request::{CreateContainer, Limits, MountRequest, MountSource, NetworkMode, RestartPolicy};
-use super::{conflict, health, invalid, name, spec};
+use super::{apparmor, conflict, health, invalid, name, quota, spec};
 use crate::EngineError;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -54,7 +54,7 @@ pub(super) fn request(request: &CreateContainer) -> Result<Vec<String>, EngineEr
     network(request, &mut warnings)?;
     security(request, &mut warnings);
     named_kinds(request)?;
-    storage(request)?;
+    quota::size(request)?;
     rights(request, &mut warnings);
     super::sharing::check(request, &mut warnings)?;
     if let Some(parent) = &request.cgroup_parent
@@ -249,7 +249,7 @@ fn network(request: &CreateContainer, warnings: &mut Vec<String>) -> Result<(), 
 fn security(request: &CreateContainer, warnings: &mut Vec<String>) {
     match request.security.apparmor.as_deref() {
         None | Some("" | "unconfined") => {}
-        Some(profile) if !spec::security::has_apparmor() => warnings.push(format!(
+        Some(profile) if !apparmor::is_on() => warnings.push(format!(
             "AppArmor is not enabled on this host: the profile '{profile}' confines nothing"
         )),
         Some(_) => {}
@@ -260,18 +260,6 @@ fn security(request: &CreateContainer, warnings: &mut Vec<String>) {
         } else {
             format!("SELinux is not enabled on this host: the label '{label}' confines nothing")
         });
-    }
-}
-
-/// A limit on what a container writes takes a filesystem that counts by project, and somebody to set that up.
-fn storage(request: &CreateContainer) -> Result<(), EngineError> {
-    match request.storage_options.keys().next().map(String::as_str) {
-        None => Ok(()),
-        Some("size") => Err(EngineError::Invalid {
-            message: "--storage-opt is supported only for overlay over xfs with 'pquota' mount option".into(),
-            hint: Some("project quotas are not used yet: leave --storage-opt out, or give the container a volume of its own filesystem".into()),
-        }),
-        Some(other) => Err(invalid(format!("Unknown option {other}"))),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Execution.
 
-use super::parser::{Base, Node, Operand, Pipeline};
+use super::parser::{Base, Definitions, Invocation, Node, Operand, Pipeline};
 use super::value::Val;
 use super::{Labels, TemplateError, functions};
 use serde_json::Value;
@@ -25,7 +25,14 @@ const MAPS: &[&str] = &[
     "Volumes",
 ];
 
+/// How deep templates may invoke each other. Go has 100,000 levels, whose stack grows as it needs.
+const DEEPEST: usize = 200;
+
 struct State<'a> {
+    definitions: &'a Definitions,
+    /// Of the template that is executed; the one that was given has none.
+    name: &'a str,
+    depth: usize,
     root: &'a Value,
     labels: Labels<'a>,
     kind: Option<&'a str>,
@@ -41,12 +48,16 @@ enum Flow {
 
 pub(super) fn execute(
     nodes: &[Node],
+    definitions: &Definitions,
     data: &Value,
     labels: Labels<'_>,
     kind: Option<&str>,
 ) -> Result<String, TemplateError> {
     let root = Val::Json(data.clone());
     let mut state = State {
+        definitions,
+        name: "",
+        depth: 0,
         root: data,
         labels,
         kind,
@@ -83,6 +94,7 @@ impl State<'_> {
                     self.output.push_str(&shown);
                 }
             }
+            Node::Template(invocation) => self.invoke(invocation, dot)?,
             Node::Break => return Ok(Flow::Break),
             Node::Continue => return Ok(Flow::Continue),
             Node::If(pipeline, body, otherwise) | Node::With(pipeline, body, otherwise) => {
@@ -109,6 +121,37 @@ impl State<'_> {
             }
         }
         Ok(Flow::On)
+    }
+
+    /// Executes a named body on a value of its own, which is its `$`, too. It sees none of our variables.
+    fn invoke(&mut self, invocation: &Invocation, dot: &Val) -> Result<(), TemplateError> {
+        let Invocation {
+            name, line, column, ..
+        } = invocation;
+        let failed = |message: String| {
+            TemplateError(format!(
+                "template: :{line}:{column}: executing {:?} at <{{{{template {name:?}}}}}>: {message}",
+                self.name
+            ))
+        };
+        let Some((known, body)) = self.definitions.get_key_value(name) else {
+            return Err(failed(format!("template {name:?} not defined")));
+        };
+        if self.depth == DEEPEST {
+            return Err(failed(format!("exceeded maximum template depth ({DEEPEST})")));
+        }
+        let value = match &invocation.pipeline {
+            Some(pipeline) => self.pipeline(pipeline, dot)?,
+            None => Val::Missing,
+        };
+        let outer = std::mem::replace(&mut self.variables, vec![("$".to_owned(), value.clone())]);
+        let outer_name = std::mem::replace(&mut self.name, known);
+        self.depth += 1;
+        self.nodes(body, &value)?;
+        self.depth -= 1;
+        self.name = outer_name;
+        self.variables = outer;
+        Ok(())
     }
 
     fn range(
@@ -328,7 +371,6 @@ impl State<'_> {
         }
     }
 
-    #[expect(clippy::unused_self, reason = "every message is made where the state is")]
     fn at(&self, operand: &Operand, message: &str) -> TemplateError {
         // Go counts the column of a chain of fields at the dot of the second.
         let column = match operand.text.get(1..).and_then(|rest| rest.find('.')) {
@@ -336,8 +378,8 @@ impl State<'_> {
             _ => operand.column,
         };
         TemplateError(format!(
-            "template: :{}:{column}: executing \"\" at <{}>: {message}",
-            operand.line, operand.text
+            "template: :{}:{column}: executing {:?} at <{}>: {message}",
+            operand.line, self.name, operand.text
         ))
     }
 }
@@ -382,6 +424,7 @@ fn is_omitted(name: &str) -> bool {
         "Descriptor",
         "ExposedPorts",
         "Health",
+        "HealthOnFailure",
         "Healthcheck",
         "Init",
         "Mounts",
@@ -391,6 +434,7 @@ fn is_omitted(name: &str) -> bool {
         "StopTimeout",
         "StorageOpt",
         "Sysctls",
+        "Timeout",
         "Tmpfs",
         "TmpfsOptions",
         "Usage",

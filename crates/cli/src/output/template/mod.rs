@@ -1,5 +1,5 @@
-//! The part of Go's `text/template` that `--format` needs: pipelines, variables, `if`, `range`, `with`, trimming, the
-//! built-in functions and Docker's own.
+//! The part of Go's `text/template` that `--format` needs: pipelines, variables, `if`, `range`, `with`, `define`,
+//! `template`, `block`, trimming, the built-in functions and Docker's own.
 
 mod eval;
 mod functions;
@@ -30,15 +30,14 @@ pub(crate) enum Labels<'a> {
 #[derive(Debug)]
 pub(crate) struct Template {
     nodes: Vec<parser::Node>,
+    definitions: parser::Definitions,
 }
 
 impl Template {
     /// Reads a template.
     pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
-        let tokens = lexer::tokens(text)?;
-        Ok(Self {
-            nodes: parser::parse(tokens)?,
-        })
+        let (nodes, definitions) = parser::parse(lexer::tokens(text)?)?;
+        Ok(Self { nodes, definitions })
     }
 
     /// Executes it on a value. `kind` is the type that a message names when a field is not there; without one a
@@ -49,7 +48,7 @@ impl Template {
         labels: Labels<'_>,
         kind: Option<&str>,
     ) -> Result<String, TemplateError> {
-        eval::execute(&self.nodes, data, labels, kind)
+        eval::execute(&self.nodes, &self.definitions, data, labels, kind)
     }
 }
 

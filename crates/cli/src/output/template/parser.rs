@@ -2,6 +2,10 @@
 
 use super::TemplateError;
 use super::lexer::{Kind, Token};
+use std::collections::BTreeMap;
+
+/// The bodies that `{{define}}` and `{{block}}` give names to.
+pub(super) type Definitions = BTreeMap<String, Vec<Node>>;
 
 /// A piece of a template.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,8 +15,19 @@ pub(super) enum Node {
     If(Pipeline, Vec<Self>, Vec<Self>),
     With(Pipeline, Vec<Self>, Vec<Self>),
     Range(Pipeline, Vec<Self>, Vec<Self>),
+    /// The body of that name, on what the pipeline comes to.
+    Template(Invocation),
     Break,
     Continue,
+}
+
+/// `{{template "name" …}}`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Invocation {
+    pub(super) name: String,
+    pub(super) pipeline: Option<Pipeline>,
+    pub(super) line: usize,
+    pub(super) column: usize,
 }
 
 /// Commands whose results feed the next, and the variables that get the last.
@@ -52,6 +67,9 @@ pub(super) enum Base {
 struct Parser {
     tokens: std::iter::Peekable<std::vec::IntoIter<Token>>,
     line: usize,
+    /// How many blocks are open: definitions stand outside of all.
+    depth: usize,
+    definitions: Definitions,
 }
 
 enum End {
@@ -60,14 +78,16 @@ enum End {
     Close,
 }
 
-/// Makes a tree of the words.
-pub(super) fn parse(tokens: Vec<Token>) -> Result<Vec<Node>, TemplateError> {
+/// Makes a tree of the words, and one of each definition.
+pub(super) fn parse(tokens: Vec<Token>) -> Result<(Vec<Node>, Definitions), TemplateError> {
     let mut parser = Parser {
         tokens: tokens.into_iter().peekable(),
         line: 1,
+        depth: 0,
+        definitions: Definitions::new(),
     };
     match parser.nodes()? {
-        (nodes, End::Eof) => Ok(nodes),
+        (nodes, End::Eof) => Ok((nodes, parser.definitions)),
         (_, End::Close) => parser.error("unexpected {{end}}"),
         (_, End::Else(_)) => parser.error("unexpected {{else}}"),
     }
@@ -125,9 +145,23 @@ impl Parser {
                             self.close("continue")?;
                             nodes.push(Node::Continue);
                         }
-                        word @ ("define" | "template" | "block") => {
-                            let message = format!("{{{{{word}}}}} is not supported");
-                            return self.error(&message);
+                        "define" => {
+                            self.next();
+                            if self.depth > 0 {
+                                return self.error("unexpected <define> in command");
+                            }
+                            self.definition()?;
+                        }
+                        "template" => {
+                            self.next();
+                            nodes.push(Node::Template(self.invocation("template clause", false)?));
+                        }
+                        "block" => {
+                            self.next();
+                            let invocation = self.invocation("block clause", true)?;
+                            let body = self.named_body("block clause")?;
+                            self.define(invocation.name.clone(), body)?;
+                            nodes.push(Node::Template(invocation));
                         }
                         _ => nodes.push(Node::Action(self.pipeline("command", false)?)),
                     },
@@ -138,9 +172,81 @@ impl Parser {
         Ok((nodes, End::Eof))
     }
 
+    /// Reads what follows `{{define`, up to its `{{end}}`.
+    fn definition(&mut self) -> Result<(), TemplateError> {
+        let (name, _, _) = self.name("define clause")?;
+        self.close("define clause")?;
+        let body = self.named_body("define clause")?;
+        self.define(name, body)
+    }
+
+    fn named_body(&mut self, context: &str) -> Result<Vec<Node>, TemplateError> {
+        match self.inner_nodes()? {
+            (body, End::Close) => Ok(body),
+            (_, End::Eof) => self.error("unexpected EOF"),
+            (_, End::Else(_)) => self.error(&format!("unexpected {{{{else}}}} in {context}")),
+        }
+    }
+
+    /// A body of white space alone gives way to another, and takes no other's place.
+    fn define(&mut self, name: String, body: Vec<Node>) -> Result<(), TemplateError> {
+        let is_empty = |nodes: &[Node]| {
+            let blank = |node: &Node| matches!(node, Node::Text(text) if text.trim().is_empty());
+            nodes.iter().all(blank)
+        };
+        match self.definitions.get(&name) {
+            Some(there) if !is_empty(there) && is_empty(&body) => Ok(()),
+            Some(there) if !is_empty(there) => {
+                self.error(&format!("template: multiple definition of template {name:?}"))
+            }
+            _ => {
+                self.definitions.insert(name, body);
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads the name and the pipeline of `{{template` or `{{block`, with the `}}`.
+    fn invocation(&mut self, context: &str, needs_value: bool) -> Result<Invocation, TemplateError> {
+        let (name, line, column) = self.name(context)?;
+        let pipeline = if !needs_value && matches!(self.peek(), Some(Kind::Close)) {
+            self.close(context)?;
+            None
+        } else {
+            Some(self.pipeline(context, false)?)
+        };
+        Ok(Invocation {
+            name,
+            pipeline,
+            line,
+            column,
+        })
+    }
+
+    /// Reads a template's name, which is a text; says where it stands, too.
+    fn name(&mut self, context: &str) -> Result<(String, usize, usize), TemplateError> {
+        match self.next() {
+            Some(Token {
+                kind: Kind::Text2(name),
+                line,
+                column,
+                ..
+            }) => Ok((name, line, column)),
+            Some(token) => self.error(&format!("unexpected {:?} in {context}", token.text)),
+            None => self.error("unclosed action"),
+        }
+    }
+
+    fn inner_nodes(&mut self) -> Result<(Vec<Node>, End), TemplateError> {
+        self.depth += 1;
+        let nodes = self.nodes();
+        self.depth -= 1;
+        nodes
+    }
+
     fn block(&mut self, word: &str) -> Result<Node, TemplateError> {
         let pipeline = self.pipeline(word, false)?;
-        let (body, end) = self.nodes()?;
+        let (body, end) = self.inner_nodes()?;
         let otherwise = match end {
             End::Eof => return self.error("unexpected EOF"),
             End::Close => Vec::new(),
@@ -150,7 +256,7 @@ impl Parser {
                 };
                 vec![self.block(&word)?]
             }
-            End::Else(None) => match self.nodes()? {
+            End::Else(None) => match self.inner_nodes()? {
                 (nodes, End::Close) => nodes,
                 (_, End::Eof) => return self.error("unexpected EOF"),
                 (_, End::Else(_)) => return self.error("expected end; found {{else}}"),

@@ -123,6 +123,32 @@ fn what_go_prints() {
         ),
         ("{{\"a\\tb\"}}{{`raw\\t`}}", "a\tbraw\\t"),
         ("plain", "plain"),
+        // Templates with names.
+        (
+            "{{define \"variable\"}}<{{.}}>{{end}}{{range .Config.Env}}{{template \"variable\" .}}{{end}}",
+            "<A=1><B=2>",
+        ),
+        (
+            "{{template \"later\" .Id}}{{define \"later\"}}[{{$}}]{{end}}",
+            "[abc]",
+        ),
+        (
+            "{{block \"one\" .State}}{{.Pid}}{{end}}-{{template \"one\" .State}}",
+            "12-12",
+        ),
+        ("{{define \"x\"}}{{.}}{{end}}{{template \"x\"}}", "<no value>"),
+        (
+            "{{$x := 1}}{{define \"x\"}}{{$x := 2}}{{$x}}{{end}}{{template \"x\"}}{{$x}}",
+            "21",
+        ),
+        (
+            "{{define \"x\"}} {{end}}{{define \"x\"}}full{{end}}{{template \"x\"}}",
+            "full",
+        ),
+        (
+            "{{define \"down\"}}{{if gt (len .) 0}}{{slice . 0 1}}.{{template \"down\" (slice . 1)}}{{end}}{{end}}{{template \"down\" .Id}}",
+            "a.b.c.",
+        ),
     ] {
         assert_eq!(run(template, &data), expected, "{template}");
     }
@@ -153,6 +179,43 @@ fn what_go_complains_about() {
         ("{{foo .Id}}", "template: :1: function \"foo\" not defined"),
         ("{{$x}}", "template: :1: undefined variable \"$x\""),
         ("{{\"a}}", "template: :1: unterminated quoted string"),
+        (
+            "{{template \"x\"}}",
+            "template: :1:11: executing \"\" at <{{template \"x\"}}>: template \"x\" not defined",
+        ),
+        (
+            "{{define \"x\"}}{{.Foo}}{{end}}{{template \"x\" .}}",
+            "template: :1:16: executing \"x\" at <.Foo>: map has no entry for key \"Foo\"",
+        ),
+        (
+            "{{define \"x\"}}{{template \"x\"}}{{end}}{{template \"x\"}}",
+            "template: :1:25: executing \"x\" at <{{template \"x\"}}>: exceeded maximum template depth (200)",
+        ),
+        (
+            "{{define \"x\"}}a{{end}}{{define \"x\"}}b{{end}}",
+            "template: :1: template: multiple definition of template \"x\"",
+        ),
+        ("{{define \"x\"}}a", "template: :1: unexpected EOF"),
+        (
+            "{{define \"x\"}}{{else}}{{end}}",
+            "template: :1: unexpected {{else}} in define clause",
+        ),
+        (
+            "{{if .Id}}{{define \"x\"}}{{end}}{{end}}",
+            "template: :1: unexpected <define> in command",
+        ),
+        (
+            "{{block \"x\"}}{{end}}",
+            "template: :1: missing value for block clause",
+        ),
+        (
+            "{{template .Id}}",
+            "template: :1: unexpected \".Id\" in template clause",
+        ),
+        (
+            "{{define \"x\"}}{{$y}}{{end}}{{$y := 1}}{{template \"x\"}}",
+            "template: :1: undefined variable \"$y\"",
+        ),
         (
             "{{index .Config.Cmd 5}}",
             "template: :1:2: executing \"\" at <index>: error calling index: index out of range: 5",

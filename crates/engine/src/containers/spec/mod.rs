@@ -9,7 +9,7 @@ pub(crate) mod security;
 
 use super::record::{ContainerMount, Settings};
 use super::request::{Below, CreateContainer, IpcMode, Limits, NamespaceMode, Seccomp, UtsMode};
-use super::{invalid, network_files, sharing};
+use super::{apparmor, invalid, network_files, sharing};
 use crate::{EngineError, cdi};
 use oci::Overlay;
 use oci_spec::runtime::{
@@ -204,7 +204,7 @@ pub(crate) fn process(
         .set_capabilities(Some(capabilities(settings, request.privileged)?))
         .set_rlimits(Some(resources::rlimits(&request.ulimits)?))
         .set_no_new_privileges(Some(request.security.no_new_privileges))
-        .set_apparmor_profile(security::apparmor_profile(request))
+        .set_apparmor_profile(apparmor::profile(request))
         .set_oom_score_adj(Some(request.oom_score_adj));
     Ok(process)
 }
