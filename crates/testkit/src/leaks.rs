@@ -33,7 +33,11 @@ impl HostState {
         let start = Instant::now();
         loop {
             let now = Self::now();
-            let came: Vec<_> = now.facts.difference(&self.facts).collect();
+            let came: Vec<_> = now
+                .facts
+                .difference(&self.facts)
+                .filter(|fact| !is_a_strangers_cgroup(fact))
+                .collect();
             // Other programs of a living host may end meanwhile; what is ours to break is the rest.
             let ends_by_itself = |fact: &&String| fact.starts_with("process ") || fact.starts_with("cgroup ");
             let went: Vec<_> = self
@@ -126,6 +130,16 @@ fn cgroups(directory: &Path, depth: usize, facts: &mut BTreeSet<String>) {
             cgroups(&entry.path(), depth + 1, facts);
         }
     }
+}
+
+/// Says whether a fact is a cgroup that somebody else lives in: a program of this host that was started meanwhile. Processes of
+/// ours that were left behind are found as such, and a cgroup that was left empty is nobody's but ours.
+fn is_a_strangers_cgroup(fact: &str) -> bool {
+    fact.strip_prefix("cgroup ").is_some_and(|path| {
+        !path.contains("coracle")
+            && fs::read_to_string(Path::new(path).join("cgroup.procs"))
+                .is_ok_and(|processes| !processes.is_empty())
+    })
 }
 
 /// Counts processes that run our program, and those in a cgroup of ours with another mount namespace than ours.

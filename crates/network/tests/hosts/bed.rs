@@ -13,8 +13,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// How long a packet that is dropped is waited for. Too short could only hide a failure, never make one.
-const SILENCE: Duration = Duration::from_millis(400);
+/// How long a packet that is dropped is waited for: longer than the second after which a lost SYN and a lost solicitation of
+/// a neighbour are sent again, so that one lost packet on a busy host is no failure.
+const SILENCE: Duration = Duration::from_millis(1200);
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
