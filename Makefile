@@ -5,11 +5,12 @@ TARGET := $(shell uname -m)-unknown-linux-gnu
 BINARY := target/$(TARGET)/release/coracle
 KILLS ?= 1000
 FUZZ ?= 60
+ARCHIVES ?= 20000
 # Where scripts/needs lets rustup put the toolchain on a machine that has none.
 CARGO_HOME ?= $(HOME)/.cargo
 export PATH := $(PATH):$(CARGO_HOME)/bin
 
-.PHONY: help attacks fuzz test-api test-clients load-api demo demo-postgres test test-vm test-reference chaos load bench check build install
+.PHONY: help attacks corpus fuzz test-api test-clients load-api demo demo-postgres test test-vm test-reference chaos load bench check build install
 
 help:
 	@echo 'make demo     build coracle and play the tutorial with it'
@@ -23,6 +24,7 @@ help:
 	@echo 'make chaos    kill 1000 commands and monitors at random moments (needs root)'
 	@echo 'make load     500 containers at once, 2000 short ones at 32 in parallel, floods (needs root)'
 	@echo 'make attacks  attack containers at length, also of an engine without its defences (needs root, takes long)'
+	@echo 'make corpus   unpack 20000 archives that attack who unpacks them (ARCHIVES=NUMBER; needs root)'
 	@echo 'make fuzz     the parser, the ignore rules and the expansion of variables, a minute each (FUZZ=SECONDS)'
 	@echo 'make check    format, lints, licences, crate borders'
 	@echo 'make bench    time coracle against docker, podman and runc (needs root)'
@@ -71,6 +73,10 @@ load-api: build
 attacks:
 	@scripts/needs build test
 	scripts/as-root scripts/attacks
+
+corpus:
+	@scripts/needs build test
+	scripts/as-root env CORACLE_CORPUS=$(ARCHIVES) cargo test -p store --locked --test corpus -- --nocapture
 
 fuzz:
 	@scripts/needs build

@@ -5,6 +5,7 @@
 
 use crate::RegistryError;
 use crate::endpoint::Endpoint;
+use crate::lanes::{Lanes, Watch, covers};
 use crate::retry::{Again, Failed, MOST_ATTEMPTS, delay};
 use crate::session::{Session, refusal};
 use crate::transport::Answer;
@@ -14,7 +15,7 @@ use oci::{Digest, Reference};
 use reqwest::header::{ACCEPT, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -24,6 +25,9 @@ const PIECES: usize = 8;
 const PROGRESS: u64 = 1 << 20;
 /// How long to look for bytes beyond the promised ones, where the answer did not say how many come.
 const TAIL: Duration = Duration::from_secs(1);
+
+/// How often a blob is fetched over several connections, if some of these fail.
+const MOST_FANS: u32 = 3;
 
 /// What is to be fetched, and from where.
 #[derive(Debug)]
@@ -42,12 +46,45 @@ pub(crate) struct Transfer {
     mark: u64,
     /// The error of the place that was tried first; it is where the manifest came from.
     first: Option<RegistryError>,
+    /// How often several connections have been tried.
+    fans: u32,
 }
 
 /// An answer that begins `skip` bytes before what is needed next.
 pub(crate) struct Flow {
     answer: Answer,
     skip: u64,
+    /// What came of it and was not handed over yet.
+    rest: Bytes,
+}
+
+/// How far one connection got.
+#[derive(Debug, PartialEq, Eq)]
+enum Drained {
+    /// To where it was to go.
+    Whole,
+    /// Others should help it.
+    Slow,
+    /// The reader is gone.
+    Unwanted,
+}
+
+/// One blob at one place.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) place: Endpoint,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+impl Source {
+    /// The error of an answer that makes no sense.
+    pub(crate) fn nonsense(&self, why: &str) -> RegistryError {
+        RegistryError::Response {
+            host: self.place.host.clone(),
+            why: format!("for blob {}, {why}", self.digest),
+        }
+    }
 }
 
 impl Transfer {
@@ -70,6 +107,7 @@ impl Transfer {
             failures: 0,
             mark: 0,
             first: None,
+            fans: 0,
         }
     }
 
@@ -106,12 +144,13 @@ impl Transfer {
                 Ok(Flow {
                     answer,
                     skip: self.received,
+                    rest: Bytes::new(),
                 })
             }
             206 => {
                 let header = answer.response.headers().get(CONTENT_RANGE);
                 let text = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
-                if self.received == 0 || !continues(text, self.received, self.size) {
+                if self.received == 0 || !covers(text, &(self.received..self.size), self.size) {
                     let why = format!(
                         "bytes from {} of {} were asked for, and '{}' came",
                         self.received,
@@ -120,7 +159,11 @@ impl Transfer {
                     );
                     return Err(self.nonsense(place, &why).into());
                 }
-                Ok(Flow { answer, skip: 0 })
+                Ok(Flow {
+                    answer,
+                    skip: 0,
+                    rest: Bytes::new(),
+                })
             }
             404 if answer.own && self.foreign => Err(RegistryError::ForeignLayer(self.digest).into()),
             404 if answer.own => Err(RegistryError::BlobNotFound {
@@ -159,7 +202,7 @@ impl Transfer {
 
     /// Hands all bytes over, or one error at the end. The reader aborts this when it is dropped.
     pub(crate) async fn pump(mut self, mut flow: Flow, give: mpsc::Sender<Result<Bytes, RegistryError>>) {
-        while let Err(failed) = self.drain(&mut flow, &give).await {
+        while let Err(failed) = self.pass(&mut flow, &give).await {
             match self.renew(failed).await {
                 Ok(next) => flow = next,
                 Err(error) => {
@@ -176,45 +219,106 @@ impl Transfer {
         self.connect().await
     }
 
-    async fn drain(
+    /// Reads one connection to the blob's end, with others to help it where it is slow.
+    async fn pass(
         &mut self,
         flow: &mut Flow,
         give: &mpsc::Sender<Result<Bytes, RegistryError>>,
     ) -> Result<(), Failed> {
+        let mut watch = Watch::default();
+        while self.drain(flow, give, self.size, &mut watch).await? == Drained::Slow {
+            self.fans += 1;
+            if self.fan(flow, give, &watch).await? {
+                return Ok(());
+            }
+            // Nobody helps; it is this one alone then.
+            self.fans = MOST_FANS;
+        }
+        Ok(())
+    }
+
+    /// Fetches the rest over several connections. Returns false if the server does not take part in that, and nothing is
+    /// lost then.
+    async fn fan(
+        &mut self,
+        flow: &mut Flow,
+        give: &mpsc::Sender<Result<Bytes, RegistryError>>,
+        watch: &Watch,
+    ) -> Result<bool, Failed> {
+        let Some(place) = self.places.get(self.place) else {
+            return Ok(false);
+        };
+        let source = Source {
+            place: place.clone(),
+            digest: self.digest,
+            size: self.size,
+        };
+        let from = self.received + self.session.tuning.slow.segment;
+        let mut lanes = Lanes::open(self.session.clone(), source, (from, self.size), watch);
+        // The others are on their way meanwhile.
+        if self.drain(flow, give, from, &mut Watch::default()).await? == Drained::Unwanted {
+            return Ok(true);
+        }
+        if !lanes.are_answered().await {
+            return Ok(false);
+        }
+        // Whatever ends this, one connection alone tries the rest, and its error is the one that counts.
+        while let Some(piece) = lanes.next().await.map_err(|failed| Failed {
+            again: failed.again.max(Again::After(0)),
+            ..failed
+        })? {
+            self.received += piece.len() as u64;
+            if give.send(Ok(piece)).await.is_err() {
+                return Ok(true);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Hands over what comes up to the byte `end`.
+    async fn drain(
+        &mut self,
+        flow: &mut Flow,
+        give: &mpsc::Sender<Result<Bytes, RegistryError>>,
+        end: u64,
+        watch: &mut Watch,
+    ) -> Result<Drained, Failed> {
         let start = self.received;
-        while self.received < self.size {
-            let mut chunk = match flow.answer.chunk().await {
-                Ok(Some(chunk)) => chunk,
-                Ok(None) => return Err(self.truncated(&flow.answer.host, None)),
-                Err(RegistryError::Connection { host, source }) => {
-                    return Err(self.truncated(&host, Some(source)));
-                }
-                Err(error) => {
-                    // A connection that fell silent is worth another one; a server that says nothing from the start
-                    // is not.
-                    let again = if self.received > start {
-                        Again::After(0)
-                    } else {
-                        Again::Never
-                    };
-                    return Err(Failed { error, again });
-                }
-            };
+        while self.received < end {
+            if end == self.size
+                && self.fans < MOST_FANS
+                && watch.is_slow(&self.session.tuning.slow, self.size - self.received)
+            {
+                return Ok(Drained::Slow);
+            }
+            let mut chunk = std::mem::take(&mut flow.rest);
+            if chunk.is_empty() {
+                let asked = Instant::now();
+                chunk = self.chunk(flow, start).await?;
+                watch.came(chunk.len() as u64, asked.elapsed());
+            }
             if flow.skip > 0 {
                 let skipped = usize::try_from(flow.skip).unwrap_or(usize::MAX).min(chunk.len());
                 chunk.advance(skipped);
                 flow.skip -= skipped as u64;
             }
-            if chunk.is_empty() {
-                continue;
-            }
             if chunk.len() as u64 > self.size - self.received {
                 return Err(self.wrong_size(&flow.answer.host, "more".to_owned()).into());
             }
+            let fits = usize::try_from(end - self.received).unwrap_or(usize::MAX);
+            if fits < chunk.len() {
+                flow.rest = chunk.split_off(fits);
+            }
+            if chunk.is_empty() {
+                continue;
+            }
             self.received += chunk.len() as u64;
             if give.send(Ok(chunk)).await.is_err() {
-                return Ok(());
+                return Ok(Drained::Unwanted);
             }
+        }
+        if end < self.size {
+            return Ok(Drained::Whole);
         }
         // Reading the end also lets the connection serve again.
         match tokio::time::timeout(TAIL, flow.answer.chunk()).await {
@@ -222,7 +326,26 @@ impl Transfer {
                 Err(self.wrong_size(&flow.answer.host, "more".to_owned()).into())
             }
             // All bytes are there; how the connection ends does not matter any more.
-            _ => Ok(()),
+            _ => Ok(Drained::Whole),
+        }
+    }
+
+    /// Waits for more of an answer of which `start` bytes had been there before.
+    async fn chunk(&self, flow: &mut Flow, start: u64) -> Result<Bytes, Failed> {
+        match flow.answer.chunk().await {
+            Ok(Some(chunk)) => Ok(chunk),
+            Ok(None) => Err(self.truncated(&flow.answer.host, None)),
+            Err(RegistryError::Connection { host, source }) => Err(self.truncated(&host, Some(source))),
+            Err(error) => {
+                // A connection that fell silent is worth another one; a server that says nothing from the start
+                // is not.
+                let again = if self.received > start {
+                    Again::After(0)
+                } else {
+                    Again::Never
+                };
+                Err(Failed { error, again })
+            }
         }
     }
 
@@ -252,24 +375,6 @@ impl Transfer {
             why: format!("for blob {}, {why}", self.digest),
         }
     }
-}
-
-/// Says whether a `Content-Range` is the rest of the blob from `start` on (RFC 9110 §14.4).
-fn continues(header: &str, start: u64, size: u64) -> bool {
-    let Some((span, total)) = header
-        .strip_prefix("bytes ")
-        .and_then(|rest| rest.split_once('/'))
-    else {
-        return false;
-    };
-    let Some((first, last)) = span.split_once('-') else {
-        return false;
-    };
-    first.parse() == Ok(start)
-        && last
-            .parse::<u64>()
-            .is_ok_and(|last| last.checked_add(1) == Some(size))
-        && (total == "*" || total.parse() == Ok(size))
 }
 
 /// The caller's end of a transfer. Dropping it ends the transfer.
@@ -330,27 +435,5 @@ impl Read for BlobReader {
 impl Drop for BlobReader {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_exact_rest_continues_a_blob() {
-        for (header, fits) in [
-            ("bytes 10-99/100", true),
-            ("bytes 10-99/*", true),
-            ("bytes 0-99/100", false),
-            ("bytes 10-98/100", false),
-            ("bytes 10-99/101", false),
-            ("bytes 10-18446744073709551615/100", false),
-            ("bytes */100", false),
-            ("items 10-99/100", false),
-            ("", false),
-        ] {
-            assert_eq!(continues(header, 10, 100), fits, "{header}");
-        }
     }
 }

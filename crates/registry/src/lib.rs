@@ -21,6 +21,7 @@ mod endpoint;
 mod error;
 mod image;
 mod keep;
+mod lanes;
 mod login;
 mod names;
 mod pages;
@@ -41,6 +42,8 @@ pub use credentials::Auth;
 pub use download::Downloaded;
 pub use error::{Cause, RegistryError};
 pub use keep::{Kept, registry_of};
+#[doc(hidden)]
+pub use lanes::Slow;
 pub use search::Found;
 pub use upload::{Content, Landed};
 
@@ -129,6 +132,8 @@ pub struct Tuning {
     pub hosts: HashMap<String, IpAddr>,
     /// Whether to leave the proxy variables aside.
     pub no_proxy: bool,
+    /// When a blob is fetched over several connections.
+    pub slow: Slow,
 }
 
 impl Default for Tuning {
@@ -139,6 +144,7 @@ impl Default for Tuning {
             backoff: Duration::from_millis(500),
             hosts: HashMap::new(),
             no_proxy: false,
+            slow: Slow::default(),
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Failed {
 }
 
 /// Whether another attempt makes sense.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Again {
     /// It would end the same way.
     Never,

@@ -11,6 +11,7 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use tokio::sync::Semaphore;
 use url::Url;
 
 /// Wrong bytes are fetched again so often: a cache on the way may be broken, but not for ever.
@@ -35,6 +36,8 @@ pub(crate) struct Session {
     pub(crate) config: RegistryConfig,
     pub(crate) tuning: Tuning,
     pub(crate) transport: Transport,
+    /// What all blobs together may have on their way in segments.
+    pub(crate) lanes: Semaphore,
     tokens: Tokens,
     schemes: Mutex<HashMap<String, Scheme>>,
 }
@@ -71,6 +74,7 @@ impl Session {
             transport: Transport::new(config.clone(), tuning.clone()),
             config,
             tuning,
+            lanes: Semaphore::new(crate::lanes::MOST_OF_ALL),
             tokens: Tokens::default(),
             schemes: Mutex::default(),
         }

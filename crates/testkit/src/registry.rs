@@ -49,6 +49,8 @@ pub enum Fault {
     None,
     /// 307 to this address.
     Redirect(String),
+    /// The body comes no faster than so many bytes a second on its connection.
+    Slow(u64),
     /// The body stops after so many bytes, and the connection stays open.
     StallAfter(usize),
     /// Another status, with headers and a body.

@@ -7,6 +7,8 @@ mod connections;
 #[cfg(test)]
 mod distribution;
 #[cfg(test)]
+mod lanes;
+#[cfg(test)]
 mod manifests;
 #[cfg(test)]
 mod proxies;

@@ -13,13 +13,16 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use std::collections::{HashMap, VecDeque};
+use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
 /// Where Docker Hub is searched.
@@ -373,25 +376,30 @@ impl Object {
             .headers
             .get("range")
             .filter(|_| fault != Fault::IgnoreRange);
-        let start = range
+        let span = range
             .and_then(|range| {
-                range
-                    .strip_prefix("bytes=")?
-                    .strip_suffix('-')?
-                    .parse::<usize>()
-                    .ok()
+                let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+                let first: usize = first.parse().ok()?;
+                let last = if last.is_empty() {
+                    whole - 1
+                } else {
+                    last.parse().ok()?
+                };
+                Some((first, last.min(whole.saturating_sub(1))))
             })
-            .filter(|start| *start < whole);
-        if let Some(start) = start {
-            bytes.drain(..start);
+            .filter(|(first, last)| first <= last);
+        if let Some((first, last)) = span {
+            bytes.truncate(last + 1);
+            bytes.drain(..first);
             status = StatusCode::PARTIAL_CONTENT;
             headers.push((
                 "content-range".to_owned(),
-                format!("bytes {start}-{}/{whole}", whole - 1),
+                format!("bytes {first}-{last}/{whole}"),
             ));
         }
         let mut end = End::Clean;
         let mut length = Some(bytes.len());
+        let mut pace = None;
         match fault {
             Fault::Append(more) => {
                 bytes.extend(more);
@@ -416,13 +424,14 @@ impl Object {
                     headers.push((name, value));
                 }
             }
+            Fault::Slow(rate) => pace = Some(rate),
             Fault::StallAfter(count) => {
                 bytes.truncate(count);
                 end = End::Silent;
             }
             Fault::Close | Fault::IgnoreRange | Fault::None | Fault::Redirect(_) | Fault::Status(..) => {}
         }
-        let mut response = Response::new(Scripted::new(&bytes, end));
+        let mut response = Response::new(Scripted::new(&bytes, end).at(pace));
         *response.status_mut() = status;
         for (name, value) in headers {
             let name = HeaderName::try_from(name).map_err(io::Error::other)?;
@@ -454,6 +463,9 @@ pub(super) struct Scripted {
     end: End,
     /// Whether what went before has had its chance to be written out.
     flushed: bool,
+    /// How long each piece is waited for.
+    pause: Option<Duration>,
+    waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl Scripted {
@@ -462,7 +474,15 @@ impl Scripted {
             pieces: bytes.chunks(PIECE).map(Bytes::copy_from_slice).collect(),
             end,
             flushed: false,
+            pause: None,
+            waiting: None,
         }
+    }
+
+    /// Lets it come at so many bytes a second.
+    fn at(mut self, rate: Option<u64>) -> Self {
+        self.pause = rate.map(|rate| Duration::from_micros(PIECE as u64 * 1_000_000 / rate.max(1)));
+        self
     }
 }
 
@@ -474,6 +494,15 @@ impl Body for Scripted {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if let (Some(pause), false) = (self.pause, self.pieces.is_empty()) {
+            let waiting = self
+                .waiting
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
+            if waiting.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            self.waiting = None;
+        }
         if let Some(piece) = self.pieces.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
