@@ -139,7 +139,7 @@ fn tools_find_what_they_look_for() {
             &["version", "--format", "{{.Server.Version}}"][..],
             env!("CARGO_PKG_VERSION"),
         ),
-        (&["version", "--format", "{{.Client.APIVersion}}"], "1.50"),
+        (&["version", "--format", "{{.Client.APIVersion}}"], "1.56"),
         (&["version", "--format", "{{.Server.Os}}"], "linux"),
         (
             &["info", "--format", "{{.ServerVersion}}"],

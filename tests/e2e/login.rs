@@ -44,7 +44,7 @@ mod both {
         assert!(wrong.contains("unauthorized"), "{wrong}");
         let right = coracle.run_with_input(arguments, b"hunter2\n");
         assert!(
-            right.stderr.contains("unencrypted in") && right.stderr.contains("config.json"),
+            right.stderr.contains("unencrypted") && right.stderr.contains("config.json"),
             "{}",
             right.stderr
         );
@@ -74,15 +74,10 @@ mod both {
         let both = coracle
             .run(["login", "-u", "a", "-p", "b", "--password-stdin", "127.0.0.1:1"])
             .fails(1);
-        assert!(
-            both.contains("--password and --password-stdin are mutually exclusive"),
-            "{both}"
-        );
+        assert!(both.contains("--password and --password-stdin"), "{both}");
         let nobody = coracle.run(["login", "--password-stdin", "127.0.0.1:1"]).fails(1);
         assert!(
-            nobody
-                .to_lowercase()
-                .contains("must provide --username with --password-stdin"),
+            nobody.contains("--username") && nobody.contains("--password-stdin"),
             "{nobody}"
         );
         let silent = coracle.run(["login", "-u", "a", "127.0.0.1:1"]).fails(1);

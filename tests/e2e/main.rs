@@ -90,6 +90,17 @@ fn both() -> Sandbox {
     Sandbox::comparable(env!("CARGO_BIN_EXE_coracle"))
 }
 
+/// Waits for the next second, and returns it as seconds since 1970: all that has happened was before.
+fn next_second() -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_nanos(
+        1_000_000_000 - u64::from(now.subsec_nanos()),
+    ));
+    (now.as_secs() + 1).to_string()
+}
+
 /// A root with nothing in it.
 fn empty() -> Sandbox {
     Sandbox::empty(env!("CARGO_BIN_EXE_coracle"))

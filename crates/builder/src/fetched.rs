@@ -54,7 +54,12 @@ pub fn from_stream<'a>(store: &'a Store, input: &mut dyn Read) -> Result<Fetched
     let mut dockerfile = None;
     if is_archive {
         let directory = open(scratch.directory())?;
-        store::unpack_into(directory, &mut whole, false, store::Clash::Refuse)?;
+        store::unpack_into(
+            directory,
+            &mut whole,
+            store::Owner::Given(0, 0),
+            store::Clash::Refuse,
+        )?;
     } else {
         let mut text = Vec::new();
         whole

@@ -38,6 +38,7 @@ pub use exec::{Starting, begin_exec, exec};
 pub use peer::Peer;
 pub use process::Process;
 pub use rootfs::detached_mount;
+pub use user::{NoSuchUser, ids_of};
 
 /// Everything that starting a container needs, resolved beforehand.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -28,6 +28,11 @@ pub(crate) struct Identity {
     pub(crate) home: String,
 }
 
+/// There is no such user in a root filesystem, or none that can be found.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct NoSuchUser(#[from] UserError);
+
 /// Why a user or group could not be found.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UserError {
@@ -97,6 +102,17 @@ pub(crate) fn look_up(
         },
     };
     resolve(&files, user, groups, numbers)
+}
+
+/// Returns the ids of `user[:group]`, by name or number, in a root filesystem; without one they are root's.
+pub fn ids_of(root: &Tree, user: &str) -> Result<(u32, u32), NoSuchUser> {
+    let nobody = Numbers {
+        uid: 0,
+        gid: 0,
+        groups: Vec::new(),
+    };
+    let identity = look_up(root, Some(user), &[], &nobody)?;
+    Ok((identity.uid, identity.gid))
 }
 
 /// A file that is not there has no entries.

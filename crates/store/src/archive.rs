@@ -11,7 +11,7 @@ use crate::Image;
 pub use artifact::{ArtifactBlob, artifact_manifest};
 pub(crate) use import::with_sendable;
 pub use layout::LayoutOptions;
-pub use load::Choice;
+pub use load::{Choice, LayerProgress};
 use oci::{Digest, Reference};
 pub use save::{Parcel, ParcelContent};
 

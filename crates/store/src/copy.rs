@@ -257,31 +257,40 @@ pub enum Clash {
     Replace,
 }
 
+/// Whose what is unpacked becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// Whose the archive says that it is.
+    Archived,
+    /// A user's and a group's, whatever the archive says.
+    Given(u32, u32),
+}
+
 /// Unpacks a tar, plain or compressed, into a directory. What is there is replaced; of directories `clash` says whether they
-/// are. Without `keep_owner` all belongs to root.
+/// are.
 pub fn unpack_into(
     directory: OwnedFd,
     tar: &mut dyn Read,
-    keep_owner: bool,
+    owner: Owner,
     clash: Clash,
 ) -> Result<(), StoreError> {
-    unpack(directory, tar, keep_owner, false, None, clash)
+    unpack(directory, tar, owner, false, None, clash)
 }
 
 /// Unpacks a tar, plain or compressed, into a directory that becomes what the archive says of its top.
 pub fn unpack_tree(directory: OwnedFd, tar: &mut dyn Read) -> Result<(), StoreError> {
-    unpack(directory, tar, true, true, None, Clash::Refuse)
+    unpack(directory, tar, Owner::Archived, true, None, Clash::Refuse)
 }
 
 /// Like [`unpack_tree`], for an archive that nobody here has made: device nodes are refused, and more than `most` bytes.
 pub fn unpack_strange(directory: OwnedFd, tar: &mut dyn Read, most: u64) -> Result<(), StoreError> {
-    unpack(directory, tar, true, true, Some(most), Clash::Refuse)
+    unpack(directory, tar, Owner::Archived, true, Some(most), Clash::Refuse)
 }
 
 fn unpack(
     directory: OwnedFd,
     tar: &mut dyn Read,
-    keep_owner: bool,
+    owner: Owner,
     with_top: bool,
     most: Option<u64>,
     clash: Clash,
@@ -299,7 +308,7 @@ fn unpack(
         let mut reader = Reader::new(BufReader::with_capacity(256 << 10, inflated));
         let mut unpack = Unpack {
             tree: Tree::new(directory),
-            keep_owner,
+            owner,
             with_top,
             devices: most.is_none(),
             clash,
@@ -314,7 +323,7 @@ fn unpack(
 
 struct Unpack {
     tree: Tree,
-    keep_owner: bool,
+    owner: Owner,
     /// What is said of the top goes for the directory itself.
     with_top: bool,
     /// Whether device nodes are made.
@@ -442,10 +451,9 @@ impl Unpack {
         let on = |action| SysError::on(action, path);
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = openat(above, name, flags, Mode::empty()).map_err(on("open"))?;
-        let owner = if self.keep_owner {
-            (entry.uid, entry.gid)
-        } else {
-            (0, 0)
+        let owner = match self.owner {
+            Owner::Archived => (entry.uid, entry.gid),
+            Owner::Given(user, group) => (user, group),
         };
         set_owner(&made, owner).map_err(on("set the owner of"))?;
         let time = Timespec {

@@ -53,11 +53,13 @@ mod snapshots;
 mod tar;
 mod tree_tar;
 
-pub use archive::{ArtifactBlob, Choice, LayoutOptions, Loaded, Parcel, ParcelContent, artifact_manifest};
+pub use archive::{
+    ArtifactBlob, Choice, LayerProgress, LayoutOptions, Loaded, Parcel, ParcelContent, artifact_manifest,
+};
 pub use artifacts::Artifact;
 pub use changes::{Change, ChangeKind, changes};
 pub use compare::{Aspect, Difference};
-pub use copy::{Clash, unpack_into, unpack_strange, unpack_tree, write_alone, write_root, write_tree};
+pub use copy::{Clash, Owner, unpack_into, unpack_strange, unpack_tree, write_alone, write_root, write_tree};
 pub use error::StoreError;
 pub use extract::{ExtractError, Limits};
 pub use garbage::{Reclaimed, Usage};

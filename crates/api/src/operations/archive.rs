@@ -6,7 +6,7 @@ use crate::server::{Exchange, Failure, Method, Outlet, Reply, Route};
 use crate::wire::time;
 use base64::Engine as _;
 use engine::EngineError;
-use engine::containers::copy::{Clash, PathStat};
+use engine::containers::copy::{Clash, Owner, PathStat};
 use hyper::StatusCode;
 use serde::Serialize;
 use std::io::{BufWriter, Write};
@@ -130,8 +130,13 @@ fn copy_out(exchange: &mut Exchange) -> Result<Reply, Failure> {
 
 fn copy_in(exchange: &mut Exchange) -> Result<Reply, Failure> {
     let path = path(exchange)?;
-    // `copyUIDGID` asks for the owners that the archive names. They are kept in any case, as by Docker for containers
-    // whose user is root.
+    // By its name and its documentation it would keep the archive's owners. Those are kept without it; what it does is to
+    // give all to the container's user.
+    let owner = if exchange.query().flag("copyUIDGID") {
+        Owner::Container
+    } else {
+        Owner::Archived
+    };
     let clash = if exchange.query().flag("noOverwriteDirNonDir") {
         Clash::Refuse
     } else {
@@ -139,7 +144,7 @@ fn copy_in(exchange: &mut Exchange) -> Result<Reply, Failure> {
     };
     let mut body = exchange.take_body();
     let (engine, id) = open(exchange)?;
-    let copied = engine.containers().copy_in(&id, &path, &mut body, true, clash);
+    let copied = engine.containers().copy_in(&id, &path, &mut body, owner, clash);
     copied.map_err(missing(exchange.parameter("id"), &path))?;
     Ok(Reply::empty(StatusCode::OK))
 }

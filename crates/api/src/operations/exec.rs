@@ -1,5 +1,6 @@
 //! Further processes in containers, by Docker's four steps: create, start, resize, inspect.
 
+use super::object::Object;
 use super::streams::client::{Client, Hijacked, Reader};
 use super::streams::talk::{Ending, Terms, flush, talk};
 use super::streams::{content_type, detach_keys, size, wants_to_hijack};
@@ -12,7 +13,6 @@ use engine::containers::instance::{Instance, InstanceStatus};
 use engine::containers::request::ExecRequest;
 use engine::runtime::StartError;
 use hyper::StatusCode;
-use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -42,52 +42,32 @@ pub(crate) const ROUTES: &[Route] = &[
 /// From this version on a terminal's first size can be given. Before it is not looked at.
 const SIZED: ApiVersion = ApiVersion::new(42);
 
-/// Docker's `ExecConfig`; what is `null` is not there.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct Create {
-    attach_stdin: Option<bool>,
-    attach_stdout: Option<bool>,
-    attach_stderr: Option<bool>,
-    console_size: Option<(u16, u16)>,
-    detach_keys: Option<String>,
-    tty: Option<bool>,
-    env: Option<Vec<String>>,
-    cmd: Option<Vec<String>>,
-    privileged: Option<bool>,
-    user: Option<String>,
-    working_dir: Option<String>,
-}
-
-/// Docker's `ExecStartConfig`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct Start {
-    detach: Option<bool>,
-    tty: Option<bool>,
-    console_size: Option<(u16, u16)>,
+/// Takes a terminal's rows and columns out of a document. None at all, or `[0, 0]`, is no size.
+fn console_size(body: &mut Object) -> Result<Option<(u16, u16)>, Failure> {
+    let size: Option<(u16, u16)> = body.take("ConsoleSize")?;
+    Ok(size.filter(|&size| size != (0, 0)))
 }
 
 /// `POST /containers/{id}/exec`.
 fn create(exchange: &mut Exchange) -> Result<Reply, Failure> {
-    let create: Create = exchange.document()?;
-    let keys = create.detach_keys.unwrap_or_default();
+    let mut body = Object::new(exchange.document()?)?;
+    let keys: String = body.take("DetachKeys")?;
     detach_keys(Some(&keys))?;
     let sized = exchange.version() >= SIZED;
     let instance = Instance {
         request: ExecRequest {
-            command: create.cmd.unwrap_or_default(),
-            environment: create.env.unwrap_or_default(),
-            working_directory: create.working_dir.filter(|path| !path.is_empty()),
-            user: create.user.filter(|user| !user.is_empty()),
-            terminal: create.tty.unwrap_or_default(),
-            open_stdin: create.attach_stdin.unwrap_or_default(),
-            privileged: create.privileged.unwrap_or_default(),
-            size: create.console_size.filter(|&size| sized && size != (0, 0)),
+            command: body.take("Cmd")?,
+            environment: body.take("Env")?,
+            working_directory: body.text("WorkingDir")?,
+            user: body.text("User")?,
+            terminal: body.take("Tty")?,
+            open_stdin: body.take("AttachStdin")?,
+            privileged: body.take("Privileged")?,
+            size: console_size(&mut body)?.filter(|_| sized),
             detach: false,
         },
-        stdout: create.attach_stdout.unwrap_or_default(),
-        stderr: create.attach_stderr.unwrap_or_default(),
+        stdout: body.take("AttachStdout")?,
+        stderr: body.take("AttachStderr")?,
         detach_keys: keys,
     };
     let engine = exchange.engine()?;
@@ -99,9 +79,9 @@ fn create(exchange: &mut Exchange) -> Result<Reply, Failure> {
 
 /// `POST /exec/{id}/start`.
 fn start(exchange: &mut Exchange) -> Result<Reply, Failure> {
-    let start: Start = exchange.document()?;
-    let (detach, raw) = (start.detach.unwrap_or_default(), start.tty.unwrap_or_default());
-    let mut first_size = start.console_size;
+    let mut body = Object::new(exchange.document()?)?;
+    let (detach, raw): (bool, bool) = (body.take("Detach")?, body.take("Tty")?);
+    let mut first_size = console_size(&mut body)?;
     if exchange.version() < SIZED || detach {
         first_size = None;
     }
@@ -110,7 +90,6 @@ fn start(exchange: &mut Exchange) -> Result<Reply, Failure> {
             "console size is only supported when TTY is enabled",
         ));
     }
-    let first_size = first_size.filter(|&size| size != (0, 0));
     let exec_id = exchange.parameter("id").to_owned();
     let engine = exchange.engine()?;
     let containers = engine.containers();

@@ -13,7 +13,7 @@ use crate::output;
 use crate::output::units;
 use clap::Args;
 use engine::containers::Containers;
-use engine::containers::copy::{Clash, PathStat};
+use engine::containers::copy::{Clash, Owner, PathStat};
 use engine::containers::record::ContainerId;
 use engine::{EngineError, Kind};
 use std::io::{BufReader, BufWriter, Write};
@@ -225,7 +225,12 @@ impl Cp {
             target.insert(0, '/');
         }
         // A tar has numeric owners, and they are kept: what is documented of Docker is otherwise, but this is what it does.
-        let keep_owner = true;
+        // With --archive they become the container's user's, where Docker looks for that on the host.
+        let owner = if self.archive {
+            Owner::Container
+        } else {
+            Owner::Archived
+        };
         if source == "-" {
             // A link to a directory is one.
             let found = stat(containers, id, &format!("{}/", target.trim_end_matches('/')));
@@ -234,13 +239,7 @@ impl Cp {
                     "destination \"{shown}\" must be a directory"
                 )));
             }
-            containers.copy_in(
-                id,
-                &target,
-                &mut std::io::stdin().lock(),
-                keep_owner,
-                Clash::Refuse,
-            )?;
+            containers.copy_in(id, &target, &mut std::io::stdin().lock(), owner, Clash::Refuse)?;
             return Ok(ExitCode::SUCCESS);
         }
         let (path, whole_content) = content_only(source);
@@ -283,7 +282,7 @@ impl Cp {
         let (packed, copied) = std::thread::scope(|scope| {
             let packer = scope.spawn(|| local::pack(path, &name, follow, writer));
             let copied = containers
-                .copy_in(id, &directory, &mut reader, keep_owner, Clash::Refuse)
+                .copy_in(id, &directory, &mut reader, owner, Clash::Refuse)
                 .map_err(|error| missing(error, container, &directory));
             drop(reader);
             let packed = packer

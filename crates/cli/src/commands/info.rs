@@ -107,6 +107,7 @@ fn text(cli: &Cli, info: &engine::Info, log_driver: &str) -> String {
     line("Name", &info.name);
     line("ID", &info.id);
     line("Docker Root Dir", &cli.locations().root.display().to_string());
+    line("API Socket", &api_socket(cli));
     line("Debug Mode", &debug.to_string());
     line("Experimental", "false");
     line("Live Restore Enabled", "true");
@@ -117,6 +118,16 @@ fn text(cli: &Cli, info: &engine::Info, log_driver: &str) -> String {
     text
 }
 
+/// Says where `serve` listens unless it is told otherwise, and whether somebody does.
+fn api_socket(cli: &Cli) -> String {
+    let path = super::serve::default_socket(cli);
+    let state = match std::os::unix::net::UnixStream::connect(&path) {
+        Ok(_) => "is served",
+        Err(_) => "not served; see 'serve'",
+    };
+    format!("unix://{} ({state})", path.display())
+}
+
 /// What templates see: the server's fields, and the client's in `ClientInfo`.
 fn value(cli: &Cli, info: &SystemInfo) -> Result<Value, Failure> {
     let mut value = serde_json::to_value(info).map_err(|error| Failure::new(error.to_string()))?;
@@ -124,8 +135,8 @@ fn value(cli: &Cli, info: &SystemInfo) -> Result<Value, Failure> {
         "Debug": cli.debug,
         "Platform": {"Name": "Coracle"},
         "Version": VERSION,
-        "ApiVersion": super::version::API_VERSION,
-        "DefaultAPIVersion": super::version::API_VERSION,
+        "ApiVersion": super::version::api_version(),
+        "DefaultAPIVersion": super::version::api_version(),
         "GitCommit": super::version::BUILD,
         "Os": "linux",
         "Arch": oci::Platform::host().architecture,

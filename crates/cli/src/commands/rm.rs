@@ -24,11 +24,11 @@ pub(super) struct Rm {
 
 impl Verb for Rm {
     fn run(self, cli: &Cli, words: Vec<String>) -> Result<ExitCode, Failure> {
-        if self.link {
-            return Err(Failure::new("'--link' is not there yet").with_hint("containers are not linked here"));
-        }
         let containers = cli.engine()?.containers();
         let remove = |name: &str| {
+            if self.link {
+                return containers.remove_link(name);
+            }
             let id = containers.find(name)?;
             containers.remove(&id, self.force, self.volumes)
         };

@@ -15,10 +15,10 @@ pub(crate) const BUILD: &str = match option_env!("CORACLE_BUILD") {
     Some(commit) => commit,
     None => "unknown",
 };
-/// The Docker Engine API that our JSON follows.
-pub(super) const API_VERSION: &str = "1.50";
-/// The oldest that our JSON serves.
-const MINIMUM: &str = "1.24";
+/// The Docker Engine API that our JSON follows, and `serve` speaks.
+pub(super) fn api_version() -> String {
+    api::server::ApiVersion::NEWEST.to_string()
+}
 
 /// Flags of `version`.
 #[derive(Debug, Args)]
@@ -36,9 +36,10 @@ impl Verb for Version {
     fn run(self, _cli: &Cli, _words: Vec<String>) -> Result<ExitCode, Failure> {
         let architecture = oci::Platform::host().architecture;
         let version = env!("CARGO_PKG_VERSION");
+        let (newest, oldest) = (api_version(), api::server::ApiVersion::OLDEST.to_string());
         let Some(format) = self.format.as_deref().filter(|format| !format.is_empty()) else {
             output::text(&format!(
-                "Client: Coracle\n Version:           {version}\n API version:       {API_VERSION}\n Git commit:        {BUILD}\n OS/Arch:           linux/{architecture}\n Context:           {context}\n\nServer: Coracle, in this program; there is no daemon\n Engine:\n  Version:          {version}\n  API version:      {API_VERSION} (minimum version {MINIMUM})\n  Git commit:       {BUILD}\n  OS/Arch:          linux/{architecture}\n  Experimental:     false\n",
+                "Client: Coracle\n Version:           {version}\n API version:       {newest}\n Git commit:        {BUILD}\n OS/Arch:           linux/{architecture}\n Context:           {context}\n\nServer: Coracle, in this program; there is no daemon\n Engine:\n  Version:          {version}\n  API version:      {newest} (minimum version {oldest})\n  Git commit:       {BUILD}\n  OS/Arch:          linux/{architecture}\n  Experimental:     false\n",
                 context = super::context::NAME,
             ))?;
             return Ok(ExitCode::SUCCESS);
@@ -48,7 +49,7 @@ impl Verb for Version {
         let platform = json!({"Name": "Coracle"});
         let data = json!({
             "Client": {
-                "Platform": platform, "Version": version, "ApiVersion": API_VERSION, "DefaultAPIVersion": API_VERSION,
+                "Platform": platform, "Version": version, "ApiVersion": newest, "DefaultAPIVersion": newest,
                 "GitCommit": BUILD, "GoVersion": "", "Os": "linux", "Arch": architecture, "BuildTime": "",
                 "Context": super::context::NAME, "Experimental": true,
             },
@@ -58,12 +59,12 @@ impl Verb for Version {
                     "Name": "Engine",
                     "Version": version,
                     "Details": {
-                        "ApiVersion": API_VERSION, "Arch": architecture, "BuildTime": "", "Experimental": "false",
-                        "GitCommit": BUILD, "GoVersion": "", "KernelVersion": kernel, "MinAPIVersion": MINIMUM,
+                        "ApiVersion": newest, "Arch": architecture, "BuildTime": "", "Experimental": "false",
+                        "GitCommit": BUILD, "GoVersion": "", "KernelVersion": kernel, "MinAPIVersion": oldest,
                         "Os": "linux",
                     },
                 }],
-                "Version": version, "ApiVersion": API_VERSION, "MinAPIVersion": MINIMUM, "GitCommit": BUILD,
+                "Version": version, "ApiVersion": newest, "MinAPIVersion": oldest, "GitCommit": BUILD,
                 "GoVersion": "", "Os": "linux", "Arch": architecture, "KernelVersion": kernel, "Experimental": false,
                 "BuildTime": "",
             },

@@ -23,7 +23,7 @@ impl Builds<'_> {
         let (mut reader, writer) = std::io::pipe().map_err(|error| SysError::io("make", "a pipe", &error))?;
         std::thread::scope(|scope| {
             let writing = scope.spawn(move || write_all(&root, writer));
-            let read = store::unpack_into(into, &mut reader, false, store::Clash::Refuse);
+            let read = store::unpack_into(into, &mut reader, store::Owner::Given(0, 0), store::Clash::Refuse);
             // Who still writes into it would wait for ever.
             drop::<PipeReader>(reader);
             let written = writing

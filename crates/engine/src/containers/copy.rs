@@ -20,6 +20,17 @@ use sys::path::Tree;
 
 pub use store::Clash;
 
+/// Whose files become that are copied into a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// Whose the archive says that they are, by number.
+    Archived,
+    /// The container's user's, if it has one that is not root; otherwise as the archive says.
+    Container,
+    /// A user's and a group's.
+    Given(u32, u32),
+}
+
 /// What a path inside a container is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathStat {
@@ -87,14 +98,13 @@ impl Containers<'_> {
         Ok(stat)
     }
 
-    /// Unpacks a tar into the directory `path` (Docker's `PUT …/archive`). With `keep_owner` numeric owners are kept,
-    /// otherwise all is owned by root.
+    /// Unpacks a tar into the directory `path` (Docker's `PUT …/archive`).
     pub fn copy_in(
         &self,
         id: &ContainerId,
         path: &str,
         tar: &mut dyn Read,
-        keep_owner: bool,
+        owner: Owner,
         clash: Clash,
     ) -> Result<(), EngineError> {
         let view = self.view(id, true)?;
@@ -116,8 +126,19 @@ impl Containers<'_> {
         if view.lives && mounted.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
             return Err(conflict("container rootfs is marked read-only"));
         }
-        store::unpack_into(directory, tar, keep_owner, clash)?;
-        self.note(&self.record(id)?, "extract-to-dir", &[])
+        let record = self.record(id)?;
+        let owner = match owner {
+            Owner::Archived => store::Owner::Archived,
+            Owner::Given(user, group) => store::Owner::Given(user, group),
+            Owner::Container if record.settings.user.is_empty() => store::Owner::Archived,
+            Owner::Container => {
+                let (user, group) = runtime::ids_of(&view.root, &record.settings.user)
+                    .map_err(|error| super::invalid(error.to_string()))?;
+                store::Owner::Given(user, group)
+            }
+        };
+        store::unpack_into(directory, tar, owner, clash)?;
+        self.note(&record, "extract-to-dir", &[])
     }
 
     /// Writes the whole root filesystem as a tar, without what is mounted in it (`export`): mount points are empty.

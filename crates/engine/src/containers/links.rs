@@ -2,13 +2,42 @@
 //! variables. On networks of one's own a link is a name that this container alone has for another.
 use super::record::{Activity, EndpointRecord, Settings};
 use super::request::NetworkMode;
-use super::rows::Record;
-use super::{Containers, invalid, not_found};
+use super::rows::{self, Record};
+use super::{Containers, conflict, invalid, not_found};
 use crate::EngineError;
 use crate::networks::{DEFAULT, joining};
 use std::borrow::Cow;
 
 impl Containers<'_> {
+    /// Removes a link, which is named `container/alias`, from a container's settings. One that runs has it until it ends.
+    pub fn remove_link(&self, name: &str) -> Result<(), EngineError> {
+        let Some((parent, alias)) = name.trim_start_matches('/').split_once('/') else {
+            self.find(name)?;
+            return Err(conflict(
+                "Conflict, cannot remove the default link name of the container",
+            ));
+        };
+        let id = self.find(parent)?;
+        self.engine.database.write(|transaction| {
+            let mut record = rows::by_id(transaction, &id)?.ok_or_else(|| not_found(id.as_str()))?;
+            let settings = &mut record.settings;
+            let is_other = |link: &String| joining::split_link(link).1 != alias;
+            let count = |settings: &Settings| {
+                let places = settings.networks.iter().map(|there| there.links.len());
+                settings.request.links.len() + places.sum::<usize>()
+            };
+            let before = count(settings);
+            settings.request.links.retain(is_other);
+            for place in &mut settings.networks {
+                place.links.retain(is_other);
+            }
+            if count(settings) == before {
+                return Err(not_found(name));
+            }
+            Ok(rows::set_settings(transaction, &id, settings)?)
+        })
+    }
+
     /// Returns a container's settings with what its links bring. Those that are linked must run.
     pub(super) fn with_links(self, record: &Record) -> Result<Cow<'_, Settings>, EngineError> {
         let settings = &record.settings;

@@ -1,6 +1,6 @@
 //! `load`, `save`, `import`: images as archives.
 
-use super::{Image, Images, Loaded};
+use super::{Image, Images, LayerProgress, Loaded};
 use crate::{EngineError, durable, events};
 use oci::{Digest, ImageConfig, Platform, Reference};
 use std::io::{Read, Write};
@@ -11,7 +11,17 @@ impl Images<'_> {
     ///
     /// With `platforms`, only images for one of these.
     pub fn load(&self, archive: &mut dyn Read, platforms: &[Platform]) -> Result<Vec<Loaded>, EngineError> {
-        let loaded = self.engine.store.load(archive, platforms)?;
+        self.load_watched(archive, platforms, &|_| {})
+    }
+
+    /// Like [`Images::load`], and tells of each layer that was not here before.
+    pub fn load_watched(
+        &self,
+        archive: &mut dyn Read,
+        platforms: &[Platform],
+        watch: &dyn Fn(LayerProgress<'_>),
+    ) -> Result<Vec<Loaded>, EngineError> {
+        let loaded = self.engine.store.load_watched(archive, platforms, watch)?;
         durable::sync_behind(self.engine);
         for one in &loaded {
             let id = one.id.to_string();

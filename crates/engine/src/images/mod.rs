@@ -24,7 +24,7 @@ pub use registry::Found;
 pub use remove::Removed;
 pub(crate) use remove::is_alive;
 pub use search::SearchFilter;
-pub use store::{Artifact, Image, Index, IndexMember, Loaded};
+pub use store::{Artifact, Image, Index, IndexMember, LayerProgress, Loaded};
 pub use tree::{Branch, Entry};
 
 use crate::Engine;

@@ -1,6 +1,6 @@
 use crate::kit::{Root, shell};
 use engine::Kind;
-use engine::containers::copy::Clash;
+use engine::containers::copy::{Clash, Owner};
 use engine::containers::record::ContainerId;
 use engine::containers::request::{CreateContainer, MountRequest, MountSource};
 use std::process::{Command, Stdio};
@@ -74,7 +74,13 @@ fn they_go_in_and_out_of_running_and_stopped_containers() {
     for directory in ["/tmp", "/data"] {
         let tar = tar_of("before", "in\n", true);
         root.containers()
-            .copy_in(&id, directory, &mut tar.as_slice(), false, Clash::Refuse)
+            .copy_in(
+                &id,
+                directory,
+                &mut tar.as_slice(),
+                Owner::Given(0, 0),
+                Clash::Refuse,
+            )
             .unwrap();
     }
     assert!(
@@ -97,7 +103,7 @@ fn they_go_in_and_out_of_running_and_stopped_containers() {
     }
     let tar = tar_of("after", "later\n", false);
     root.containers()
-        .copy_in(&id, "/data", &mut tar.as_slice(), true, Clash::Refuse)
+        .copy_in(&id, "/data", &mut tar.as_slice(), Owner::Archived, Clash::Refuse)
         .unwrap();
     assert_eq!(root.exec(&id, &["cat", "/data/after"]).stdout, "later\n");
     assert!(
@@ -111,7 +117,7 @@ fn they_go_in_and_out_of_running_and_stopped_containers() {
     let tar = tar_of("data", "a file over a directory", false);
     assert!(
         root.containers()
-            .copy_in(&id, "/", &mut tar.as_slice(), false, Clash::Refuse)
+            .copy_in(&id, "/", &mut tar.as_slice(), Owner::Given(0, 0), Clash::Refuse)
             .is_err()
     );
     root.containers().remove(&id, true, false).unwrap();
@@ -132,12 +138,24 @@ fn links_stay_inside() {
     let tar = tar_of("canary", "overwritten", false);
     assert!(
         root.containers()
-            .copy_in(&id, "/evil", &mut tar.as_slice(), false, Clash::Refuse)
+            .copy_in(
+                &id,
+                "/evil",
+                &mut tar.as_slice(),
+                Owner::Given(0, 0),
+                Clash::Refuse
+            )
             .is_err()
     );
     assert_eq!(std::fs::read_to_string(&canary).unwrap(), "untouched");
     root.containers()
-        .copy_in(&id, "/short", &mut tar.as_slice(), false, Clash::Refuse)
+        .copy_in(
+            &id,
+            "/short",
+            &mut tar.as_slice(),
+            Owner::Given(0, 0),
+            Clash::Refuse,
+        )
         .unwrap();
     assert_eq!(root.exec(&id, &["cat", "/tmp/canary"]).stdout, "overwritten");
     let stat = root.containers().stat_path(&id, "/up").unwrap();

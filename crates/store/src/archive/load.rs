@@ -22,6 +22,26 @@ const DEEPEST: u32 = 4;
 /// What a layer out of a docker-archive is called as a blob.
 const PLAIN_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
+/// How far a layer is that is being loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerProgress<'a> {
+    /// The digest of its tar.
+    pub layer: &'a Digest,
+    /// Bytes that have been read of it.
+    pub done: u64,
+    /// All its bytes, as they are in the archive.
+    pub size: u64,
+}
+
+/// What is to be loaded, and who wants to hear of it.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    /// Nothing stands for all.
+    platforms: &'a [Platform],
+    watch: &'a dyn Fn(LayerProgress<'_>),
+    choice: &'a Choice,
+}
+
 /// An image read and unpacked, but not recorded.
 struct Found {
     raw_config: Vec<u8>,
@@ -50,7 +70,24 @@ impl Store {
     /// Of an index all images that are in the archive are taken. With `platforms`, only images for one of these are taken
     /// at all.
     pub fn load(&self, archive: &mut dyn Read, platforms: &[Platform]) -> Result<Vec<Loaded>, StoreError> {
-        self.load_choice(archive, platforms, &Choice::All)
+        self.load_watched(archive, platforms, &|_| {})
+    }
+
+    /// Like [`Store::load`], and tells of each layer that was not here before, when it begins and when it is done.
+    pub fn load_watched(
+        &self,
+        archive: &mut dyn Read,
+        platforms: &[Platform],
+        watch: &dyn Fn(LayerProgress<'_>),
+    ) -> Result<Vec<Loaded>, StoreError> {
+        self.load_wanted(
+            archive,
+            Wanted {
+                platforms,
+                watch,
+                choice: &Choice::All,
+            },
+        )
     }
 
     /// Reads images out of the directory of an OCI image layout, which is trusted as a path; they get no names.
@@ -67,7 +104,14 @@ impl Store {
                 let mut buffered = std::io::BufWriter::with_capacity(256 * 1024, &mut writer);
                 tree_tar::write(directory, &mut buffered).map(|_| ())
             });
-            let loaded = self.load_choice(&mut reader, platforms, choice);
+            let loaded = self.load_wanted(
+                &mut reader,
+                Wanted {
+                    platforms,
+                    watch: &|_| {},
+                    choice,
+                },
+            );
             // Who writes into a pipe that nobody reads must not wait for ever.
             drop(reader);
             let written = writing
@@ -82,14 +126,9 @@ impl Store {
         })
     }
 
-    fn load_choice(
-        &self,
-        archive: &mut dyn Read,
-        platforms: &[Platform],
-        choice: &Choice,
-    ) -> Result<Vec<Loaded>, StoreError> {
+    fn load_wanted(&self, archive: &mut dyn Read, wanted: Wanted<'_>) -> Result<Vec<Loaded>, StoreError> {
         let lease = self.lease()?;
-        let result = self.load_leased(&lease, archive, platforms, choice);
+        let result = self.load_leased(&lease, archive, wanted);
         if result.is_err() {
             drop(lease);
             // What had been unpacked belongs to nobody now. The first failure is the one to report.
@@ -102,23 +141,22 @@ impl Store {
         &self,
         lease: &Lease,
         archive: &mut dyn Read,
-        platforms: &[Platform],
-        choice: &Choice,
+        wanted: Wanted<'_>,
     ) -> Result<Vec<Loaded>, StoreError> {
         let spool = Spool::read(lease, archive)?;
-        if *choice != Choice::All {
+        if *wanted.choice != Choice::All {
             let index = spool.required("index.json")?;
-            let contents = self.oci_layout(lease, &spool, &index, platforms, choice)?;
+            let contents = self.oci_layout(lease, &spool, &index, wanted)?;
             return self.record(contents);
         }
         let (manifest, index) = (spool.document("manifest.json")?, spool.document("index.json")?);
         let contents = match (manifest, index) {
             // What Docker's half cannot tell stands in the other one.
             (Some(_), Some(index)) if has_more(&spool, &index) => {
-                self.oci_layout(lease, &spool, &index, platforms, choice)?
+                self.oci_layout(lease, &spool, &index, wanted)?
             }
-            (Some(manifest), _) => self.docker_archive(lease, &spool, &manifest, platforms)?,
-            (None, Some(index)) => self.oci_layout(lease, &spool, &index, platforms, choice)?,
+            (Some(manifest), _) => self.docker_archive(lease, &spool, &manifest, wanted)?,
+            (None, Some(index)) => self.oci_layout(lease, &spool, &index, wanted)?,
             (None, None) => {
                 return Err(StoreError::Archive(
                     "it has neither 'manifest.json' nor 'index.json', so it is no archive of images \
@@ -173,7 +211,7 @@ impl Store {
         lease: &Lease,
         spool: &Spool,
         manifest: &[u8],
-        platforms: &[Platform],
+        wanted: Wanted<'_>,
     ) -> Result<Vec<Content>, StoreError> {
         let images: Vec<DockerImage> =
             serde_json::from_slice(manifest).map_err(|source| StoreError::Document {
@@ -195,7 +233,7 @@ impl Store {
                 .collect::<Result<Vec<Reference>, _>>()?;
             let raw_config = spool.required(&image.config)?;
             let config = parse_config(&raw_config, &digest_of(&raw_config))?;
-            if !is_wanted(platforms, &config.platform()) {
+            if !is_wanted(wanted.platforms, &config.platform()) {
                 continue;
             }
             let names = image.layers.unwrap_or_default();
@@ -210,6 +248,7 @@ impl Store {
             for (name, diff_id) in names.iter().zip(diff_ids) {
                 let layer = self.once(lease, diff_id, || {
                     let (file, path) = spool.open(name)?;
+                    let told = tell(wanted.watch, diff_id, &file);
                     let source = Source {
                         what: format!("the archive's '{name}'"),
                         reader: Box::new(file),
@@ -218,7 +257,9 @@ impl Store {
                         media_type: PLAIN_LAYER.to_owned(),
                         keep: Keep::Spooled(path),
                     };
-                    self.unpack(lease, source, &layers)
+                    let layer = self.unpack(lease, source, &layers)?;
+                    told();
+                    Ok(layer)
                 })?;
                 layers.push(layer.id);
             }
@@ -231,7 +272,7 @@ impl Store {
             }));
         }
         if found.is_empty() {
-            return Err(none_for(platforms));
+            return Err(none_for(wanted.platforms));
         }
         Ok(found)
     }
@@ -241,22 +282,21 @@ impl Store {
         lease: &Lease,
         spool: &Spool,
         index: &[u8],
-        platforms: &[Platform],
-        choice: &Choice,
+        wanted: Wanted<'_>,
     ) -> Result<Vec<Content>, StoreError> {
         let Manifest::Index(index) = parse_manifest(index, None)? else {
             return Err(StoreError::Archive("its 'index.json' is no index".to_owned()));
         };
         let mut found = Vec::new();
-        for descriptor in choice.of(index.manifests())? {
+        for descriptor in wanted.choice.of(index.manifests())? {
             let place = Place {
-                tags: match choice {
+                tags: match wanted.choice {
                     Choice::All => names(descriptor)?,
                     _ => Vec::new(),
                 },
                 listed: None,
                 depth: 0,
-                platforms,
+                wanted,
             };
             self.oci_content(lease, spool, descriptor, &place, &mut found)?;
         }
@@ -265,7 +305,7 @@ impl Store {
             Content::Artifact { listed, .. } => !listed,
         });
         if !is_any {
-            return Err(none_for(platforms));
+            return Err(none_for(wanted.platforms));
         }
         Ok(found)
     }
@@ -303,7 +343,7 @@ impl Store {
                         // Of nested indexes the outermost is the one that the names lead to.
                         listed: place.listed.clone().or_else(|| Some((Arc::clone(&raw), entry))),
                         depth: place.depth + 1,
-                        platforms: place.platforms,
+                        wanted: place.wanted,
                     };
                     self.oci_content(lease, spool, inner, &place, found)?;
                 }
@@ -312,7 +352,7 @@ impl Store {
         };
         if !is_image(&image) {
             // Attestations stay where all platforms do.
-            if place.listed.is_none() || place.platforms.is_empty() {
+            if place.listed.is_none() || place.wanted.platforms.is_empty() {
                 self.oci_artifact(lease, spool, &image, &raw)?;
                 found.push(Content::Artifact {
                     raw,
@@ -356,7 +396,7 @@ impl Store {
     ) -> Result<Option<Found>, StoreError> {
         let (config_digest, raw_config) = blob(spool, image.config())?;
         let config = parse_config(&raw_config, &config_digest)?;
-        if !is_wanted(place.platforms, &config.platform()) {
+        if !is_wanted(place.wanted.platforms, &config.platform()) {
             return Ok(None);
         }
         let diff_ids = &config.rootfs.diff_ids;
@@ -372,6 +412,7 @@ impl Store {
             let layer = self.once(lease, diff_id, || {
                 let name = member(&layer_digest);
                 let (file, path) = spool.open(&name)?;
+                let told = tell(place.wanted.watch, diff_id, &file);
                 let source = Source {
                     what: format!("the archive's '{name}'"),
                     reader: Box::new(file),
@@ -380,7 +421,9 @@ impl Store {
                     media_type: descriptor.media_type().to_string(),
                     keep: Keep::Spooled(path),
                 };
-                self.unpack(lease, source, &layers)
+                let layer = self.unpack(lease, source, &layers)?;
+                told();
+                Ok(layer)
             })?;
             layers.push(layer.id);
         }
@@ -452,6 +495,24 @@ impl Choice {
     }
 }
 
+/// Tells that a layer begins; what is returned tells that it is done.
+fn tell<'a>(
+    watch: &'a dyn Fn(LayerProgress<'_>),
+    layer: &'a Digest,
+    file: &std::fs::File,
+) -> impl FnOnce() + use<'a> {
+    // Without it there is a layer of unknown size to hear of.
+    let size = file.metadata().map_or(0, |metadata| metadata.len());
+    watch(LayerProgress { layer, done: 0, size });
+    move || {
+        watch(LayerProgress {
+            layer,
+            done: size,
+            size,
+        });
+    }
+}
+
 /// Where in a layout something is.
 struct Place<'a> {
     /// The names that lead there.
@@ -459,8 +520,7 @@ struct Place<'a> {
     /// The index that lists it, and the digest by which it does.
     listed: Option<(Arc<Vec<u8>>, Digest)>,
     depth: u32,
-    /// What is wanted; nothing stands for all.
-    platforms: &'a [Platform],
+    wanted: Wanted<'a>,
 }
 
 /// Says whether a manifest is an image's. Attestations and other artifacts have no layers to unpack.

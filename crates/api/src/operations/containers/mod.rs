@@ -8,11 +8,11 @@ mod stats;
 use super::object::Object;
 use crate::server::{Exchange, Failure, Method, OpenEngine, Reply, Route};
 use crate::wire::ContainerInspect;
+use engine::EngineError;
 use engine::containers::ChangeKind;
 use engine::containers::record::{Activity, ContainerId};
 use engine::containers::start::StartRequest;
 use engine::containers::update::UpdateContainer;
-use engine::{EngineError, Kind};
 use hyper::StatusCode;
 use serde::Serialize;
 use serde_json::json;
@@ -96,7 +96,8 @@ pub(crate) const ROUTES: &[Route] = &[
     },
     Route {
         method: Method::Delete,
-        pattern: "/containers/{id}",
+        // A link's name has a slash.
+        pattern: "/containers/{*id}",
         operation: remove,
     },
     Route {
@@ -188,21 +189,20 @@ fn restart(exchange: &mut Exchange) -> Result<Reply, Failure> {
 }
 
 fn kill(exchange: &mut Exchange) -> Result<Reply, Failure> {
-    let (engine, id) = open(exchange)?;
-    let signal = exchange.query().get("signal").unwrap_or_default();
-    engine.containers().kill(&id, signal).map_err(|error| {
-        let conflict = error.kind() == Kind::Conflict;
-        let failure = Failure::from(error);
-        if !conflict {
-            return failure;
-        }
-        Failure::conflict(format!(
+    signal(exchange).map_err(|failure| Failure {
+        message: format!(
             "cannot kill container: {}: {}",
             exchange.parameter("id"),
             failure.message
-        ))
-    })?;
-    Ok(done())
+        ),
+        ..failure
+    })
+}
+
+fn signal(exchange: &Exchange) -> Result<Reply, Failure> {
+    let (engine, id) = open(exchange)?;
+    let signal = exchange.query().get("signal").unwrap_or_default();
+    Ok(engine.containers().kill(&id, signal).map(|()| done())?)
 }
 
 fn pause(exchange: &mut Exchange) -> Result<Reply, Failure> {
@@ -238,9 +238,11 @@ fn update(exchange: &mut Exchange) -> Result<Reply, Failure> {
 fn remove(exchange: &mut Exchange) -> Result<Reply, Failure> {
     let query = exchange.query();
     if query.flag("link") {
-        return Err(Failure::bad_request(
-            "links cannot be removed: remove the container that has them, and make it again without",
-        ));
+        exchange
+            .engine()?
+            .containers()
+            .remove_link(exchange.parameter("id"))?;
+        return Ok(done());
     }
     let (engine, id) = open(exchange)?;
     engine

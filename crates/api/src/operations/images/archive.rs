@@ -1,9 +1,10 @@
 //! Images as archives: load, save, import.
 
 use super::pull;
-use crate::operations::lines::{Lines, failed, status};
+use crate::operations::lines::{Lines, failed, progress, status};
 use crate::server::reply::Head;
 use crate::server::{ApiVersion, Exchange, Failure, Reply};
+use engine::images::LayerProgress;
 use serde_json::json;
 use std::io::Write;
 use std::sync::Arc;
@@ -57,13 +58,20 @@ fn one_platform(exchange: &Exchange, count: usize) -> Result<(), Failure> {
 pub(super) fn load(exchange: &mut Exchange) -> Result<Reply, Failure> {
     let platforms = super::platforms(exchange, "platform", 48)?;
     one_platform(exchange, platforms.len())?;
+    let quiet = exchange.query().flag("quiet");
     let engine = exchange.engine()?;
     let mut body = exchange.take_body();
     Ok(Reply::Stream(
         Head::ok("application/json"),
         Box::new(move |outlet| {
             let lines = Lines::new(outlet, Arc::new(AtomicBool::new(false)));
-            match engine.images().load(&mut body, &platforms) {
+            let watch = |layer: LayerProgress<'_>| {
+                if !quiet {
+                    let id = layer.layer.short();
+                    lines.send(&progress(&id, "Loading layer", layer.done, layer.size));
+                }
+            };
+            match engine.images().load_watched(&mut body, &platforms, &watch) {
                 Ok(loaded) => {
                     for image in &loaded {
                         if image.tags.is_empty() {

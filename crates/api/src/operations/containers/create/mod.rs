@@ -52,6 +52,8 @@ pub(super) fn create(exchange: &mut Exchange) -> Result<Reply, Failure> {
             EngineError::NotFound { kind: "image", name } if name == image => {
                 Failure::not_found(format!("No such image: {}", with_tag(&image)))
             }
+            // As with Docker: a client that reads 404 fetches the image, and tries again.
+            error @ EngineError::NotFound { .. } => Failure::bad_request(Failure::from(error).message),
             error => error.into(),
         })?;
     warnings.extend(created.warnings);
