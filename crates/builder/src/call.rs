@@ -5,7 +5,7 @@ use crate::arguments::Globals;
 use crate::context::BuildContext;
 use crate::error::BuildError;
 use crate::{checks, graph};
-use dockerfile::{Argument, Dockerfile, Instruction, MountKind, Operation, Warning};
+use dockerfile::{Argument, Dockerfile, Instruction, Lines, MountKind, Operation, Warning};
 use std::collections::BTreeSet;
 use store::Store;
 
@@ -35,6 +35,8 @@ pub struct Target {
     pub description: String,
     /// Whether it is built if no target is named.
     pub default: bool,
+    /// Where its `FROM` is.
+    pub lines: Lines,
 }
 
 fn parse(build: &Build) -> Result<Dockerfile, BuildError> {
@@ -79,6 +81,7 @@ pub fn targets(build: &Build) -> Result<Vec<Target>, BuildError> {
                 description: description(&stage.instruction, &name),
                 base: stage.from.base.clone(),
                 default: index == last,
+                lines: stage.instruction.lines,
                 name,
             }
         })

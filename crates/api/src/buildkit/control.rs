@@ -1,8 +1,9 @@
 //! BuildKit's control service: builds and how they go, the build cache, who builds.
 
-use super::SolveError;
 use super::attributes::{Options, rights};
 use super::caches::Caches;
+use super::filters::Filters;
+use super::history::{self, Kept, Recorder, Wanted};
 use super::jobs::Job;
 use super::outputs::Output;
 use super::progress::Progress;
@@ -10,15 +11,16 @@ use super::sessions::Introduction;
 use super::solve::{self, Solve, Solved, Workshop};
 use super::wire::control::control_server::Control;
 use super::wire::control::{
-    BuildHistoryEvent, BuildHistoryRequest, BytesMessage, DiskUsageRequest, DiskUsageResponse, Exporter,
-    InfoRequest, InfoResponse, ListWorkersRequest, ListWorkersResponse, PruneRequest, SolveRequest,
-    SolveResponse, StatusRequest, StatusResponse, UpdateBuildHistoryRequest, UpdateBuildHistoryResponse,
-    UsageRecord,
+    BuildHistoryEvent, BuildHistoryEventType, BuildHistoryRequest, BytesMessage, DiskUsageRequest,
+    DiskUsageResponse, Exporter, InfoRequest, InfoResponse, ListWorkersRequest, ListWorkersResponse,
+    PruneRequest, SolveRequest, SolveResponse, StatusRequest, StatusResponse, UpdateBuildHistoryRequest,
+    UpdateBuildHistoryResponse, UsageRecord,
 };
 use super::wire::workers::{BuildkitVersion, WorkerRecord};
 use super::wire::{Timestamp, pb};
+use super::{SolveError, definitions};
 use engine::builds::{CacheLimits, CachedStep};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use hyper_util::rt::TokioIo;
 use oci::Platform;
 use std::collections::HashMap;
@@ -27,6 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -58,14 +61,19 @@ impl ControlService {
         Self { workshop }
     }
 
-    async fn solve_now(&self, request: SolveRequest) -> Result<Solved, SolveError> {
+    async fn solve_now(&self, request: SolveRequest) -> Result<Solved, Status> {
         let name = request.r#ref.clone();
+        let internal = request.internal;
         let from_client = request.frontend.is_empty();
         let (returns, returned) = oneshot::channel();
         let (job, closing) = job(request, returns)?;
         let jobs = &self.workshop.engines.hub().jobs;
         if !jobs.begin(&name, &job) {
-            return Err(SolveError::Invalid(format!("there is a build {name} already")));
+            return Err(SolveError::Invalid(format!("there is a build {name} already")).into());
+        }
+        let changes = &self.workshop.engines.hub().history;
+        if !internal {
+            changes.tell(BuildHistoryEventType::Started, job.recorder.record());
         }
         let abandon = Abandon(Arc::clone(&job.cancelled));
         let result = if from_client {
@@ -75,6 +83,20 @@ impl ControlService {
             blocking(move || solve::run(&workshop, &job.solve, &job.progress, &|_| {}, &job.cancelled)).await
         };
         drop(abandon);
+        let result = result.map_err(Status::from);
+        if !internal {
+            let (workshop, job) = (self.workshop.clone(), Arc::clone(&job));
+            let ended = result.clone();
+            // A history that cannot be written down fails no build.
+            let written = blocking(move || {
+                let engine = workshop.engine()?;
+                let record = job.recorder.end(&engine.locations().root, &ended);
+                record.map_err(|error| SolveError::Invalid(error.to_string()))
+            });
+            if let Ok(record) = written.await {
+                changes.tell(BuildHistoryEventType::Complete, record);
+            }
+        }
         // Whoever watches sees the end.
         drop(closing.lock().unwrap_or_else(PoisonError::into_inner).take());
         let engines = Arc::clone(&self.workshop.engines);
@@ -125,15 +147,14 @@ fn job(
     request: SolveRequest,
     returns: oneshot::Sender<super::jobs::Returned>,
 ) -> Result<(Arc<Job>, Closing), SolveError> {
-    if request
-        .definition
-        .is_some_and(|definition| !definition.def.is_empty())
-    {
+    let graph = request.definition.as_ref();
+    if graph.is_some_and(|definition| !definition.def.is_empty()) {
         return Err(SolveError::Unsupported(
             "a build graph of the client's own (LLB)".to_owned(),
         ));
     }
     frontend(&request.frontend, &request.frontend_attrs)?;
+    let recorder = Recorder::new(&request);
     let caches = Caches::of(request.cache.unwrap_or_default())?;
     let mut exporters = request.exporters;
     if exporters.is_empty() && !request.exporter_deprecated.is_empty() {
@@ -151,11 +172,13 @@ fn job(
     } else {
         Options::parse(&request.frontend_attrs.into_iter().collect())?
     };
+    let recorder = Arc::new(recorder);
     let (send, told) = mpsc::unbounded_channel();
     let closing = Arc::new(Mutex::new(Some(send)));
     let sink = {
-        let closing = Arc::clone(&closing);
+        let (closing, recorder) = (Arc::clone(&closing), Arc::clone(&recorder));
         Box::new(move |update| {
+            recorder.hear(&update);
             if let Some(send) = &*closing.lock().unwrap_or_else(PoisonError::into_inner) {
                 // Nobody need watch.
                 send.send(update).unwrap_or_default();
@@ -168,7 +191,7 @@ fn job(
             session: Some(request.session),
             allowed: rights(request.entitlements.iter().map(String::as_str))?,
             outputs,
-            inputs: std::collections::BTreeMap::new(),
+            inputs: definitions::inputs(request.frontend_inputs)?,
             caches,
             credentials: HashMap::new(),
             classic: false,
@@ -178,6 +201,7 @@ fn job(
         progress: Progress::new(request.r#ref, sink),
         told: Mutex::new(Some(told)),
         results: Mutex::default(),
+        recorder,
         returns: Mutex::new(Some(returns)),
     };
     Ok((Arc::new(job), closing))
@@ -237,6 +261,15 @@ fn timestamp(nanoseconds: i64) -> Timestamp {
     }
 }
 
+/// Returns the last moment that something may have been used at to be older than so many nanoseconds; 0 is no limit.
+fn latest(age: i64) -> i64 {
+    if age <= 0 {
+        return i64::MAX;
+    }
+    let now = super::progress::now();
+    (now.seconds * 1_000_000_000 + i64::from(now.nanos)).saturating_sub(age)
+}
+
 fn record(step: CachedStep) -> UsageRecord {
     UsageRecord {
         id: step.key,
@@ -252,22 +285,35 @@ fn record(step: CachedStep) -> UsageRecord {
     }
 }
 
-/// Understands BuildKit's filters (`type==exec.cachemount`) as far as the engine has them.
-fn filters(written: &[String]) -> Result<Vec<(String, String)>, SolveError> {
-    let parts = written.iter().flat_map(|filter| filter.split(','));
-    parts
-        .filter(|part| !part.is_empty())
-        .map(|part| match part.split_once("==") {
-            Some(("type", kind)) => Ok(("type".to_owned(), kind.trim_matches('"').to_owned())),
-            _ => Err(SolveError::Unsupported(format!(
-                "the filter {part} of the build cache"
-            ))),
-        })
-        .collect()
-}
+/// What the build cache can be chosen by.
+pub(crate) const CACHE_FIELDS: [&str; 9] = [
+    "id",
+    "type",
+    "description",
+    "inuse",
+    "shared",
+    "private",
+    "mutable",
+    "immutable",
+    "parents",
+];
 
-fn is_wanted(step: &CachedStep, filters: &[(String, String)]) -> bool {
-    filters.is_empty() || filters.iter().any(|(_, kind)| kind == step.kind)
+/// Says whether a filter lets an entry of the build cache through.
+pub(crate) fn is_wanted(step: &CachedStep, filters: &Filters) -> bool {
+    filters.accept(|field| {
+        Some(match field {
+            "id" => step.key.clone(),
+            "type" => step.kind.to_owned(),
+            "description" => step.summary.clone(),
+            "inuse" => step.in_use.to_string(),
+            "shared" => step.shared.to_string(),
+            "private" => (!step.shared).to_string(),
+            // What is in the cache is as it was made.
+            "mutable" => false.to_string(),
+            "immutable" => true.to_string(),
+            _ => return None,
+        })
+    })
 }
 
 #[tonic::async_trait]
@@ -281,10 +327,14 @@ impl Control for ControlService {
         &self,
         request: Request<DiskUsageRequest>,
     ) -> Result<Response<DiskUsageResponse>, Status> {
-        let filters = filters(&request.into_inner().filter)?;
+        let request = request.into_inner();
+        let filters = Filters::parse(&request.filter, &CACHE_FIELDS)?;
+        let latest = latest(request.age_limit);
         let workshop = self.workshop.clone();
         let steps = blocking(move || Ok(workshop.engine()?.builds().cache()?)).await?;
-        let wanted = steps.into_iter().filter(|step| is_wanted(step, &filters));
+        let wanted = steps
+            .into_iter()
+            .filter(|step| step.last_used <= latest && is_wanted(step, &filters));
         Ok(Response::new(DiskUsageResponse {
             record: wanted.map(record).collect(),
         }))
@@ -298,18 +348,16 @@ impl Control for ControlService {
             most: size(request.max_used_space),
             least_free: size(request.min_free_space),
         };
-        let mut filters = filters(&request.filter)?;
-        if request.keep_duration > 0 {
-            let seconds = request.keep_duration / 1_000_000_000;
-            filters.push(("until".to_owned(), format!("{seconds}s")));
-        }
+        let filters = Filters::parse(&request.filter, &CACHE_FIELDS)?;
+        let latest = latest(request.keep_duration);
         let workshop = self.workshop.clone();
         let gone = blocking(move || {
             let engine = workshop.engine()?;
             let before = engine.builds().cache()?;
-            let (gone, _) = engine.builds().prune(request.all, &filters, limits)?;
-            let wanted = before.into_iter().filter(move |step| gone.contains(&step.key));
-            Ok(wanted.map(|step| Ok(record(step))).collect::<Vec<_>>())
+            let wanted = |step: &CachedStep| step.last_used <= latest && is_wanted(step, &filters);
+            let (gone, _) = engine.builds().prune_those(request.all, &wanted, limits)?;
+            let gone = before.into_iter().filter(move |step| gone.contains(&step.key));
+            Ok(gone.map(|step| Ok(record(step))).collect::<Vec<_>>())
         });
         Ok(Response::new(Box::pin(futures_util::stream::iter(gone.await?))))
     }
@@ -323,6 +371,16 @@ impl Control for ControlService {
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<Self::StatusStream>, Status> {
         let name = request.into_inner().r#ref;
+        // Of a build that is over, everything can be told again.
+        let (workshop, over) = (self.workshop.clone(), name.clone());
+        let replayed = blocking(move || {
+            let kept = Kept::new(&workshop.engine()?.locations().root);
+            Ok(kept.told(&over))
+        });
+        if let Some(updates) = replayed.await? {
+            let updates = updates.into_iter().map(Ok);
+            return Ok(Response::new(Box::pin(futures_util::stream::iter(updates))));
+        }
         let told = match self.workshop.engines.hub().jobs.find(&name).await {
             Some(job) => job.take_told(),
             None => return Err(Status::not_found(format!("no such job {name}"))),
@@ -402,16 +460,76 @@ impl Control for ControlService {
 
     async fn listen_build_history(
         &self,
-        _: Request<BuildHistoryRequest>,
+        request: Request<BuildHistoryRequest>,
     ) -> Result<Response<Self::ListenBuildHistoryStream>, Status> {
-        Err(Status::unimplemented("no history of builds is kept here"))
+        let request = request.into_inner();
+        let wanted = Wanted::of(&request)?;
+        let hub = self.workshop.engines.hub();
+        // Before anything is looked up, so that nothing happens unheard.
+        let mut changes = hub.history.listen();
+        let mut records: Vec<_> = hub.jobs.all().iter().map(|job| job.recorder.record()).collect();
+        records.retain(|record| record.completed_at.is_none());
+        if !request.active_only {
+            let workshop = self.workshop.clone();
+            let kept = blocking(move || Ok(Kept::new(&workshop.engine()?.locations().root).all()));
+            records.extend(kept.await?);
+        }
+        let known = wanted.choose(records).into_iter().map(|record| {
+            let kind = if record.completed_at.is_some() {
+                BuildHistoryEventType::Complete
+            } else {
+                BuildHistoryEventType::Started
+            };
+            Ok(history::event(kind, record))
+        });
+        let known = futures_util::stream::iter(known);
+        if request.early_exit {
+            return Ok(Response::new(Box::pin(known)));
+        }
+        let (send, mut later) = mpsc::channel(1);
+        tokio::spawn(async move {
+            loop {
+                let change = tokio::select! {
+                    change = changes.recv() => change,
+                    () = send.closed() => return,
+                };
+                match change {
+                    Ok(event) if event.record.as_ref().is_some_and(|record| wanted.has(record)) => {
+                        if send.send(Ok(event)).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        });
+        let later = futures_util::stream::poll_fn(move |context| later.poll_recv(context));
+        Ok(Response::new(Box::pin(known.chain(later))))
     }
 
     async fn update_build_history(
         &self,
-        _: Request<UpdateBuildHistoryRequest>,
+        request: Request<UpdateBuildHistoryRequest>,
     ) -> Result<Response<UpdateBuildHistoryResponse>, Status> {
-        Err(Status::unimplemented("no history of builds is kept here"))
+        let request = request.into_inner();
+        if request.finalize {
+            // What there is of a build is written down when it ends.
+            return Ok(Response::new(UpdateBuildHistoryResponse {}));
+        }
+        let workshop = self.workshop.clone();
+        let changed = blocking(move || {
+            let kept = Kept::new(&workshop.engine()?.locations().root);
+            Ok(if request.delete {
+                (BuildHistoryEventType::Deleted, kept.remove(&request.r#ref)?)
+            } else {
+                let record = kept.pin(&request.r#ref, request.pinned)?;
+                (BuildHistoryEventType::Complete, record)
+            })
+        });
+        let (kind, record) = changed.await?;
+        self.workshop.engines.hub().history.tell(kind, record);
+        Ok(Response::new(UpdateBuildHistoryResponse {}))
     }
 }
 
@@ -420,13 +538,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn filters_are_buildkits() {
-        let read = |filter: &str| filters(&[filter.to_owned()]);
-        assert_eq!(
-            read("type==exec.cachemount").unwrap(),
-            [("type".to_owned(), "exec.cachemount".to_owned())]
-        );
-        assert!(read("id~=x").is_err());
+    fn frontends_are_dockerfiles_alone() {
         let dockerfile = HashMap::from([("source".to_owned(), "docker/dockerfile:1".to_owned())]);
         assert!(frontend("gateway.v0", &dockerfile).is_ok());
         assert!(frontend("gateway.v0", &HashMap::new()).is_err());

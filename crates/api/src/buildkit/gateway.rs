@@ -1,11 +1,11 @@
 //! The frontend's side of a build. buildx runs a frontend of its own, which has the real one build what the user wants,
 //! and returns the result by the name that it got here.
 
-use super::SolveError;
 use super::attributes::Options;
+use super::calls::Metadata;
 use super::control::{Answers, blocking, frontend, worker};
 use super::jobs::Job;
-use super::solve::{self, Solve, Workshop};
+use super::solve::{self, Built, Solve, Workshop};
 use super::wire::gateway::{
     ApiCap, EvaluateRequest, EvaluateResponse, ExecMessage, InputsRequest, InputsResponse, LlbBridge,
     NewContainerRequest, NewContainerResponse, PingRequest, PongResponse, ReadDirRequest, ReadDirResponse,
@@ -14,14 +14,15 @@ use super::wire::gateway::{
     ResolveSourceMetaResponse, Result as FrontendResult, ReturnRequest, ReturnResponse, SolveRequest,
     SolveResponse, StatFileRequest, StatFileResponse, WarnRequest, WarnResponse, result,
 };
-use std::collections::{BTreeMap, HashMap};
+use super::{SolveError, definitions};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tonic::{Request, Response, Status, Streaming};
 
 /// What names the build that a call belongs to.
 const BUILD: &str = "buildkit-controlapi-buildid";
 /// What this service does, in BuildKit's words.
-const GATEWAY: [&str; 9] = [
+const GATEWAY: [&str; 10] = [
     "solve.base",
     "solve.inlinereturn",
     "return",
@@ -29,6 +30,7 @@ const GATEWAY: [&str; 9] = [
     "proto.refarray",
     "reference.output",
     "frontend.caps",
+    "gateway.warnings",
     "gateway.evaluate",
     "gateway.solve.evaluate",
 ];
@@ -84,7 +86,7 @@ impl GatewayService {
         found.ok_or_else(|| Status::not_found(format!("no such job {name}")))
     }
 
-    async fn build(&self, job: Arc<Job>, request: SolveRequest) -> Result<String, SolveError> {
+    async fn build(&self, job: Arc<Job>, request: SolveRequest) -> Result<Answer, SolveError> {
         if request
             .definition
             .is_some_and(|definition| !definition.def.is_empty())
@@ -94,16 +96,14 @@ impl GatewayService {
             ));
         }
         frontend(&request.frontend, &request.frontend_opt)?;
+        job.recorder.options(&request.frontend, &request.frontend_opt);
         let options = Options::parse(&request.frontend_opt.into_iter().collect())?;
-        if let Some(call) = &options.call {
-            return Err(SolveError::Unsupported(format!("{call} through this API")));
-        }
         let solve = Solve {
             options,
             session: job.solve.session.clone(),
             allowed: job.solve.allowed,
             outputs: job.solve.outputs.clone(),
-            inputs: BTreeMap::new(),
+            inputs: definitions::inputs(request.frontend_inputs)?,
             caches: job.solve.caches.clone(),
             credentials: HashMap::new(),
             classic: false,
@@ -111,14 +111,31 @@ impl GatewayService {
         };
         let workshop = self.workshop.clone();
         blocking(move || {
-            let built = solve::build(&workshop, &solve, &job.progress, &|_| {}, &job.cancelled)?;
+            if solve.options.call.is_some() {
+                return solve::call(&workshop, &solve, &job.progress, &job.cancelled).map(Answer::Said);
+            }
+            let built = Arc::new(solve::build(
+                &workshop,
+                &solve,
+                &job.progress,
+                &|_| {},
+                &job.cancelled,
+            )?);
             let mut results = job.results.lock().unwrap_or_else(PoisonError::into_inner);
             let name = format!("result-{}", results.len() + 1);
-            results.insert(name.clone(), Arc::new(built));
-            Ok(name)
+            results.insert(name.clone(), Arc::clone(&built));
+            Ok(Answer::Built(name, built))
         })
         .await
     }
+}
+
+/// What a frontend gets.
+enum Answer {
+    /// A result: its name, and what it is.
+    Built(String, Arc<Built>),
+    /// What there is to say of the Dockerfile.
+    Said(Metadata),
 }
 
 fn unimplemented<T>(what: &str) -> Result<Response<T>, Status> {
@@ -170,24 +187,26 @@ impl LlbBridge for GatewayService {
         let job = self.job(&request).await?;
         let request = request.into_inner();
         let (in_result, as_message) = (request.allow_result_return, request.allow_result_array_ref);
-        let name = self.build(job, request).await?;
-        if !in_result {
-            return Ok(Response::new(SolveResponse {
-                r#ref: name,
-                result: None,
-            }));
-        }
-        let named = if as_message {
-            result::Result::Ref(Ref { id: name, def: None })
-        } else {
-            result::Result::RefDeprecated(name)
+        let (metadata, named) = match self.build(job, request).await? {
+            Answer::Said(metadata) => (metadata, None),
+            Answer::Built(name, _) if !in_result => {
+                return Ok(Response::new(SolveResponse {
+                    r#ref: name,
+                    result: None,
+                }));
+            }
+            Answer::Built(name, built) if as_message => {
+                let def = Some(definitions::of(&built.images));
+                (Metadata::new(), Some(result::Result::Ref(Ref { id: name, def })))
+            }
+            Answer::Built(name, _) => (Metadata::new(), Some(result::Result::RefDeprecated(name))),
         };
         Ok(Response::new(SolveResponse {
             r#ref: String::new(),
             result: Some(FrontendResult {
-                metadata: HashMap::new(),
+                metadata,
                 attestations: HashMap::new(),
-                result: Some(named),
+                result: named,
             }),
         }))
     }

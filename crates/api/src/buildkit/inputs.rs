@@ -74,6 +74,50 @@ impl<'g, 'e> Gathering<'g, 'e> {
         &self.solve.options
     }
 
+    /// Gets no more than is needed to say something of the Dockerfile: contexts that would be sent are empty.
+    pub(super) fn gather_definition(mut self) -> Result<Inputs<'e>, SolveError> {
+        let has_address = self.options().address.is_some();
+        let (context, dockerfile, ignore) = if has_address {
+            self.main()?
+        } else {
+            let (dockerfile, own) = self.dockerfile()?;
+            let ignore = match own {
+                Some(own) => Some(own),
+                None => self.ignore_file(self.context_name(), "context")?,
+            };
+            (self.empty()?, dockerfile, ignore)
+        };
+        let mut contexts = BTreeMap::new();
+        for (name, source) in &self.options().contexts {
+            let name = name.split_once("::").map_or(name.as_str(), |(name, _)| name);
+            let context = if source.starts_with("docker-image://") {
+                self.named(name, source)?
+            } else {
+                NamedContext::Directory(self.empty()?)
+            };
+            contexts.insert(name.to_owned(), context);
+        }
+        Ok(Inputs {
+            context,
+            dockerfile,
+            ignore,
+            contexts,
+            _held: self.held,
+            _fetched: self.fetched,
+        })
+    }
+
+    fn context_name(&self) -> &'g str {
+        self.options().context_name.as_deref().unwrap_or("context")
+    }
+
+    fn empty(&mut self) -> Result<PathBuf, SolveError> {
+        let kept = self.engine.builds().kept_context(None)?;
+        let path = kept.path().to_owned();
+        self.held.push(kept);
+        Ok(path)
+    }
+
     pub(super) fn gather(mut self) -> Result<Inputs<'e>, SolveError> {
         let (context, dockerfile, ignore) = self.main()?;
         let mut contexts = BTreeMap::new();
@@ -136,9 +180,9 @@ impl<'g, 'e> Gathering<'g, 'e> {
     /// Gets all of them from the client's directories.
     fn by_session(&mut self) -> Result<(PathBuf, NamedText, Option<NamedText>), SolveError> {
         let (dockerfile, own) = self.dockerfile()?;
-        let name = self.options().context_name.clone();
         let (directory, ignore) = self.local(
-            name.as_deref().unwrap_or("context"),
+            self.context_name(),
+            "context",
             "[internal] load build context",
             own,
         )?;
@@ -160,30 +204,52 @@ impl<'g, 'e> Gathering<'g, 'e> {
         }
         let name = self.options().dockerfile_name.clone();
         let name = name.as_deref().unwrap_or("dockerfile");
-        let directory = self.receive(name, "definition", Vec::new(), follow)?.0;
+        let work = self.progress.begin_definition(filename);
+        let result = self.receive(name, "definition", Vec::new(), follow);
+        if let Ok((_, bytes)) = &result {
+            work.transferred("dockerfile", *bytes);
+        }
+        let (directory, _) = work.finish(result)?;
         let dockerfile = dockerfile_in(&directory, given)?.ok_or_else(|| self.solve.no_dockerfile(given))?;
         Ok((dockerfile, ignore_file_in(&directory, &[own])?))
     }
 
-    /// Gets one of the client's directories without what its ignore file keeps out, and that file.
+    /// Gets the ignore file of one of the client's directories, which Dockerfiles call `called`.
+    fn ignore_file(&mut self, name: &str, called: &str) -> Result<Option<NamedText>, SolveError> {
+        let only = vec![IGNORE_FILE.to_owned()];
+        let work = if called == "context" {
+            self.progress.begin_ignore_file()
+        } else {
+            self.progress
+                .begin(format!("[context {called}] load {IGNORE_FILE}"))
+        };
+        let result = self.receive(name, IGNORE_FILE, Vec::new(), only);
+        if let Ok((_, bytes)) = &result {
+            work.transferred(called, *bytes);
+        }
+        let (directory, _) = work.finish(result)?;
+        Ok(ignore_file_in(&directory, &[IGNORE_FILE])?)
+    }
+
+    /// Gets one of the client's directories, which Dockerfiles call `called`, without what its ignore file keeps out, and
+    /// that file.
     fn local(
         &mut self,
         name: &str,
+        called: &str,
         shown: &str,
         own: Option<NamedText>,
     ) -> Result<(PathBuf, Option<NamedText>), SolveError> {
         let ignore = if own.is_some() {
             own
         } else {
-            let only = vec![IGNORE_FILE.to_owned()];
-            let directory = self.receive(name, IGNORE_FILE, Vec::new(), only)?.0;
-            ignore_file_in(&directory, &[IGNORE_FILE])?
+            self.ignore_file(name, called)?
         };
         let exclude = ignore.as_ref().map_or_else(Vec::new, |(_, text)| patterns(text));
         let work = self.progress.begin(shown);
         let result = self.receive(name, "files", exclude, Vec::new());
         if let Ok((_, bytes)) = &result {
-            work.note(&format!("transferring {name}: {bytes}B"));
+            work.transferred(called, *bytes);
         }
         let (directory, _) = work.finish(result)?;
         // The builder shows the ignore file by its place in the context.
@@ -228,9 +294,13 @@ impl<'g, 'e> Gathering<'g, 'e> {
 
     /// Gets a context by its address: a directory, or a Dockerfile alone.
     fn fetch(&mut self, address: &str) -> Result<Fetched, SolveError> {
-        let work = self
-            .progress
-            .begin(format!("[internal] load remote build context {address}"));
+        let work = self.progress.begin(if address.starts_with(STANDARD_INPUT) {
+            "[internal] load remote build context".to_owned()
+        } else if address.starts_with("http") && !address.contains(".git") {
+            format!("[internal] load remote build context {address}")
+        } else {
+            format!("[internal] load git source {address}")
+        });
         let result = self.fetch_now(address);
         work.finish(result)
     }
@@ -302,7 +372,9 @@ impl<'g, 'e> Gathering<'g, 'e> {
         }
         if let Some(directory) = source.strip_prefix("local:") {
             let shown = format!("[context {name}] load from client");
-            return Ok(NamedContext::Directory(self.local(directory, &shown, None)?.0));
+            return Ok(NamedContext::Directory(
+                self.local(directory, name, &shown, None)?.0,
+            ));
         }
         if let Some(input) = source.strip_prefix("input:") {
             return match self
@@ -311,7 +383,7 @@ impl<'g, 'e> Gathering<'g, 'e> {
                 .get(input)
                 .or_else(|| self.solve.inputs.get(source))
             {
-                Some(image) => Ok(NamedContext::Image(image.clone())),
+                Some(images) => Ok(stored(name, images)?),
                 None => Err(SolveError::Unsupported(format!(
                     "the context {name}: a build graph of the client's own"
                 ))),
@@ -330,6 +402,19 @@ impl<'g, 'e> Gathering<'g, 'e> {
         }
         Ok(NamedContext::Directory(path))
     }
+}
+
+/// Makes a context of images that are here, for a name that a Dockerfile has.
+fn stored(name: &str, images: &[(oci::Platform, oci::Digest)]) -> Result<NamedContext, SolveError> {
+    // A target's name may have large letters, an image's may not.
+    let shown = format!("target/{}", name.to_lowercase().trim_matches(['_', '-']));
+    let name = shown.parse().map_err(|error: oci::ReferenceError| {
+        SolveError::Invalid(format!("the context {name} cannot be called {shown}: {error}"))
+    })?;
+    Ok(NamedContext::Stored {
+        name,
+        images: images.to_vec(),
+    })
 }
 
 /// Returns the ignore file that belongs to one Dockerfile.

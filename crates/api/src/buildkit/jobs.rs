@@ -28,6 +28,8 @@ pub(super) struct Job {
     pub(super) told: Mutex<Option<mpsc::UnboundedReceiver<StatusResponse>>>,
     /// What the frontend in the client has had built, by name.
     pub(super) results: Mutex<HashMap<String, Arc<Built>>>,
+    /// Writes down what happens.
+    pub(super) recorder: Arc<super::history::Recorder>,
     /// Takes what that frontend returns.
     pub(super) returns: Mutex<Option<oneshot::Sender<Returned>>>,
 }
@@ -76,6 +78,11 @@ impl Jobs {
     /// Forgets a build.
     pub(super) fn end(&self, name: &str) {
         lock(&self.solves).remove(name);
+    }
+
+    /// Returns the builds that run, or did so a moment ago.
+    pub(super) fn all(&self) -> Vec<Arc<Job>> {
+        lock(&self.solves).values().cloned().collect()
     }
 
     /// Returns a build, waiting a while for one that is about to begin.

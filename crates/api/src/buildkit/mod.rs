@@ -8,7 +8,8 @@
 //! attributes  the Dockerfile frontend's options, as clients write them
 //! inputs      where the Dockerfile and the contexts come from: receive, addresses, uploads
 //! solve       options and inputs -> a build of the engine's, and what it is to become: outputs, send
-//! progress    the builder's events -> vertexes, logs
+//! progress    the builder's events -> vertexes, logs, which history keeps
+//! calls       what is said of a Dockerfile without building it
 //! ```
 //!
 //! There is one frontend, the Dockerfile's: a client's own build graph (LLB) is refused.
@@ -16,11 +17,15 @@
 mod agents;
 pub(crate) mod attributes;
 pub(crate) mod caches;
-mod control;
+mod calls;
+pub(crate) mod control;
 pub(crate) mod credentials;
+mod definitions;
 mod failures;
+pub(crate) mod filters;
 mod gateway;
 mod grpc;
+mod history;
 mod inputs;
 pub(crate) mod jobs;
 pub(crate) mod outputs;
@@ -48,6 +53,8 @@ pub(crate) struct Hub {
     pub sessions: sessions::Sessions,
     /// Builds that run.
     pub jobs: jobs::Jobs,
+    /// Tells who listens of builds that begin and end.
+    pub history: history::Changes,
 }
 
 /// Why a build did not come to its end.
@@ -133,9 +140,10 @@ impl From<SolveError> for tonic::Status {
             SolveError::Build { ref dockerfile, .. } => failures::status(&error, dockerfile),
             // Go's clients know the word.
             SolveError::Cancelled => Self::cancelled("context canceled"),
-            SolveError::Engine(_) => Self::unknown(text),
-            SolveError::Invalid(_) => Self::invalid_argument(text),
-            SolveError::Unsupported(_) => Self::unimplemented(text),
+            // Clients print every code but this one before the message, once for each call that it passed.
+            SolveError::Engine(_) | SolveError::Invalid(_) | SolveError::Unsupported(_) => {
+                Self::unknown(text)
+            }
             SolveError::Session(status) => *status,
         }
     }

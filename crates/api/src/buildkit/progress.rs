@@ -21,6 +21,8 @@ pub(crate) struct Progress {
     sink: Sink,
     /// So many vertexes there are.
     vertexes: Mutex<usize>,
+    /// Steps of the builder's that were shown already, when the client's files came: by their names' beginnings.
+    shown: Mutex<Vec<(String, Vertex)>>,
 }
 
 impl fmt::Debug for Progress {
@@ -36,6 +38,8 @@ impl fmt::Debug for Progress {
 struct Begun {
     vertex: Vertex,
     printed: usize,
+    /// Nothing is told of it but warnings.
+    silent: bool,
 }
 
 /// A piece of work beside the builder's own.
@@ -52,7 +56,24 @@ pub(crate) struct Steps<'p> {
     begun: Mutex<Vec<Begun>>,
     /// The Dockerfile's name and text, for warnings.
     dockerfile: (String, Vec<u8>),
+    manner: Manner,
 }
+
+/// How one run of the builder is shown.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Manner {
+    /// What is built for, if there are several runs.
+    pub(crate) platform: Option<String>,
+    /// Whether an earlier run has shown what is the same for all.
+    pub(crate) again: bool,
+    /// Whether the image is no result, so that nobody need hear of it.
+    pub(crate) passing: bool,
+}
+
+/// The names that the builder gives to steps which are shown in another way, or not at all.
+const DEFINITION: &str = "[internal] load build definition from ";
+const IGNORE_FILE: &str = "[internal] load .dockerignore";
+const EXPORTING: &str = "exporting to image";
 
 impl Progress {
     /// Makes one for the build that is called `build`.
@@ -61,6 +82,7 @@ impl Progress {
             build,
             sink,
             vertexes: Mutex::new(0),
+            shown: Mutex::default(),
         }
     }
 
@@ -110,12 +132,32 @@ impl Progress {
         }
     }
 
+    /// Begins to load a Dockerfile; the builder's own step of that is not shown any more.
+    pub(crate) fn begin_definition(&self, name: &str) -> Work<'_> {
+        self.begin_instead(DEFINITION, name)
+    }
+
+    /// Begins to load the context's ignore file; the builder's own step of that is not shown any more.
+    pub(crate) fn begin_ignore_file(&self) -> Work<'_> {
+        self.begin_instead(IGNORE_FILE, "")
+    }
+
+    fn begin_instead(&self, beginning: &str, rest: &str) -> Work<'_> {
+        let work = self.begin(format!("{beginning}{rest}"));
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.retain(|(known, _)| known != beginning);
+        shown.push((beginning.to_owned(), work.vertex.clone()));
+        drop(shown);
+        work
+    }
+
     /// Takes the events of one run of the builder. The Dockerfile is shown with warnings.
-    pub(crate) fn steps(&self, (name, text): (&str, &str)) -> Steps<'_> {
+    pub(crate) fn steps(&self, (name, text): (&str, &str), manner: Manner) -> Steps<'_> {
         Steps {
             progress: self,
             begun: Mutex::default(),
             dockerfile: (name.to_owned(), text.as_bytes().to_vec()),
+            manner,
         }
     }
 }
@@ -124,6 +166,24 @@ impl Work<'_> {
     /// Says something about it.
     pub(crate) fn note(&self, text: &str) {
         self.progress.note(&self.vertex, text);
+    }
+
+    /// Says how much has come from the client, as BuildKit says it: whoever shows it has units.
+    pub(crate) fn transferred(&self, what: &str, bytes: u64) {
+        let time = now();
+        (self.progress.sink)(StatusResponse {
+            statuses: vec![VertexStatus {
+                id: format!("transferring {what}:"),
+                vertex: self.vertex.digest.clone(),
+                name: "transferring".to_owned(),
+                current: i64::try_from(bytes).unwrap_or(i64::MAX),
+                timestamp: Some(time),
+                started: self.vertex.started,
+                completed: Some(time),
+                ..VertexStatus::default()
+            }],
+            ..StatusResponse::default()
+        });
     }
 
     /// It is over; `error` says why it failed.
@@ -151,9 +211,8 @@ impl Steps<'_> {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             BuildEvent::Started { name, .. } => {
-                let vertex = self.progress.vertex(name);
-                self.progress.send(vertex.clone());
-                begun.push(Begun { vertex, printed: 0 });
+                let begins = self.begin(&name);
+                begun.push(begins);
             }
             BuildEvent::Cached { step } => {
                 end(&mut begun, step, self.progress, |vertex| vertex.cached = true);
@@ -166,7 +225,7 @@ impl Steps<'_> {
                 end(&mut begun, step, self.progress, |vertex| vertex.error = message);
             }
             BuildEvent::Note { step, message } => {
-                if let Some(step) = begun.get(step.wrapping_sub(1)) {
+                if let Some(step) = begun.get(step.wrapping_sub(1)).filter(|step| !step.silent) {
                     self.progress.note(&step.vertex, &message);
                 }
             }
@@ -176,11 +235,35 @@ impl Steps<'_> {
                 }
             }
             BuildEvent::Warning { message, line } => {
-                if let Some(first) = begun.first() {
+                if let Some(first) = begun.first().filter(|_| !self.manner.again) {
                     self.warn(&first.vertex, message, line);
                 }
             }
             BuildEvent::Planned { .. } | BuildEvent::Report(_) => {}
+        }
+    }
+
+    /// Shows a step that begins, or finds how it is shown already.
+    fn begin(&self, name: &str) -> Begun {
+        let shown = self.progress.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = shown.iter().find(|(beginning, _)| name.starts_with(beginning));
+        let silent = shown.is_some()
+            || (self.manner.again && (name.starts_with(DEFINITION) || name == IGNORE_FILE))
+            || (self.manner.passing && name == EXPORTING);
+        let vertex = match shown {
+            Some((_, vertex)) => vertex.clone(),
+            None => self.progress.vertex(self.manner.name(name)),
+        };
+        if !silent {
+            self.progress.send(vertex.clone());
+            if name == EXPORTING {
+                self.progress.note(&vertex, "exporting layers");
+            }
+        }
+        Begun {
+            vertex,
+            printed: 0,
+            silent,
         }
     }
 
@@ -242,12 +325,31 @@ impl Steps<'_> {
     }
 }
 
+impl Manner {
+    /// Names a step, as BuildKit does where there are several platforms: `[linux/arm64 build 2/3] RUN x`.
+    fn name(&self, name: &str) -> String {
+        let is_step = |place: &str| {
+            let number = place.rsplit(' ').next().unwrap_or_default();
+            number
+                .split_once('/')
+                .is_some_and(|(one, all)| one.parse::<usize>().is_ok() && all.parse::<usize>().is_ok())
+        };
+        let place = name.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+        match (&self.platform, place) {
+            (Some(platform), Some((place, rest))) if is_step(place) => {
+                format!("[{platform} {place}]{rest}")
+            }
+            _ => name.to_owned(),
+        }
+    }
+}
+
 fn is_rule(name: &str) -> bool {
     engine::builder::CHECKS.iter().any(|check| check.name == name)
 }
 
 fn end(begun: &mut [Begun], step: usize, progress: &Progress, change: impl FnOnce(&mut Vertex)) {
-    if let Some(step) = begun.get_mut(step.wrapping_sub(1)) {
+    if let Some(step) = begun.get_mut(step.wrapping_sub(1)).filter(|step| !step.silent) {
         step.vertex.completed = Some(now());
         change(&mut step.vertex);
         progress.send(step.vertex.clone());
@@ -277,7 +379,7 @@ mod tests {
         };
         let progress = Progress::new("b".to_owned(), sink);
         progress.begin("[internal] load build context").end(None);
-        let steps = progress.steps(("Dockerfile", "FROM x\n"));
+        let steps = progress.steps(("Dockerfile", "FROM x\n"), Manner::default());
         let start = |name: &str, step| BuildEvent::Started {
             step,
             name: name.to_owned(),
@@ -308,7 +410,7 @@ mod tests {
             message: "hm".to_owned(),
             line: Some(1),
         });
-        let told = told.lock().unwrap();
+        let told = std::mem::take(&mut *told.lock().unwrap());
         let vertexes: Vec<_> = told.iter().flat_map(|update| &update.vertexes).collect();
         assert_eq!(vertexes.len(), 6);
         assert_ne!(vertexes[0].digest, vertexes[2].digest);
@@ -330,5 +432,55 @@ mod tests {
         );
         let warnings: Vec<_> = told.iter().flat_map(|update| &update.warnings).collect();
         assert_eq!(warnings[0].ranges[0].start.as_ref().unwrap().line, 1);
+    }
+    #[test]
+    fn what_is_shown_already_is_not_shown_again() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let sink = {
+            let told = Arc::clone(&told);
+            Box::new(move |update: StatusResponse| told.lock().unwrap().push(update))
+        };
+        let progress = Progress::new("b".to_owned(), sink);
+        let work = progress.begin_definition("Dockerfile");
+        let definition = work.vertex.digest.clone();
+        work.transferred("dockerfile", 12);
+        work.end(None);
+        let manner = Manner {
+            platform: Some("linux/arm64".to_owned()),
+            passing: true,
+            ..Manner::default()
+        };
+        let steps = progress.steps(("Dockerfile", "FROM x\n"), manner);
+        for (step, name) in [
+            (1, "[internal] load build definition from Dockerfile"),
+            (2, "[a 1/2] FROM x"),
+            (3, "exporting to image"),
+        ] {
+            steps.event(BuildEvent::Started {
+                step,
+                name: name.to_owned(),
+            });
+            steps.event(BuildEvent::Done { step, seconds: 0.0 });
+        }
+        steps.event(BuildEvent::Warning {
+            message: "hm".to_owned(),
+            line: None,
+        });
+        let told = told.lock().unwrap();
+        let names: Vec<_> = told
+            .iter()
+            .flat_map(|update| &update.vertexes)
+            .map(|vertex| vertex.name.as_str())
+            .collect();
+        let loading = "[internal] load build definition from Dockerfile";
+        let from = "[linux/arm64 a 1/2] FROM x";
+        assert_eq!(names, [loading, loading, from, from]);
+        let warning = told.iter().flat_map(|update| &update.warnings).next().unwrap();
+        assert_eq!(warning.vertex, definition);
+        let status = told.iter().flat_map(|update| &update.statuses).next().unwrap();
+        assert_eq!(
+            (status.id.as_str(), status.current),
+            ("transferring dockerfile:", 12)
+        );
     }
 }

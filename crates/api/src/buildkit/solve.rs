@@ -2,10 +2,12 @@
 
 use super::attributes::Options;
 use super::caches::Caches;
+use super::calls::{self, Metadata};
 use super::credentials::{self, Credentials};
-use super::inputs::Gathering;
+use super::definitions::Images;
+use super::inputs::{Gathering, Inputs};
 use super::outputs::{self, Output};
-use super::progress::Progress;
+use super::progress::{Manner, Progress};
 use super::sessions::Session;
 use super::{SolveError, agents, secrets};
 use crate::server::{Engines, OpenEngine};
@@ -85,7 +87,7 @@ pub(crate) struct Solve {
     /// What registries are shown of the user, as far as it came with the request.
     pub credentials: Credentials,
     /// Images that the client calls inputs.
-    pub inputs: BTreeMap<String, Reference>,
+    pub inputs: BTreeMap<String, Images>,
     /// Whether errors are the classic builder's.
     pub classic: bool,
     /// A context that came with the request.
@@ -127,7 +129,7 @@ pub(crate) struct Built {
 }
 
 /// What became of a build.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Solved {
     /// The first image.
     pub image: Option<Digest>,
@@ -204,35 +206,11 @@ pub(crate) fn build(
     let options = &solve.options;
     let many = options.platforms.len() > 1;
     let tags: Vec<Reference> = solve.outputs.iter().flat_map(Output::names).cloned().collect();
-    let mut build = Build {
-        context: inputs.context.clone(),
-        dockerfile: inputs.dockerfile.clone(),
-        ignore: inputs.ignore.clone(),
-        arguments: options.arguments.clone(),
-        target: options.target.clone(),
-        // Of several platforms the names lead to all images at once, when all are built.
-        tags: if keeps && !many { tags.clone() } else { Vec::new() },
-        labels: options.labels.clone(),
-        no_cache: options.no_cache,
-        pull: options.pull,
-        network: options.network,
-        platform: Platform::host(),
-        image_time: None,
-        source_date_epoch: options.epoch()?,
-        reproducible: true,
-        lock: None,
-        proxy: options.proxy(),
-        extra_hosts: options.hosts.clone(),
-        allowed: solve.allowed,
-        contexts: inputs.contexts.clone(),
-        secrets: BTreeMap::<String, Secret>::new(),
-        agents: BTreeMap::new(),
-        uncached_stages: options.uncached_stages.clone(),
-        limits: options.limits.clone(),
-        cache_from: options.caches.clone(),
-        inline_cache: solve.caches.inline,
-        debug_shell: false,
-    };
+    let mut build = plan(solve, &inputs)?;
+    // Of several platforms the names lead to all images at once, when all are built.
+    if keeps && !many {
+        build.tags.clone_from(&tags);
+    }
     // Another engine: the inputs are the first one's as long as the build lasts.
     let mut engine = workshop.engine()?;
     engine.set_stop(Some(Arc::clone(cancelled)));
@@ -274,7 +252,12 @@ pub(crate) fn build(
     );
     for platform in &options.platforms {
         build.platform = platform.clone();
-        let steps = progress.steps((&name, &text));
+        let manner = Manner {
+            platform: many.then(|| platform.to_string()),
+            again: !images.is_empty(),
+            passing: !keeps,
+        };
+        let steps = progress.steps((&name, &text), manner);
         let events = |event| {
             if let BuildEvent::Report(report) = &event {
                 let mut reports = reports.lock().unwrap_or_else(PoisonError::into_inner);
@@ -306,6 +289,54 @@ pub(crate) fn build(
     Ok(Built {
         images,
         passing: !keeps,
+    })
+}
+
+/// Says what a client asks of the Dockerfile, without building it.
+pub(super) fn call(
+    workshop: &Workshop,
+    solve: &Solve,
+    progress: &Progress,
+    cancelled: &AtomicBool,
+) -> Result<Metadata, SolveError> {
+    let session = session(workshop, solve)?;
+    let engine = workshop.engine()?;
+    let gathering = Gathering::new(&engine, workshop, solve, session.as_ref(), progress, cancelled);
+    let inputs = gathering.gather_definition()?;
+    let request = solve.options.call.as_deref().unwrap_or_default();
+    calls::answer(&engine, &plan(solve, &inputs)?, request)
+}
+
+/// Makes the builder's request; names, secrets and agents are not in it yet.
+fn plan(solve: &Solve, inputs: &Inputs<'_>) -> Result<Build, SolveError> {
+    let options = &solve.options;
+    Ok(Build {
+        context: inputs.context.clone(),
+        dockerfile: inputs.dockerfile.clone(),
+        ignore: inputs.ignore.clone(),
+        arguments: options.arguments.clone(),
+        target: options.target.clone(),
+        tags: Vec::new(),
+        labels: options.labels.clone(),
+        no_cache: options.no_cache,
+        pull: options.pull,
+        network: options.network,
+        platform: Platform::host(),
+        image_time: None,
+        source_date_epoch: options.epoch()?,
+        reproducible: true,
+        lock: None,
+        proxy: options.proxy(),
+        extra_hosts: options.hosts.clone(),
+        allowed: solve.allowed,
+        contexts: inputs.contexts.clone(),
+        secrets: BTreeMap::<String, Secret>::new(),
+        agents: BTreeMap::new(),
+        uncached_stages: options.uncached_stages.clone(),
+        limits: options.limits.clone(),
+        cache_from: options.caches.clone(),
+        inline_cache: solve.caches.inline,
+        debug_shell: false,
     })
 }
 

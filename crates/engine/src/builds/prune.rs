@@ -1,10 +1,10 @@
 //! Removing build cache: all that is not needed, or so much that the rest fits.
 
-use super::{Builds, LOCAL, MOUNT, STEP};
+use super::{Builds, CachedStep, LOCAL, MOUNT, STEP};
 use crate::system::Filters;
 use crate::{EngineError, events};
 use state::StateError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use sys::SysError;
 use sys::lock::Lock;
 
@@ -58,6 +58,16 @@ enum What {
     Context(String),
 }
 
+impl Item {
+    fn kind(&self) -> &'static str {
+        match self.what {
+            What::Layer(_) => STEP,
+            What::Mount(_) => MOUNT,
+            What::Context(_) => LOCAL,
+        }
+    }
+}
+
 /// Chooses what goes, the least recently used first, until no more than `keep` bytes are left.
 fn choose(mut items: Vec<Item>, keep: u64) -> Vec<Item> {
     let mut total: u64 = items.iter().map(|item| item.size).sum();
@@ -98,9 +108,37 @@ impl Builds<'_> {
         // A step has no labels; a filter on one lets nothing through.
         let accept = |last_used| filters.accept(last_used, &BTreeMap::new());
         let pruned = if limits == CacheLimits::default() {
-            self.prune_all(all, &is_wanted, &accept)?
+            self.prune_all(all, &is_wanted, &|_, last_used| accept(last_used))?
         } else {
-            self.prune_down(limits, &is_wanted, &accept)?
+            self.prune_down(limits, &|item| is_wanted(item.kind()) && accept(item.last_used))?
+        };
+        events::pruned(self.engine, "builder", pruned.1)?;
+        Ok(pruned)
+    }
+
+    /// Removes like [`Builds::prune`] what `wanted` says. With limits, a layer goes that several steps have made if one of
+    /// them is wanted.
+    pub fn prune_those(
+        &self,
+        all: bool,
+        wanted: &dyn Fn(&CachedStep) -> bool,
+        limits: CacheLimits,
+    ) -> Result<(Vec<String>, u64), EngineError> {
+        self.engine.database.make_room();
+        let chosen: BTreeSet<String> = self
+            .cache()?
+            .into_iter()
+            .filter(wanted)
+            .map(|step| step.key)
+            .collect();
+        let pruned = if limits == CacheLimits::default() {
+            self.prune_all(all, &|_| true, &|key, _| chosen.contains(key))?
+        } else {
+            let layers = self.layers_of(&chosen)?;
+            self.prune_down(limits, &|item| match &item.what {
+                What::Layer(id) => layers.contains(id),
+                What::Mount(key) | What::Context(key) => chosen.contains(key),
+            })?
         };
         events::pruned(self.engine, "builder", pruned.1)?;
         Ok(pruned)
@@ -110,7 +148,7 @@ impl Builds<'_> {
         self,
         all: bool,
         is_wanted: &dyn Fn(&str) -> bool,
-        accept: &dyn Fn(i64) -> bool,
+        accept: &dyn Fn(&str, i64) -> bool,
     ) -> Result<(Vec<String>, u64), EngineError> {
         let unneeded = if all {
             "SELECT key, last_used FROM build_steps"
@@ -128,7 +166,7 @@ impl Builds<'_> {
                 let mut delete = transaction.prepare("DELETE FROM build_steps WHERE key = ?1")?;
                 let mut gone = Vec::new();
                 for (key, last_used) in steps.into_iter().filter(|_| is_wanted(STEP)) {
-                    if accept(last_used) {
+                    if accept(&key, last_used) {
                         delete.execute([&key])?;
                         gone.push(key);
                     }
@@ -139,7 +177,7 @@ impl Builds<'_> {
         if is_wanted(MOUNT) {
             let mounts = self.mounts();
             for mount in mounts.list()? {
-                if accept(mount.last_used) && mounts.remove(&mount.key)? {
+                if accept(&mount.key, mount.last_used) && mounts.remove(&mount.key)? {
                     bytes += mount.size;
                     gone.push(mount.key);
                 }
@@ -148,7 +186,7 @@ impl Builds<'_> {
         if is_wanted(LOCAL) {
             let contexts = self.contexts();
             for context in contexts.list()? {
-                if accept(context.last_used) && contexts.remove(&context.key)? {
+                if accept(&context.key, context.last_used) && contexts.remove(&context.key)? {
                     bytes += context.size;
                     gone.push(context.key);
                 }
@@ -162,8 +200,7 @@ impl Builds<'_> {
     fn prune_down(
         self,
         limits: CacheLimits,
-        is_wanted: &dyn Fn(&str) -> bool,
-        accept: &dyn Fn(i64) -> bool,
+        is_wanted: &dyn Fn(&Item) -> bool,
     ) -> Result<(Vec<String>, u64), EngineError> {
         let mounts = self.mounts();
         let mut items = self.layers()?;
@@ -184,14 +221,7 @@ impl Builds<'_> {
         let Some(keep) = limits.keep(total, self.free()?) else {
             return Ok((Vec::new(), 0));
         };
-        items.retain(|item| {
-            let kind = match item.what {
-                What::Layer(_) => STEP,
-                What::Mount(_) => MOUNT,
-                What::Context(_) => LOCAL,
-            };
-            is_wanted(kind) && accept(item.last_used)
-        });
+        items.retain(is_wanted);
         // What the filters spare counts, but stays.
         let spared = total - items.iter().map(|item| item.size).sum::<u64>();
         let (mut gone, mut bytes) = (Vec::new(), 0);
@@ -230,6 +260,18 @@ impl Builds<'_> {
         gone.extend(keys);
         bytes += self.engine.store.collect_garbage()?.bytes;
         Ok((gone, bytes))
+    }
+
+    /// Returns the layers that some steps have made.
+    fn layers_of(self, steps: &BTreeSet<String>) -> Result<BTreeSet<String>, StateError> {
+        self.engine.database.read(|connection| {
+            let mut query =
+                connection.prepare("SELECT key, layer FROM build_steps WHERE layer IS NOT NULL")?;
+            let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+            let all: Vec<(String, String)> = rows.collect::<Result<_, _>>()?;
+            let wanted = all.into_iter().filter(|(key, _)| steps.contains(key));
+            Ok(wanted.map(|(_, layer)| layer).collect())
+        })
     }
 
     /// Returns the layers that only the cache keeps.
@@ -281,7 +323,7 @@ impl Builds<'_> {
             most: limit.bytes(),
             ..CacheLimits::default()
         };
-        self.prune_down(limits, &|_| true, &|_| true)?;
+        self.prune_down(limits, &|_| true)?;
         Ok(())
     }
 

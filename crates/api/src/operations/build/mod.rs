@@ -5,12 +5,14 @@ mod options;
 mod trace;
 
 use crate::buildkit::SolveError;
+use crate::buildkit::control::{CACHE_FIELDS, is_wanted};
+use crate::buildkit::filters::Filters;
 use crate::buildkit::progress::Progress;
 use crate::buildkit::solve::{self, Solve, Solved, Workshop};
 use crate::server::reply::Head;
 use crate::server::{ApiVersion, Exchange, Failure, Method, Outlet, Reply, Route};
 use engine::builder::BuildEvent;
-use engine::builds::CacheLimits;
+use engine::builds::{CacheLimits, CachedStep};
 use hyper::StatusCode;
 use options::Form;
 use rustix::event::{PollFd, PollFlags};
@@ -221,15 +223,16 @@ struct Pruned {
 /// `POST /build/prune`.
 fn prune(exchange: &mut Exchange) -> Result<Reply, Failure> {
     let query = exchange.query();
-    let mut filters = Vec::new();
+    let (mut filters, mut chosen) = (Vec::new(), Vec::new());
     for (key, value) in query.filters()? {
         match key.as_str() {
             // The same by its older name.
             "unused-for" => filters.push(("until".to_owned(), value)),
-            "id" | "parent" | "description" | "inuse" | "shared" | "private" => {
-                return Err(Failure::not_implemented(&format!(
-                    "the filter {key} of the build cache"
-                )));
+            "id" => chosen.push(format!("id~={value}")),
+            "parent" => chosen.push(format!("parents=={value}")),
+            "description" | "inuse" | "shared" | "private" => {
+                let is_said = value.is_empty() && key != "description";
+                chosen.push(if is_said { key } else { format!("{key}=={value}") });
             }
             _ => filters.push((key, value)),
         }
@@ -248,11 +251,20 @@ fn prune(exchange: &mut Exchange) -> Result<Reply, Failure> {
             least_free: size("min-free-space")?,
         };
     }
-    let (caches_deleted, space_reclaimed) =
-        exchange
-            .engine()?
-            .builds()
-            .prune(query.flag("all"), &filters, limits)?;
+    let engine = exchange.engine()?;
+    let (caches_deleted, space_reclaimed) = if chosen.is_empty() {
+        engine.builds().prune(query.flag("all"), &filters, limits)?
+    } else {
+        if let Some((key, _)) = filters.iter().find(|(key, _)| key != "type") {
+            return Err(Failure::bad_request(format!(
+                "the filter {key} of the build cache cannot be used with others"
+            )));
+        }
+        chosen.extend(filters.into_iter().map(|(_, kind)| format!("type=={kind}")));
+        let chosen = Filters::parse(&[chosen.join(",")], &CACHE_FIELDS)?;
+        let wanted = |step: &CachedStep| is_wanted(step, &chosen);
+        engine.builds().prune_those(query.flag("all"), &wanted, limits)?
+    };
     Reply::json(&Pruned {
         caches_deleted,
         space_reclaimed,
