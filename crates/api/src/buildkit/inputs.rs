@@ -204,6 +204,10 @@ impl<'g, 'e> Gathering<'g, 'e> {
         }
         let name = self.options().dockerfile_name.clone();
         let name = name.as_deref().unwrap_or("dockerfile");
+        // Before anything is shown: what is a mistake of the request is answered by its status.
+        if self.session.is_none() && !self.options().sessions.contains_key(name) {
+            return Err(no_session());
+        }
         let work = self.progress.begin_definition(filename);
         let result = self.receive(name, "definition", Vec::new(), follow);
         if let Ok((_, bytes)) = &result {
@@ -273,9 +277,7 @@ impl<'g, 'e> Gathering<'g, 'e> {
             None => None,
         };
         let Some(session) = other.as_ref().or(self.session) else {
-            return Err(SolveError::Invalid(
-                "the build's files are with the client, and it has opened no session".to_owned(),
-            ));
+            return Err(no_session());
         };
         let key = session.shared_key().map(|key| format!("{part}\0{name}\0{key}"));
         let kept = self.engine.builds().kept_context(key.as_deref())?;
@@ -483,6 +485,10 @@ impl Read for StandardInput<'_> {
         self.at += length;
         Ok(length)
     }
+}
+
+fn no_session() -> SolveError {
+    SolveError::Invalid("the build's files are with the client, and it has opened no session".to_owned())
 }
 
 #[cfg(test)]

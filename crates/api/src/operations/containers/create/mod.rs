@@ -53,7 +53,9 @@ pub(super) fn create(exchange: &mut Exchange) -> Result<Reply, Failure> {
                 Failure::not_found(format!("No such image: {}", with_tag(&image)))
             }
             // As with Docker: a client that reads 404 fetches the image, and tries again.
-            error @ EngineError::NotFound { .. } => Failure::bad_request(Failure::from(error).message),
+            error @ EngineError::NotFound {
+                kind: "container", ..
+            } => Failure::bad_request(Failure::from(error).message),
             error => error.into(),
         })?;
     warnings.extend(created.warnings);
